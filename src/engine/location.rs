@@ -1,0 +1,133 @@
+//! Where a value sits in a request: `header:/user-agent`, `body!json:/messages/0/id`.
+//!
+//! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/locations.md`.
+
+use std::fmt;
+
+/// Where in the message the outermost bytes stand.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Root {
+    /// `path:/<segment>`
+    Path(u32),
+    /// `query`
+    Query,
+    /// `header:/<lower-case name>` and `[k]` for the k-th repeat (`k` > 0).
+    Header { name: Box<str>, repeat: u32 },
+    /// `trailer:/<name>`
+    Trailer(Box<str>),
+    /// `head`: the order or case of the fields.
+    Head,
+    /// `body`
+    Body,
+    /// `ws:/<n>`: the n-th message of the client.
+    Message(u64),
+}
+
+/// One step inwards.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Step {
+    Gzip,
+    Deflate,
+    Zlib,
+    Br,
+    Zstd,
+    B64,
+    B64Url,
+    Hex,
+    Url,
+    Html,
+    Qoder,
+    /// `!jwt:/0` (header) or `!jwt:/1` (claims)
+    Jwt(u8),
+    Cookie(Box<str>),
+    Event(u64),
+    /// RFC 6901 pointer into the decoded document, unescaped names joined later: kept as printed (`/a/b~10`).
+    Json(Box<str>),
+    Form(Box<str>),
+    Multipart(Box<str>),
+    Lines(u64),
+    Frame(u64),
+    /// `/1/5.1/7`
+    Pb(Box<str>),
+    /// `@a-b`: bytes of the decoded leaf.
+    Window(u32, u32),
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Location {
+    pub root: Root,
+    pub steps: Vec<Step>,
+}
+
+/// Writes a name with `~ / ! @` escaped as `~0 ~1 ~2 ~3`.
+pub fn write_name(name: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    for c in name.chars() {
+        match c {
+            '~' => out.write_str("~0")?,
+            '/' => out.write_str("~1")?,
+            '!' => out.write_str("~2")?,
+            '@' => out.write_str("~3")?,
+            c => out.write_char(c)?,
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.root {
+            Root::Path(segment) => write!(f, "path:/{segment}")?,
+            Root::Query => f.write_str("query")?,
+            Root::Header { name, repeat } => {
+                f.write_str("header:/")?;
+                write_name(name, f)?;
+                if *repeat > 0 {
+                    write!(f, "[{repeat}]")?;
+                }
+            }
+            Root::Trailer(name) => {
+                f.write_str("trailer:/")?;
+                write_name(name, f)?;
+            }
+            Root::Head => f.write_str("head")?,
+            Root::Body => f.write_str("body")?,
+            Root::Message(n) => write!(f, "ws:/{n}")?,
+        }
+        for step in &self.steps {
+            step.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut named = |label: &str, name: &str| {
+            f.write_str(label)?;
+            write_name(name, f)
+        };
+        match self {
+            Step::Cookie(name) => named("!cookie:/", name),
+            Step::Form(name) => named("!form:/", name),
+            Step::Multipart(name) => named("!multipart:/", name),
+            Step::Gzip => f.write_str("!gzip"),
+            Step::Deflate => f.write_str("!deflate"),
+            Step::Zlib => f.write_str("!zlib"),
+            Step::Br => f.write_str("!br"),
+            Step::Zstd => f.write_str("!zstd"),
+            Step::B64 => f.write_str("!b64"),
+            Step::B64Url => f.write_str("!b64url"),
+            Step::Hex => f.write_str("!hex"),
+            Step::Url => f.write_str("!url"),
+            Step::Html => f.write_str("!html"),
+            Step::Qoder => f.write_str("!qoder"),
+            Step::Jwt(part) => write!(f, "!jwt:/{part}"),
+            Step::Event(n) => write!(f, "!event:/{n}"),
+            Step::Json(pointer) => write!(f, "!json:{pointer}"),
+            Step::Lines(n) => write!(f, "!lines:/{n}"),
+            Step::Frame(n) => write!(f, "!frame:/{n}"),
+            Step::Pb(path) => write!(f, "!pb:{path}"),
+            Step::Window(start, end) => write!(f, "@{start}-{end}"),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Inspects what an assistant sends and says what may leave.
+//!
+//! ```text
+//! unit -> decode -> inspect -> decide -> rewrite -> Audit
+//! ```
+//!
+//! Pure: no sockets, files, clock or randomness. The same units, rules, facts and policy always give the
+//! same [`Audit`]; replay and the rule examples rest on that.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod finding;
+pub mod location;
+pub mod visit;
+
+pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use finding::{Action, Detector, Finding, Severity};
+pub use location::{Location, Root, Step};

@@ -1,0 +1,96 @@
+//! The seam between decoding and inspection.
+//!
+//! The decoder walks a unit once, in wire order, and hands every value it reaches to a [`Visitor`]. It
+//! keeps the path as a stack and builds a [`Location`] only when a finding asks for one, so a leaf in
+//! which nothing is found costs no allocation.
+
+use super::location::Location;
+use crate::wire::span::Span;
+
+/// What a leaf is in the layer that holds it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LeafKind {
+    Method,
+    PathSegment,
+    QueryValue,
+    Header,
+    Trailer,
+    CookieValue,
+    FormValue,
+    JsonString,
+    JsonNumber,
+    JsonBool,
+    JsonNull,
+    /// A member name: names can leak too (`{"/home/ann/p": …}`).
+    JsonName,
+    MultipartText,
+    PbString,
+    PbVarint,
+    PbFixed,
+    /// Plain text: a text body, a line, a WebSocket text message that is no document.
+    Text,
+    /// Bytes that are no UTF-8; still searched.
+    Opaque,
+}
+
+/// Names one layer of the decoded unit (the head, the content-decoded body, a JSON text inside a string …).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct LayerId(pub u32);
+
+/// How the leaf's text is spelled in its layer, so that an edit of decoded bytes finds the raw ones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Spelling {
+    /// As it is.
+    Raw,
+    /// Between JSON quotes, with JSON escapes.
+    JsonString,
+    /// A JSON number, `true`, `false` or `null`: replaced whole.
+    JsonToken,
+    /// `%41`, and `+` for a space.
+    Form,
+    /// `%41` only.
+    Percent,
+}
+
+/// The bytes that carry a leaf, for the rewriter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Target {
+    pub layer: LayerId,
+    /// In the layer's content; for a JSON string without its quotes.
+    pub raw: Span,
+    pub spelling: Spelling,
+}
+
+/// One value that was reached.
+pub struct Leaf<'a> {
+    pub kind: LeafKind,
+    /// The nearest name: header, member, form key, query key, cookie; lower case for headers; empty
+    /// where there is none. Elements of an array bear the name of the array.
+    pub name: &'a str,
+    /// Decoded: escapes undone. Not always UTF-8.
+    pub text: &'a [u8],
+    pub target: Target,
+}
+
+/// Where the walk stands.
+pub trait Place {
+    fn location(&self) -> Location;
+    /// The names and indices from the innermost document's root, innermost last: `messages`, `0`, `content`.
+    fn pointer(&self) -> &[Segment<'_>];
+    /// The decodings from the wire inwards.
+    fn depth(&self) -> usize;
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Segment<'a> {
+    Name(&'a str),
+    Index(u64),
+}
+
+/// What inspection does with a walk.
+pub trait Visitor {
+    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place);
+
+    /// Bytes that could not be decoded.
+    fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str);
+}

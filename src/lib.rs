@@ -1,0 +1,12 @@
+//! divulge audits what AI coding assistants send out.
+//!
+//! ```text
+//! accept -> intercept -> decode -> inspect -> decide -> rewrite -> forward -> record
+//! ```
+//!
+//! [`wire`] and [`engine`] are pure: no sockets, files, clock or randomness. They build without the
+//! `proxy` feature and are usable as a library. Everything else moves bytes and decides nothing.
+#![deny(unsafe_code)]
+
+pub mod engine;
+pub mod wire;
