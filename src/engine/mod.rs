@@ -11,7 +11,9 @@
 pub mod audit;
 pub mod detect;
 pub mod finding;
+pub mod kinds;
 pub mod location;
+pub mod policy;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
