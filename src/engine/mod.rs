@@ -9,10 +9,12 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod decode;
 pub mod finding;
 pub mod location;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use decode::{DecodeLimits, Decoded, walk};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use location::{Location, Root, Step};
