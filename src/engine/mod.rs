@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod decode;
 pub mod detect;
 pub mod finding;
 pub mod kinds;
@@ -18,5 +19,6 @@ pub mod rules;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use decode::{DecodeLimits, Decoded, walk};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use location::{Location, Root, Step};
