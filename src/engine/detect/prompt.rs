@@ -119,8 +119,13 @@ impl Inspector<'_> {
             }
             let block = hits[first..].iter().take_while(|other| other.window.start <= hit.window.start + BLOCK);
             // A handful of kinds settles it; texts full of hits need not be counted out.
-            let (mut kinds, mut strong) = ([""; 4], false);
+            // Two rules may name one value twice over; that makes no two witnesses.
+            let (mut kinds, mut strong, mut covered) = ([""; 4], false, 0);
             for other in block.take(64) {
+                if other.window.start < covered {
+                    continue;
+                }
+                covered = other.window.end;
                 let Some(other) = rules.get(usize::from(other.rule)) else { continue };
                 strong |= other.confidence >= STRONG;
                 if let Some(free) = kinds.iter_mut().find(|kind| kind.is_empty() || ***kind == *other.kind) {
