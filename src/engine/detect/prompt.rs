@@ -191,10 +191,18 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
 
 /// The window of the first match between `start` and `end`; `^` and `$` see the whole text before `end`.
 fn window_at(pattern: &regex::Regex, text: &str, start: usize, end: usize) -> Option<Range<usize>> {
-    let captures = pattern.captures_at(&text[..end], start)?;
-    let whole = captures.get(0)?;
-    let window = captures.name("value").unwrap_or(whole).range();
+    let window = value_of(pattern, &pattern.captures_at(&text[..end], start)?)?;
     (!window.is_empty()).then_some(window)
+}
+
+/// What the group `value` matched, or all of it for a pattern without groups. A branch that leaves the group
+/// out names what is not meant.
+pub(super) fn value_of(pattern: &regex::Regex, captures: &regex::Captures<'_>) -> Option<Range<usize>> {
+    match captures.name("value") {
+        Some(group) => Some(group.range()),
+        None if pattern.captures_len() == 1 => captures.get(0).map(|whole| whole.range()),
+        None => None,
+    }
 }
 
 fn end_of_line(text: &str, from: usize) -> usize {
