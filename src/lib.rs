@@ -10,3 +10,10 @@
 
 pub mod engine;
 pub mod wire;
+
+#[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "proxy")]
+pub mod record;
