@@ -1,0 +1,4 @@
+//! The wire codecs from outside: what they refuse, what they take, and that cuts do not matter.
+
+mod common;
+mod heads;
