@@ -10,3 +10,6 @@
 
 pub mod engine;
 pub mod wire;
+
+#[cfg(feature = "proxy")]
+pub mod ca;
