@@ -13,3 +13,5 @@ pub mod wire;
 
 #[cfg(feature = "proxy")]
 pub mod ca;
+#[cfg(feature = "proxy")]
+pub mod environment;

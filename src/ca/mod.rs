@@ -20,8 +20,11 @@ pub mod files;
 mod leaf;
 mod root;
 mod scope;
+mod trust_store;
 
+pub use root::encode_pem;
 pub use scope::Scope;
+pub use trust_store::pkcs12;
 
 use leaf::{Host, Leaves};
 use root::{Paths, Root};

@@ -307,7 +307,7 @@ fn key_permissions(_: &Path, _: bool) -> Result<(), CaError> {
 }
 
 /// RFC 7468, 64 characters a line.
-pub(super) fn encode_pem(certificate: &CertificateDer<'_>) -> String {
+pub fn encode_pem(certificate: &CertificateDer<'_>) -> String {
     use base64::Engine;
 
     let text = base64::engine::general_purpose::STANDARD.encode(certificate);

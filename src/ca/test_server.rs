@@ -55,3 +55,32 @@ pub(crate) fn have(program: &str) -> bool {
     }
     found
 }
+
+/// A proxy that answers every CONNECT itself, under the certificate that `authority` has for the host named.
+pub(crate) fn proxy(authority: super::Authority) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let authority = Arc::new(authority);
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let authority = authority.clone();
+            std::thread::spawn(move || tunnel(socket, &authority));
+        }
+    });
+    address
+}
+
+fn tunnel(mut socket: TcpStream, authority: &super::Authority) -> Option<()> {
+    socket.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let target = head.strip_prefix("CONNECT ")?.split(' ').next()?;
+    let (host, _) = target.rsplit_once(':')?;
+    socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+    answer(socket, authority.server_config(host, None).ok()?)
+}
