@@ -12,7 +12,11 @@ pub mod engine;
 pub mod wire;
 
 #[cfg(feature = "proxy")]
+pub mod ca;
+#[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "proxy")]
+pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "proxy")]
