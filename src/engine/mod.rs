@@ -13,6 +13,7 @@ pub mod finding;
 pub mod kinds;
 pub mod location;
 pub mod policy;
+pub mod replace;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
