@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod detect;
 pub mod finding;
 pub mod kinds;
 pub mod location;
