@@ -10,8 +10,11 @@
 
 pub mod audit;
 pub mod detect;
+pub mod facts;
 pub mod finding;
+pub mod flow;
 pub mod kinds;
+pub mod line;
 pub mod location;
 pub mod policy;
 pub mod replace;

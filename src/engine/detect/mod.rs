@@ -7,6 +7,9 @@
 //! facts      a fact of this very machine, in any form
 //! ```
 
+pub mod facts;
+mod support;
+
 use std::ops::Range;
 use std::sync::Arc;
 

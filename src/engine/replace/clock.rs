@@ -60,7 +60,9 @@ pub(super) fn in_utc(value: &str, offset: Option<i32>) -> Option<String> {
     }
     fields.day.put(&mut out, day);
     fields.year.put(&mut out, year as u32);
-    out.push_str(&zero_offset(zone));
+    if !zone.trim().is_empty() {
+        out.push_str(&zero_offset(zone));
+    }
     out.push_str(name.map_or("", utc_name));
     Some(out)
 }

@@ -13,6 +13,9 @@ mod coarse;
 mod path;
 mod shape;
 
+pub(in crate::engine) use clock::offset_minutes;
+pub(in crate::engine) use shape::keyed;
+
 use super::finding::Action;
 
 /// What the replacements depend on beside the value.
