@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod decode;
 pub mod detect;
 pub mod facts;
 pub mod finding;
@@ -21,5 +22,6 @@ pub mod replace;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use decode::{DecodeLimits, Decoded, walk};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use location::{Location, Root, Step};
