@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,7 +32,19 @@ pub async fn accept(shared: Arc<Shared>, tcp: TcpStream, peer: Peer) {
 }
 
 /// After CONNECT was answered: looks at what comes, and carries it accordingly.
-pub async fn tunnel(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
+///
+/// Boxed, because a tunnel may carry HTTP again, which would make the type of the future contain itself.
+pub fn tunnel(
+    shared: Arc<Shared>,
+    peer: Peer,
+    client: ClientSocket,
+    host: String,
+    port: u16,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(classify(shared, peer, client, host, port))
+}
+
+async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
     let by_address = host.parse::<IpAddr>().is_ok();
     // An address says nothing about whose host it is: the ClientHello's name decides then.
     if !by_address && let Decision::Tunnel(reason) = shared.decide(&host) {

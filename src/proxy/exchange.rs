@@ -92,7 +92,7 @@ impl RequestState {
     /// Reads a held body from `input` and gives what may go of it.
     fn advance_held(&mut self, input: &mut BytesMut, intake: &mut Intake) -> Result<Option<Release>, Stop> {
         let mut data = BytesMut::new();
-        let progress = self.reader.take(input, &mut data).map_err(|e| Stop::Malformed(e.status(), e.reason()))?;
+        let progress = self.reader.take(input, &mut data).map_err(|e| Stop::Malformed(400, e.reason))?;
         let mut release = if data.is_empty() { Release::default() } else { intake.take(&mut data)? };
         if progress == Progress::Done {
             self.done = true;
@@ -198,7 +198,9 @@ impl<'a> Exchange<'a> {
             writer.data(payload, &mut self.up.output);
         }
         if self.request.done {
-            writer.end(self.request.reader.trailers(), &mut self.up.output);
+            // A held body is written whole, so that its length is what its head says.
+            let ended = writer.end(self.request.reader.trailers(), &mut self.up.output);
+            debug_assert!(ended.is_ok());
         }
     }
 
@@ -286,7 +288,7 @@ impl<'a> Exchange<'a> {
                 .request
                 .reader
                 .pass(&mut self.client.input, &mut self.up.output, &mut |data| intake.observe(data))
-                .map_err(|e| self.stopped(Stop::Malformed(e.status(), e.reason())))?;
+                .map_err(|e| self.stopped(Stop::Malformed(400, e.reason)))?;
             self.request.done |= progress == Progress::Done;
         }
         Ok(self.client.input.len() != before)
@@ -366,7 +368,7 @@ impl<'a> Exchange<'a> {
                         Err(_) => return Err(Broken::Cut("the response body is malformed")),
                         Ok(Progress::Done) => {
                             if let Some(writer) = reframe {
-                                writer.end(None, &mut self.client.output);
+                                let _ = writer.end(None, &mut self.client.output);
                             }
                             let (keep_client, keep_upstream) = (*keep_client, *keep_upstream);
                             self.response = ResponseState::Done { keep_client, keep_upstream };
@@ -383,7 +385,7 @@ impl<'a> Exchange<'a> {
     fn begin_response(&mut self, head: ResponseHead) -> Result<(), Broken> {
         if head.status() == 101 {
             // The parser lets a 101 through only where an upgrade was offered.
-            head.write(&ForwardResponse { chunked: false, close: false, upgrade: true }, &mut self.client.output);
+            head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
             self.response = ResponseState::Switched(Box::new(head));
             return Ok(());
         }
@@ -394,26 +396,28 @@ impl<'a> Exchange<'a> {
             }
             let ours = head.status() == 100 && self.continued;
             if !ours && self.head.minor_version() >= 1 {
-                head.write(&ForwardResponse { chunked: false, close: false, upgrade: false }, &mut self.client.output);
+                head.write(&ForwardResponse::default(), &mut self.client.output);
             }
             return Ok(());
         }
         let http10 = self.head.minor_version() == 0;
         let until_close = head.framing() == Framing::UntilClose;
-        let chunked_to_10 = http10 && head.framing() == Framing::Chunked;
+        // HTTP/1.0 knows no chunks: the body is sent plain and ends with the connection.
+        let unchunked = http10 && head.framing() == Framing::Chunked;
         // A response that ends by closing is re-framed, so that a truncation cannot pass for its end.
         let reframe = until_close && !http10;
         let keep_client = self.head.keep_alive() && !http10;
         let keep_upstream = head.keep_alive() && !until_close;
-        if chunked_to_10 {
-            return Err(self.upstream_failed(UpstreamFault::Malformed, "a chunked response to an HTTP/1.0 request"));
-        }
         head.write(
-            &ForwardResponse { chunked: reframe, close: !keep_client, upgrade: false },
+            &ForwardResponse { chunked: reframe, unchunked, close: !keep_client, upgrade: false },
             &mut self.client.output,
         );
         let reader = BodyReader::new(head.framing(), *self.limits);
-        let reframe = reframe.then(|| BodyWriter::new(Framing::Chunked));
+        let reframe = match (reframe, unchunked) {
+            (true, _) => Some(BodyWriter::new(Framing::Chunked)),
+            (_, true) => Some(BodyWriter::new(Framing::UntilClose)),
+            _ => None,
+        };
         self.response = if reader.is_done() {
             ResponseState::Done { keep_client, keep_upstream }
         } else {
@@ -432,7 +436,7 @@ impl<'a> Exchange<'a> {
             ResponseState::Body { reader, reframe, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
                 if let Some(writer) = reframe {
-                    writer.end(None, &mut self.client.output);
+                    let _ = writer.end(None, &mut self.client.output);
                 }
                 let keep_client = *keep_client && reframe.is_some();
                 self.response = ResponseState::Done { keep_client, keep_upstream: false };
