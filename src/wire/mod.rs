@@ -13,16 +13,20 @@
 pub mod authority;
 pub mod body;
 mod control;
+pub mod envelope;
 pub mod forward;
 pub mod head;
 mod lexer;
 pub mod limits;
 pub mod response;
 pub mod span;
+pub mod websocket;
 
 pub use body::{BodyError, BodyReader, BodyWriter, Progress, Trailers};
+pub use envelope::{EnvelopeError, EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
 pub use forward::{ForwardRequest, ForwardResponse, TargetOut};
 pub use head::{Field, Framing, HeadEdit, HeadError, RequestHead, TargetForm, Upgrade};
 pub use limits::Limits;
 pub use response::ResponseHead;
 pub use span::Span;
+pub use websocket::{Deflate, Event, MessageReader, MessageWriter, Side, WsError};

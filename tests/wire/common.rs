@@ -37,3 +37,18 @@ pub fn shown(bytes: &[u8]) -> String {
     let text = bytes.escape_ascii().to_string();
     if text.len() > 200 { format!("{}…", &text[..200]) } else { text }
 }
+
+/// `bytes` as they may arrive: whole, byte by byte, and in pieces of many lengths. Long ones are not cut
+/// into single bytes.
+pub fn cuts(bytes: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut sizes = vec![bytes.len().max(1), 1, 2, 3, 7, 13, 64, 1000, 4096];
+    if bytes.len() > 4096 {
+        sizes.retain(|&size| size > 3);
+    }
+    let mut cuts: Vec<Vec<&[u8]>> = sizes.iter().map(|&size| bytes.chunks(size).collect()).collect();
+    // Every single cut in two, for what is short.
+    if bytes.len() < 400 {
+        cuts.extend((1..bytes.len()).map(|at| vec![&bytes[..at], &bytes[at..]]));
+    }
+    cuts
+}
