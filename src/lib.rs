@@ -15,3 +15,5 @@ pub mod wire;
 pub mod ca;
 #[cfg(feature = "proxy")]
 pub mod environment;
+#[cfg(feature = "proxy")]
+pub mod facts;
