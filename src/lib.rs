@@ -20,6 +20,8 @@ pub mod config;
 #[cfg(feature = "proxy")]
 pub mod environment;
 #[cfg(feature = "proxy")]
+pub mod facts;
+#[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "proxy")]
 pub mod record;
