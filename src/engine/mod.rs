@@ -12,9 +12,11 @@ pub mod audit;
 pub mod decode;
 pub mod finding;
 pub mod location;
+pub mod rewrite;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
 pub use decode::{DecodeLimits, Decoded, walk};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use location::{Location, Root, Step};
+pub use rewrite::{AppliedEdit, Change, Edit, Rewrite, RewriteError, rewrite, span_of};
