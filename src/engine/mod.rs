@@ -22,6 +22,7 @@ pub mod names;
 pub mod policy;
 pub mod refusal;
 pub mod replace;
+pub mod rewrite;
 mod settle;
 pub mod visit;
 
@@ -34,6 +35,7 @@ pub use line::{Evidence, LineContext, finding_line, flow_line};
 pub use location::{Location, Root, Step};
 pub use policy::{Policy, PolicyError};
 pub use refusal::ApiShape;
+pub use rewrite::{AppliedEdit, Change, Edit, Rewrite, RewriteError, rewrite, span_of};
 pub use rules::RuleSet;
 
 use std::sync::Arc;
