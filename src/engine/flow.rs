@@ -8,18 +8,17 @@ use bytes::Bytes;
 
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
-use super::decode::{Codec, Decoded, Layer, Origin, walk};
+use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::RawFinding;
-use super::finding::{Action, Detector, Finding, PartOf, Severity};
+use super::finding::{Action, Detector, Finding, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
 use super::policy::{Mode, Question, Subject};
 use super::replace::StandIns;
-use super::rewrite::{Change, rewrite};
-use super::settle::{Judge, Settled, Spot};
-use super::visit::{LayerId, Leaf, Place, Visitor};
+use super::rewrite::{Change, rewrite, span_of};
+use super::settle::{Judge, Settled};
+use super::visit::{Leaf, Place, Visitor};
 use super::{Engine, OnError};
-use crate::wire::span::Span;
 
 /// What became of a request as a whole, mildest first.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
@@ -179,7 +178,8 @@ impl Engine {
 
     fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
         let enforced = self.policy.mode() == Mode::Enforce;
-        let mut refusal = settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
+        let mut refusal =
+            settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
         let mut rewritten = None;
         let mut certificate = None;
         if refusal.is_none() && !settled.edits.is_empty() {
@@ -189,7 +189,12 @@ impl Engine {
                 refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
             }
         }
-        mark_places(&mut settled.findings, &settled.spots, &decoded);
+        for (finding, spot) in settled.findings.iter_mut().zip(&settled.spots) {
+            if let Some((part, span)) = span_of(&decoded, &spot.target, spot.window.clone()) {
+                finding.part = Some(part);
+                finding.span = Some(span);
+            }
+        }
         let mut findings = settled.findings;
         for unread in &decoded.unread {
             let finding = self.unread_finding(unread, client, unit.request);
@@ -425,48 +430,4 @@ fn root_of(part: &Part) -> Root {
         Part::Message { index, .. } => Root::Message(*index),
         _ => Root::Body,
     }
-}
-
-/// Fills in where in the head or the content-decoded body each value stands, as far as it stands in one
-/// place there: byte for byte, or as a whole value with its escapes.
-fn mark_places(findings: &mut [Finding], spots: &[Spot], decoded: &Decoded) {
-    let body = content_layer(decoded);
-    for (finding, spot) in findings.iter_mut().zip(spots) {
-        let layer = spot.target.layer;
-        let part = match layer {
-            LayerId(0) => PartOf::Head,
-            layer if Some(layer) == body => PartOf::Body,
-            _ => continue,
-        };
-        let raw = spot.target.raw;
-        let span = match &spot.window {
-            None => raw,
-            Some(window) => Span::new(raw.start + window.start as u32, raw.start + window.end as u32),
-        };
-        let text = finding.observed.as_deref().unwrap_or(&finding.value);
-        let stands = decoded.layers.get(layer.0 as usize).and_then(|layer| layer.content.get(span.range()));
-        if spot.window.is_none() || stands == Some(text.as_bytes()) {
-            finding.part = Some(part);
-            finding.span = Some(span);
-        }
-    }
-}
-
-/// The payload after its content codings.
-fn content_layer(decoded: &Decoded) -> Option<LayerId> {
-    let mut current = decoded.layers.iter().position(|layer| matches!(layer.origin, Origin::Payload))?;
-    let is_coding = |codec: &Codec| {
-        matches!(codec, Codec::Gzip(_) | Codec::Zlib { .. } | Codec::Deflate { .. } | Codec::Br | Codec::Zstd(_))
-    };
-    while let Some(inner) = decoded.layers.iter().position(|layer| match &layer.origin {
-        Origin::Leaf { leaf, codec, .. } => {
-            leaf.layer.0 as usize == current
-                && is_coding(codec)
-                && leaf.raw == Span::of(0..decoded.layers[current].content.len())
-        }
-        _ => false,
-    }) {
-        current = inner;
-    }
-    Some(LayerId(current as u32))
 }

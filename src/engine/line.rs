@@ -11,8 +11,8 @@ use std::fmt::{self, Write};
 use hmac::Mac;
 use serde::Serialize;
 
-use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::certificate::Certificate;
+use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::flow::FlowSummary;
 use super::location::Location;
 use super::replace::keyed;
@@ -284,10 +284,10 @@ fn certificate_line<'a>(
         old_hmac: value_hmac(context.digest_key, &edit.old),
         new_hmac: value_hmac(context.digest_key, &edit.new),
     });
-    let integrity = certificate.integrity.iter().map(|(kind, location)| IntegrityLine {
-        kind,
-        location: summary.names.shown(location, context.reveal),
-    });
+    let integrity = certificate
+        .integrity
+        .iter()
+        .map(|(kind, location)| IntegrityLine { kind, location: summary.names.shown(location, context.reveal) });
     CertificateLine {
         edits: edits.collect(),
         rest_before: hex(&certificate.rest_before),

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod refusal;
 pub mod replace;
 pub mod rewrite;
+pub mod rules;
 mod settle;
 pub mod visit;
 

@@ -42,7 +42,8 @@ impl Refusal {
         if ends(&["/chat/completions", "/responses", "/embeddings", "/completions", "/v1/models"]) {
             return ApiShape::OpenAi;
         }
-        if path.contains(":generateContent") || path.contains(":streamGenerateContent") || path.contains(":countTokens") {
+        if path.contains(":generateContent") || path.contains(":streamGenerateContent") || path.contains(":countTokens")
+        {
             return ApiShape::Gemini;
         }
         match &*request.host {

@@ -134,7 +134,8 @@ impl Judge<'_> {
         let mut edits = Vec::new();
         for leaf in leaves {
             let mut members = by_leaf.remove(&leaf).unwrap_or_default();
-            members.sort_by_key(|&index| (decided[index].window().start, std::cmp::Reverse(decided[index].window().end)));
+            members
+                .sort_by_key(|&index| (decided[index].window().start, std::cmp::Reverse(decided[index].window().end)));
             let mut rest = members.as_slice();
             while let Some(&first) = rest.first() {
                 let mut union = decided[first].window();
@@ -188,7 +189,14 @@ impl Judge<'_> {
     }
 
     /// The text of the lead with its stricter inner findings already replaced.
-    fn inner_first(&self, decided: &[Decided], lead: usize, members: &[usize], old: &str, union: &Range<usize>) -> String {
+    fn inner_first(
+        &self,
+        decided: &[Decided],
+        lead: usize,
+        members: &[usize],
+        old: &str,
+        union: &Range<usize>,
+    ) -> String {
         let mut text = String::with_capacity(old.len());
         let mut at = 0;
         for &index in members {
@@ -366,8 +374,20 @@ fn weight(raw: &RawFinding) -> (u8, u32) {
 /// Fields that make the message what it is: an edit would not hide a fact but break the request.
 fn is_fixed(location: &Location) -> bool {
     const FIXED: &[&str] = &[
-        "host", ":authority", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection",
-        "upgrade", "expect", "te", "trailer", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions",
+        "host",
+        ":authority",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "expect",
+        "te",
+        "trailer",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
     ];
     match &location.root {
         Root::Header { name, .. } => FIXED.contains(&&**name),
@@ -395,4 +415,3 @@ fn parent(location: &Location) -> Option<String> {
     let printed = location.to_string();
     Some(printed[..=printed.rfind('/')?].to_owned())
 }
-
