@@ -17,4 +17,9 @@
 
 mod common;
 
+mod fidelity;
+mod interim;
 mod peers;
+mod streaming;
+mod versions;
+mod websocket;

@@ -93,4 +93,3 @@ fn the_websocket_peers_keep_their_compression_context() {
         }
     });
 }
-

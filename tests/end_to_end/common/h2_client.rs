@@ -64,11 +64,10 @@ impl Http2 {
         let bare = body.is_none() && trailers.is_none();
         let (response, mut send) = self.open(request, bare).await;
         let upload = async {
-            if let Some(body) = body {
-                if push(&mut send, Bytes::copy_from_slice(body), trailers.is_none()).await.is_err() {
+            if let Some(body) = body
+                && push(&mut send, Bytes::copy_from_slice(body), trailers.is_none()).await.is_err() {
                     return;
                 }
-            }
             if let Some(trailers) = trailers {
                 let _ = send.send_trailers(trailers);
             }

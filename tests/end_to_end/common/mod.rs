@@ -37,11 +37,8 @@ pub fn bounded(test: impl Future<Output = ()>) {
 
 /// [`bounded`] with another limit, for tests that install or push much.
 pub fn within(limit: Duration, test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
     let finished = runtime.block_on(async { tokio::time::timeout(limit, test).await });
     runtime.shutdown_background();
     assert!(finished.is_ok(), "the test did not finish within {} s: something waits for ever", limit.as_secs());

@@ -62,7 +62,11 @@ pub fn python() -> PathBuf {
         must(std::process::Command::new("python3").args(["-m", "venv"]).arg(folder));
         let list = folder.join("requirements.txt");
         std::fs::write(&list, PYTHON_PACKAGES).unwrap();
-        must(std::process::Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--require-virtualenv", "-r"]).arg(list));
+        must(
+            std::process::Command::new(folder.join("bin/pip"))
+                .args(["install", "--quiet", "--require-virtualenv", "-r"])
+                .arg(list),
+        );
     });
     folder.join("bin/python")
 }
@@ -84,7 +88,11 @@ fn npm(name: &str, package: &str) -> PathBuf {
     installed(&folder, |folder| {
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(folder.join("package.json"), "{\"private\":true}").unwrap();
-        must(std::process::Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", package]).current_dir(folder));
+        must(
+            std::process::Command::new("npm")
+                .args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", package])
+                .current_dir(folder),
+        );
     });
     folder
 }

@@ -140,11 +140,8 @@ pub fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
 
 /// The request of a client that offers permessage-deflate, or not.
 pub fn upgrade_request(path: &str, deflate: bool) -> String {
-    let extensions = if deflate {
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-    } else {
-        ""
-    };
+    let extensions =
+        if deflate { "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" } else { "" };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n",
