@@ -134,9 +134,10 @@ fn http1_requests_leave_byte_for_byte_as_they_came() {
                 essences.push(essence(&upstream.log.requests()[before]));
             }
             if let [direct, through] = &essences[..]
-                && direct != through {
-                    wrong.push(format!("{name}:\n  sent    {direct:?}\n  arrived {through:?}"));
-                }
+                && direct != through
+            {
+                wrong.push(format!("{name}:\n  sent    {direct:?}\n  arrived {through:?}"));
+            }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         divulge.assert_well();
@@ -302,10 +303,11 @@ fn http2_requests_leave_with_the_same_fields_bodies_and_trailers() {
                 seen.push(one);
             }
             if let [direct, through] = &seen[..]
-                && direct != through {
-                    let (direct, through) = (brief(direct.clone()), brief(through.clone()));
-                    wrong.push(format!("{method} {path}:\n  sent    {direct:?}\n  arrived {through:?}"));
-                }
+                && direct != through
+            {
+                let (direct, through) = (brief(direct.clone()), brief(through.clone()));
+                wrong.push(format!("{method} {path}:\n  sent    {direct:?}\n  arrived {through:?}"));
+            }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         divulge.assert_well();

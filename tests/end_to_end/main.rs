@@ -17,9 +17,14 @@
 
 mod common;
 
+mod clients;
 mod fidelity;
+mod framing;
 mod interim;
 mod peers;
+mod policy;
 mod streaming;
+mod tunnels;
+mod upstreams;
 mod versions;
 mod websocket;

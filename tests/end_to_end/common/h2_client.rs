@@ -65,9 +65,10 @@ impl Http2 {
         let (response, mut send) = self.open(request, bare).await;
         let upload = async {
             if let Some(body) = body
-                && push(&mut send, Bytes::copy_from_slice(body), trailers.is_none()).await.is_err() {
-                    return;
-                }
+                && push(&mut send, Bytes::copy_from_slice(body), trailers.is_none()).await.is_err()
+            {
+                return;
+            }
             if let Some(trailers) = trailers {
                 let _ = send.send_trailers(trailers);
             }

@@ -26,6 +26,7 @@ pub use authority::Authority;
 pub use divulge::Divulge;
 pub use route::Route;
 pub use upstream::Upstream;
+pub use wire::Wire;
 
 /// The host that every test speaks of, unless it is about names.
 pub const HOST: &str = "api.example.com";

@@ -4,9 +4,6 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use super::wire::Wire;
 
-/// What the offer and the answer name.
-pub const DEFLATE: &str = "permessage-deflate";
-
 /// One side of a WebSocket.
 pub struct WebSocket {
     pub wire: Wire,
