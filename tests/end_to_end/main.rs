@@ -17,12 +17,15 @@
 
 mod common;
 
+mod cli;
 mod clients;
 mod fidelity;
 mod framing;
 mod interim;
 mod peers;
 mod policy;
+mod run;
+mod serve;
 mod streaming;
 mod tunnels;
 mod upstreams;

@@ -29,6 +29,7 @@ pub struct Divulge {
 pub struct Serve {
     folder: TempDir,
     arguments: Vec<String>,
+    umask: Option<&'static str>,
 }
 
 impl Divulge {
@@ -47,7 +48,7 @@ impl Divulge {
             format!("--state={}", path("state")),
             format!("--findings={}", path("findings.jsonl")),
         ];
-        Serve { folder, arguments }
+        Serve { folder, arguments, umask: None }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -174,8 +175,37 @@ impl Serve {
         self.file("--policy", "policy.toml", text)
     }
 
+    /// Under this umask instead of the test's own.
+    pub fn umask(mut self, umask: &'static str) -> Self {
+        self.umask = Some(umask);
+        self
+    }
+
+    /// A state folder of an earlier run instead of a new one.
+    pub fn state(mut self, state: &Path) -> Self {
+        self.arguments.retain(|argument| !argument.starts_with("--state="));
+        self.arg(format!("--state={}", state.display()))
+    }
+
+    pub fn listen(mut self, address: &str) -> Self {
+        self.arguments.retain(|argument| !argument.starts_with("--listen="));
+        self.arg(format!("--listen={address}"))
+    }
+
+    /// Runs it to its end, which must come by itself.
+    pub async fn fail(self) -> Ended {
+        ended(soon("divulge serve to end", command(&self.arguments, self.folder.path()).output()).await.unwrap())
+    }
+
     pub async fn start(self) -> Divulge {
-        let mut child = command(&self.arguments, self.folder.path()).spawn().expect("the binary starts");
+        let mut command = command(&self.arguments, self.folder.path());
+        if let Some(umask) = self.umask {
+            let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+            let mut arguments = vec!["-c".to_owned(), script, BINARY.to_owned()];
+            arguments.extend(self.arguments.clone());
+            command = program_command("sh", &arguments, self.folder.path());
+        }
+        let mut child = command.spawn().expect("the binary starts");
         let errors = collect(child.stderr.take().expect("piped"));
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let address = soon("`listening on` from divulge serve", async {
@@ -227,7 +257,11 @@ pub fn ended(output: std::process::Output) -> Ended {
 
 /// `divulge` in an environment of its own: nothing of the user's settings reaches it.
 pub fn command(arguments: &[impl AsRef<OsStr>], home: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    program_command(BINARY, arguments, home)
+}
+
+fn program_command(program: &str, arguments: &[impl AsRef<OsStr>], home: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()

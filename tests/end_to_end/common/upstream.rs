@@ -111,7 +111,6 @@ pub struct Served {
     pub log: Log,
     /// Counted from 0.
     pub connection: usize,
-    pub hello: Hello,
 }
 
 impl Served {
@@ -214,7 +213,7 @@ async fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, log: Log, scri
         state.connections += 1;
         state.connections - 1
     });
-    let (wire, hello) = match tls {
+    let (wire, _hello) = match tls {
         None => (Wire::new(stream, None), Hello::default()),
         Some(config) => {
             let Ok(start) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else {
@@ -236,7 +235,7 @@ async fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, log: Log, scri
             (Wire::new(stream, alpn.as_deref()), hello)
         }
     };
-    script(Served { wire, log, connection, hello }).await;
+    script(Served { wire, log, connection }).await;
 }
 
 /// A plain 200 with `body`.
