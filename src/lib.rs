@@ -10,3 +10,18 @@
 
 pub mod engine;
 pub mod wire;
+
+#[cfg(feature = "proxy")]
+pub mod ca;
+#[cfg(feature = "proxy")]
+pub mod cli;
+#[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
+pub mod environment;
+#[cfg(feature = "proxy")]
+pub mod facts;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "proxy")]
+pub mod record;

@@ -9,10 +9,19 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod decode;
+pub mod detect;
+pub mod facts;
 pub mod finding;
+pub mod flow;
+pub mod kinds;
+pub mod line;
 pub mod location;
+pub mod policy;
+pub mod replace;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use decode::{DecodeLimits, Decoded, walk};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use location::{Location, Root, Step};
