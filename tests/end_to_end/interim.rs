@@ -151,3 +151,28 @@ fn an_unknown_expectation_is_refused() {
         assert!(upstream.log.requests().is_empty());
     });
 }
+
+#[test]
+fn interim_responses_without_end_are_an_upstreams_fault() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::scripted(&authority, &["http/1.1"], |mut served| async move {
+            served.request().await;
+            while served.wire.send("HTTP/1.1 103 Early Hints\r\n\r\n").await {}
+        })
+        .await;
+        let divulge = Divulge::before(&authority, upstream.address).await;
+        let mut client = Route::through(&divulge).http1().await;
+        client.send("GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await;
+        let end = soon("an end of the interim responses", async {
+            loop {
+                match client.head().await {
+                    Some(head) if status(&head) == 103 => {}
+                    other => return other,
+                }
+            }
+        })
+        .await;
+        assert!(end.as_deref().is_none_or(|head| status(head) == 502), "{end:?}");
+    });
+}

@@ -11,6 +11,7 @@
 //! | `upstreams` | where connections go and whom they trust |
 //! | `policy` | edits and refusals on the wire |
 //! | `framing` | malformed messages never pass |
+//! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
 //! | `run`, `serve`, `cli` | the commands |
@@ -19,6 +20,7 @@ mod common;
 
 mod cli;
 mod clients;
+mod deadlines;
 mod fidelity;
 mod framing;
 mod interim;

@@ -199,36 +199,6 @@ fn a_tunnel_that_is_not_tls_is_a_finding_and_nothing_passes_unread() {
 }
 
 #[test]
-fn a_silent_tunnel_ends_at_its_deadline() {
-    bounded(async {
-        let authority = Authority::new();
-        let upstream = Upstream::recording(&authority).await;
-        let divulge = Divulge::serve()
-            .intercept("all")
-            .trusting(&authority)
-            .to(upstream.address)
-            .arg("--head-timeout=0.5")
-            .start()
-            .await;
-        let mut silent = Route::through(&divulge).tcp().await;
-        let mut half = Route::through(&divulge).tcp().await;
-        half.write_all(&[0x16, 3, 1, 0]).await.unwrap();
-        let mut head = Wire::connect(divulge.address).await;
-        head.send("CONNECT api.exa").await;
-        let mut slow = Route::through(&divulge).http1().await;
-        slow.send("GET / HTTP/1.1\r\nHo").await;
-
-        let mut rest = Vec::new();
-        let _ = soon("the silent tunnel's end", silent.read_to_end(&mut rest)).await;
-        let _ = soon("the half hello's end", half.read_to_end(&mut rest)).await;
-        soon("the half CONNECT's end", head.rest()).await;
-        let (answer, _) = soon("the slow head's end", slow.rest()).await;
-        assert!(answer.is_empty() || status(&answer) == 408, "{}", show(&answer));
-        assert!(upstream.log.requests().is_empty());
-    });
-}
-
-#[test]
 fn one_identity_holds_from_the_connect_to_the_host_field() {
     bounded(async {
         let authority = Authority::new();
