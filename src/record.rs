@@ -22,7 +22,7 @@ const KEPT: usize = 200_000;
 const VIEWER_QUEUE: usize = 1024;
 
 /// What every line of one flow says about it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FlowMeta {
     pub flow: String,
     pub host: String,

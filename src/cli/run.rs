@@ -65,7 +65,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     let Started { shared, listener, address, keeper, policy, digest_key } = started;
     let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
 
-    let mut environment = environment::for_child(address, &trust.bundle, trust.java.as_deref(), &parent);
+    let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
     let packs = shared.engine.load();
     for (name, value) in packs.rules().child_environment() {
         if parent(name).is_none() {

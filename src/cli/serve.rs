@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::start::{self, Plan, StartError, Started};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
-use crate::ca::{Authority, CaError, Scope};
+use crate::ca::{Authority, Scope};
 use crate::config::{Intercept, Options};
 use crate::proxy::{Shared, listener};
 
@@ -113,16 +113,8 @@ fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::
         return Ok(Authority::from_files(certificate, key)?);
     }
     let packs = start::rules(options)?.hosts().map(str::to_owned).collect::<Vec<_>>();
-    let packs = Scope::Packs(packs);
-    let asked = options.ca_scope.as_deref().map(|text| scope(text, &packs)).transpose()?;
-    Ok(Authority::open_or_create(state, asked.as_ref(), &packs)?)
-}
-
-fn scope(text: &str, packs: &Scope) -> Result<Scope, CaError> {
-    match text {
-        "packs" => Ok(packs.clone()),
-        other => Scope::parse(other),
-    }
+    let asked = options.ca_scope.as_deref().map(|text| Scope::parse(text, &packs)).transpose()?;
+    Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
 }
 
 /// Reads policy, rules and facts again. What is wrong keeps the old state and says where.

@@ -140,6 +140,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         deadlines,
         body_limit: options.body_limit()?.0,
         on_error,
+        reveal: options.reveal,
     }));
     Ok(Started { shared, listener, address, keeper, policy, digest_key })
 }

@@ -22,7 +22,9 @@ pub struct Facts {
 
 /// A list of facts that cannot be read. Names the place, never a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}; expected a JSON list such as [{{\"kind\":\"user.name\",\"value\":\"ann\"}}]")]
+#[error(
+    "{file}:{line}:{column}: {message}; expected a JSON list such as [{{\"kind\":\"user.name\",\"value\":\"ann\"}}]"
+)]
 pub struct FactsError {
     pub file: String,
     pub line: usize,
@@ -141,8 +143,11 @@ mod tests {
 
     #[test]
     fn a_list_of_kinds_and_values_is_read() {
-        let facts = Facts::parse("f.json", r#"[{"kind":"user.name","value":"ann"},{"kind":"hw.cores","value":14},
-            {"kind":"env.editor","value":" "},{"kind":"tz.offset","value":"+08:00","note":"kept"}]"#)
+        let facts = Facts::parse(
+            "f.json",
+            r#"[{"kind":"user.name","value":"ann"},{"kind":"hw.cores","value":14},
+            {"kind":"env.editor","value":" "},{"kind":"tz.offset","value":"+08:00","note":"kept"}]"#,
+        )
         .unwrap_or_else(|error| panic!("{error}"));
         let values: Vec<_> = facts.list().iter().map(|fact| &*fact.value).collect();
         assert_eq!(values, ["ann", "14", "+08:00"]);

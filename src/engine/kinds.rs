@@ -140,6 +140,7 @@ pub const KINDS: &[Kind] = &[
     kind("id.trace", Unique, Session, "one chain of requests"),
     kind("api.base_host", Mid, Install, "the gateway that is used in place of the provider's own address"),
     kind("api.key_class", Low, Install, "what sort of credential is in use"),
+    kind("api.telemetry_host", Low, Install, "that the client reports to a service which only collects telemetry"),
     kind("secret.cross_host", Unique, Person, "a credential to a host it was not set for"),
     kind("secret.*", Unique, Person, "a credential"),
     kind("cov.apostrophe", Low, Session, "bits, in the choice of an apostrophe"),

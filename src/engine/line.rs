@@ -11,8 +11,9 @@ use std::fmt::{self, Write};
 use hmac::Mac;
 use serde::Serialize;
 
+use super::certificate::Certificate;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
-use super::flow::{Certificate, FlowSummary};
+use super::flow::FlowSummary;
 use super::location::Location;
 use super::replace::keyed;
 
@@ -128,7 +129,9 @@ struct FindingLine<'a> {
 
 /// One finding as one line, without a line end.
 pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
-    let shown = |text: &str| if context.reveal { text.to_owned() } else { Evidence::of(text).to_string() };
+    // How many bytes were not read is no value that was found.
+    let plain = context.reveal || finding.detector == Detector::Unread;
+    let shown = |text: &str| if plain { text.to_owned() } else { Evidence::of(text).to_string() };
     let path = context.path.map(|path| path.split('?').next().unwrap_or(path));
     let location = match &finding.shown_location {
         Some(masked) if !context.reveal => Cow::Borrowed(&**masked),
@@ -215,8 +218,8 @@ struct UnreadLine {
 #[derive(Serialize)]
 struct CertificateLine<'a> {
     edits: Vec<EditLine>,
-    rest_before: &'a str,
-    rest_after: &'a str,
+    rest_before: String,
+    rest_after: String,
     integrity: Vec<IntegrityLine<'a>>,
     /// Bytes unchanged since the conversation's previous turn; null where that turn is not known.
     prefix: Option<u64>,
@@ -281,14 +284,14 @@ fn certificate_line<'a>(
         old_hmac: value_hmac(context.digest_key, &edit.old),
         new_hmac: value_hmac(context.digest_key, &edit.new),
     });
-    let integrity = certificate.integrity.iter().map(|(kind, location)| IntegrityLine {
-        kind,
-        location: summary.names.shown(location, context.reveal),
-    });
+    let integrity = certificate
+        .integrity
+        .iter()
+        .map(|(kind, location)| IntegrityLine { kind, location: summary.names.shown(location, context.reveal) });
     CertificateLine {
         edits: edits.collect(),
-        rest_before: &certificate.rest_before,
-        rest_after: &certificate.rest_after,
+        rest_before: hex(&certificate.rest_before),
+        rest_after: hex(&certificate.rest_after),
         integrity: integrity.collect(),
         prefix: None,
     }

@@ -425,7 +425,7 @@ impl Stream {
             }
         };
         if let Err(Broken::Withheld(refusal)) = &result {
-            let _ = down.send_data(policy_close(refusal).into(), true);
+            let _ = down.send_data(policy_close(refusal).freeze(), true);
             return Ok(());
         }
         result

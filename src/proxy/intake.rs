@@ -3,7 +3,6 @@
 //! Where the policy can change nothing, bytes go on as they come and a copy is inspected beside them. Where
 //! it can, whole documents are held to their end, framed bodies to the end of each frame.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
 use crate::record::{FlowMeta, Recorder};
-use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineReader};
+use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
 use crate::wire::head::{Framing, HeadEdit};
 
 /// Inspected pieces of a body that is neither document nor framed.
@@ -39,17 +38,19 @@ enum Shape {
 }
 
 pub struct Intake {
-    flow: Flow,
+    /// Until the flow is closed.
+    flow: Option<Flow>,
+    request: Arc<Request>,
     meta: Arc<FlowMeta>,
     recorder: Recorder,
     shape: Shape,
     hold: bool,
     limit: usize,
     on_error: OnError,
+    reveal: bool,
     index: u64,
     head_due: bool,
     messages: bool,
-    closed: bool,
 }
 
 /// What an intake needs to know beside the request.
@@ -57,6 +58,8 @@ pub struct Intake {
 pub struct IntakeSettings {
     pub body_limit: usize,
     pub on_error: OnError,
+    /// Raw values may be shown.
+    pub reveal: bool,
 }
 
 impl Intake {
@@ -71,45 +74,38 @@ impl Intake {
     ) -> Self {
         // Closed means that nothing may pass unread, so even a policy that only logs has to see it first.
         let hold = engine.may_change(&request) || settings.on_error == OnError::Closed;
-        let shape = shape_of(&request, framing, hold);
-        let target = request.head.target();
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        let path = match path.split_once("://") {
-            Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
-            None => path,
-        };
-        let mut meta = FlowMeta {
-            flow: id.clone(),
+        let shape = shape_of(&request, framing, hold, settings.body_limit);
+        let request = Arc::new(request);
+        let flow = engine.open(id.clone(), request.clone());
+        let client = flow.client();
+        let meta = FlowMeta {
+            flow: id,
             host: request.host.clone(),
             method: Some(request.head.method().to_owned()),
-            path: Some(path.to_owned()),
-            client: None,
-            client_version: None,
+            path: None,
+            client: client.map(|(client, _)| client.to_owned()),
+            client_version: client.and_then(|(_, version)| version.map(str::to_owned)),
         };
-        let flow = engine.open(id, Arc::new(request));
-        if let Some((client, version)) = flow.client() {
-            meta.client = Some(client.to_owned());
-            meta.client_version = version.map(str::to_owned);
-        }
         recorder.counters.flows.fetch_add(1, Ordering::Relaxed);
         recorder.counters.active.fetch_add(1, Ordering::Relaxed);
         Self {
-            flow,
+            flow: Some(flow),
+            request,
             meta: Arc::new(meta),
             recorder: recorder.clone(),
             shape,
             hold,
             limit: settings.body_limit,
             on_error: settings.on_error,
+            reveal: settings.reveal,
             index: 0,
             head_due: true,
             messages: false,
-            closed: false,
         }
     }
 
     pub fn request(&self) -> &Arc<Request> {
-        self.flow.request()
+        &self.request
     }
 
     pub fn meta(&self) -> &Arc<FlowMeta> {
@@ -232,24 +228,24 @@ impl Intake {
 
     /// Ends the flow: its line is written. A body that broke off before is inspected as far as it came.
     pub fn close(&mut self) {
-        if std::mem::replace(&mut self.closed, true) {
+        if self.flow.is_none() {
             return;
         }
-        match &self.shape {
-            Shape::Document(body) if body.is_empty() && !self.head_due => {
-                let _ = self.audit(Part::Head);
-            }
-            Shape::Uninspected(0) => {}
-            _ => {
-                let _ = self.finish();
-            }
+        if !matches!(&self.shape, Shape::Uninspected(0)) {
+            let _ = self.finish();
         }
-        self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
-        let summary = catch_unwind(AssertUnwindSafe(|| self.flow.close()));
-        match summary {
-            Ok(summary) => self.recorder.closed(&self.meta, summary),
-            Err(_) => self.inspection_failed(),
+        if let Some(flow) = self.flow.take() {
+            self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
+            self.recorder.closed(&self.meta, flow.close());
         }
+    }
+
+    /// The refusal of a unit that the engine itself would have let pass.
+    fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
+        if let Some(flow) = &mut self.flow {
+            flow.withhold();
+        }
+        Refusal { reason, message }
     }
 
     /// One message of a WebSocket: what may go in its place.
@@ -265,8 +261,10 @@ impl Intake {
     /// Bytes of a WebSocket message over the limit, or of an opaque upgrade.
     pub fn note_unread(&mut self, bytes: u64, reason: &'static str) {
         let root = if self.messages { Root::Message(self.index) } else { Root::Body };
-        let finding = self.flow.unread(Location { root, steps: Vec::new() }, bytes, reason);
-        self.recorder.note(&self.meta, vec![finding]);
+        if let Some(flow) = &mut self.flow {
+            let finding = flow.unread(Location { root, steps: Vec::new() }, bytes, reason);
+            self.recorder.note(&self.meta, vec![finding]);
+        }
     }
 
     fn finish_document(&mut self) -> Result<Release, Refusal> {
@@ -286,10 +284,8 @@ impl Intake {
         if self.on_error == OnError::Closed {
             self.shape = Shape::Uninspected(0);
             self.note_unread(held.len() as u64, "limit");
-            return Err(Refusal {
-                reason: "limit",
-                message: format!("the request body is longer than {} bytes and may not pass unread", self.limit),
-            });
+            let message = format!("the request body is longer than {} bytes and may not pass unread", self.limit);
+            return Err(self.refuse("limit", message));
         }
         self.shape = Shape::Uninspected(held.len() as u64);
         let head = self.head_due.then(Vec::new);
@@ -311,23 +307,15 @@ impl Intake {
         };
         loop {
             let index = self.index;
-            let part = match &mut self.shape {
-                Shape::Envelopes(reader, waiting) => match reader.step(waiting) {
-                    Ok(Some(EnvelopeEvent::Frame { bytes, .. })) => Part::Frame { index, bytes },
-                    Ok(Some(EnvelopeEvent::Oversize { bytes, .. })) => {
-                        self.over_frame(bytes.len() as u64)?;
-                        push(bytes);
-                        continue;
-                    }
-                    Ok(None) if end && !waiting.is_empty() => Part::Frame { index, bytes: waiting.split().freeze() },
-                    Ok(None) => break,
-                    Err(_) => Part::Chunk { offset: 0, bytes: waiting.split().freeze() },
-                },
-                Shape::Lines(reader, waiting) => match reader.step(waiting, end) {
-                    Some(bytes) => Part::Line { index, bytes },
-                    None => break,
-                },
-                _ => break,
+            let part = match self.next_unit(end) {
+                Some(Piece::Envelope(bytes)) => Part::Frame { index, bytes },
+                Some(Piece::Line(bytes)) => Part::Line { index, bytes },
+                Some(Piece::Unread(bytes, reason)) => {
+                    self.over_frame(bytes.len() as u64, reason)?;
+                    push(bytes);
+                    continue;
+                }
+                None => break,
             };
             self.index += 1;
             let release = self.audit(part)?;
@@ -340,10 +328,35 @@ impl Intake {
         Ok(Release { head: None, payload })
     }
 
-    fn over_frame(&mut self, bytes: u64) -> Result<(), Refusal> {
-        self.note_unread(bytes, "limit");
+    /// The next whole envelope or line of what waits.
+    fn next_unit(&mut self, end: bool) -> Option<Piece> {
+        match &mut self.shape {
+            Shape::Envelopes(reader, waiting) => match reader.step(waiting) {
+                Ok(Some(EnvelopeEvent::Envelope { raw, .. })) => Some(Piece::Envelope(raw)),
+                Ok(Some(EnvelopeEvent::Oversize { raw, .. })) => Some(Piece::Unread(raw, "limit")),
+                Ok(None) if end => reader.finish().map(|raw| Piece::Unread(raw, "malformed")),
+                Ok(None) => None,
+                Err(_) => {
+                    let mut rest = BytesMut::from(reader.finish().unwrap_or_default());
+                    rest.unsplit(waiting.split());
+                    (!rest.is_empty()).then(|| Piece::Unread(rest.freeze(), "malformed"))
+                }
+            },
+            Shape::Lines(reader, waiting) => {
+                let event = reader.step(waiting).or_else(|| if end { reader.finish() } else { None });
+                event.map(|event| match event {
+                    LineEvent::Line(raw) => Piece::Line(raw),
+                    LineEvent::Oversize { raw, .. } => Piece::Unread(raw, "limit"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn over_frame(&mut self, bytes: u64, reason: &'static str) -> Result<(), Refusal> {
+        self.note_unread(bytes, reason);
         if self.hold && self.on_error == OnError::Closed {
-            return Err(Refusal { reason: "limit", message: "a frame of the request is too long to be read".into() });
+            return Err(self.refuse(reason, "a frame of the request cannot be read".into()));
         }
         Ok(())
     }
@@ -361,23 +374,18 @@ impl Intake {
 
     /// Asks the engine. A failed inspection is `--on-error`'s affair, counted and shown.
     fn audit(&mut self, part: Part) -> Result<Release, Refusal> {
-        let as_it_came = match &part {
-            Part::Head => Bytes::new(),
-            Part::Document(bytes) | Part::Frame { bytes, .. } | Part::Line { bytes, .. } => bytes.clone(),
-            Part::Message { bytes, .. } | Part::Chunk { bytes, .. } => bytes.clone(),
-        };
+        let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
         let first = std::mem::replace(&mut self.head_due, false);
-        let audit = catch_unwind(AssertUnwindSafe(|| self.flow.audit(part)));
-        let Ok(audit) = audit else {
-            self.inspection_failed();
-            self.note_unread(as_it_came.len() as u64, "inspector failed");
-            return match self.on_error {
-                OnError::Open => Ok(Release { head: first.then(Vec::new), payload: as_it_came }),
-                OnError::Closed => {
-                    Err(Refusal { reason: "inspector", message: "the request could not be inspected".into() })
-                }
-            };
-        };
+        let audit = flow.audit(part);
+        if self.meta.path.is_none() {
+            // Known only now which parts of the path are findings, to be masked.
+            let meta = FlowMeta { path: Some(flow.path(self.reveal)), ..FlowMeta::clone(&self.meta) };
+            self.meta = Arc::new(meta);
+        }
+        if audit.unread.iter().any(|unread| unread.reason == "inspector") {
+            self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "inspection failed; see --on-error");
+        }
         self.recorder.note(&self.meta, audit.findings);
         match audit.outgoing {
             Outgoing::Unchanged(payload) => Ok(Release { head: first.then(Vec::new), payload }),
@@ -387,11 +395,13 @@ impl Intake {
             Outgoing::Withheld(refusal) => Err(refusal),
         }
     }
+}
 
-    fn inspection_failed(&self) {
-        self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "inspection failed; see --on-error");
-    }
+/// What the reader of a framed body found next.
+enum Piece {
+    Envelope(Bytes),
+    Line(Bytes),
+    Unread(Bytes, &'static str),
 }
 
 impl Drop for Intake {
@@ -401,7 +411,7 @@ impl Drop for Intake {
 }
 
 /// Framed bodies frame by frame, documents whole, the rest in pieces.
-fn shape_of(request: &Request, framing: Framing, hold: bool) -> Shape {
+fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Shape {
     let known_length = matches!(framing, Framing::Length(_));
     match framing {
         Framing::None | Framing::Length(0) => return Shape::Bare,
@@ -414,11 +424,11 @@ fn shape_of(request: &Request, framing: Framing, hold: bool) -> Shape {
         return Shape::Document(BytesMut::new());
     }
     if kind.starts_with("application/grpc") || kind.starts_with("application/connect+") {
-        return Shape::Envelopes(EnvelopeReader::default(), BytesMut::new());
+        return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
     }
     if matches!(kind.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/json-lines" | "application/x-json-stream")
     {
-        return Shape::Lines(LineReader::default(), BytesMut::new());
+        return Shape::Lines(LineReader::new(limit), BytesMut::new());
     }
     let document = kind.contains("json")
         || kind.starts_with("multipart/")

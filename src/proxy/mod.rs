@@ -70,6 +70,7 @@ pub struct SharedParts {
     pub deadlines: Deadlines,
     pub body_limit: usize,
     pub on_error: OnError,
+    pub reveal: bool,
 }
 
 impl Shared {
@@ -83,7 +84,7 @@ impl Shared {
             intercept: parts.intercept,
             deadlines: parts.deadlines,
             limits: Limits::default(),
-            intake: IntakeSettings { body_limit: parts.body_limit, on_error: parts.on_error },
+            intake: IntakeSettings { body_limit: parts.body_limit, on_error: parts.on_error, reveal: parts.reveal },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),
             flows: AtomicU64::new(0),
@@ -140,6 +141,7 @@ pub fn connection_finding(kind: &'static str, severity: Severity, confidence: f3
     Finding {
         kind: kind.into(),
         location: Location { root: Root::Head, steps: Vec::new() },
+        shown_location: None,
         detector: Detector::Rule,
         rule: None,
         severity,

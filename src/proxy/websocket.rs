@@ -60,13 +60,14 @@ impl Walker {
                         out.extend_from_slice(&raw);
                     }
                 }
-                Ok(Some(Event::Oversize { raw, .. })) => {
+                Ok(Some(Event::Oversize { raw, compressed, .. })) => {
                     intake.note_unread(raw.len() as u64, "limit");
+                    let long = || Refusal { reason: "limit", message: "a message is too long to be read".into() };
                     if self.hold {
                         if intake.is_closed_on_error() {
-                            return Err(Refusal { reason: "limit", message: "a message is too long to be read".into() });
+                            return Err(long());
                         }
-                        out.extend_from_slice(&raw);
+                        self.writer.oversize(&raw, compressed, out).map_err(|_| long())?;
                     }
                 }
                 Ok(Some(Event::Message { raw, text, mask, payload, compressed })) => {
@@ -75,13 +76,8 @@ impl Walker {
                         continue;
                     }
                     match edited {
-                        Some(edited) => self.writer.write(&edited, text, mask, compressed, out),
-                        None if self.writer.must_rewrite() && compressed => {
-                            self.writer.write(&payload, text, mask, compressed, out);
-                        }
-                        None => {
-                            out.extend_from_slice(&raw);
-                        }
+                        Some(edited) => self.writer.edited(text, mask, compressed, &edited, out),
+                        None => self.writer.unedited(&raw, text, mask, compressed, &payload, out),
                     }
                 }
                 Err(error) => {
@@ -101,15 +97,9 @@ fn unreadable() -> Refusal {
 }
 
 /// A close frame of the server: 1008, policy violation (RFC 6455, section 7.4.1).
-pub fn policy_close(refusal: &Refusal) -> Vec<u8> {
-    let mut reason = format!("divulge: {}", refusal.message);
-    let mut end = reason.len().min(120);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.truncate(end);
-    let mut frame = vec![0x88, (2 + reason.len()) as u8, 0x03, 0xf0];
-    frame.extend_from_slice(reason.as_bytes());
+pub fn policy_close(refusal: &Refusal) -> BytesMut {
+    let mut frame = BytesMut::new();
+    MessageWriter::new(Side::Server, None).close(1008, &refusal.message, &mut frame);
     frame
 }
 

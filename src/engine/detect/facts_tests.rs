@@ -38,7 +38,8 @@ fn kinds(matcher: &Matcher, name: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn a_distinct_value_counts_wherever_it_stands_alone() {
-    let matcher = facts(&[("user.email", "ann@acme.example"), ("net.ip.local", "10.1.2.34"), ("path.home", "/home/ann")]);
+    let matcher =
+        facts(&[("user.email", "ann@acme.example"), ("net.ip.local", "10.1.2.34"), ("path.home", "/home/ann")]);
     for (text, expected) in [
         ("mail ANN@acme.example, please", vec!["user.email"]),
         ("joann@acme.example", vec![]),

@@ -1,17 +1,25 @@
 //! What the detectors of one unit hand to the policy.
 //!
 //! ```text
-//! rule       a value under a telling name, or of a telling shape at a telling place
+//! named      a value under a telling name, or of a telling shape at a telling place
 //! prompt     a line of the text that an assistant writes about the machine
 //! integrity  a value that binds the body
 //! facts      a fact of this very machine, in any form
 //! ```
 
 pub mod facts;
+mod inspector;
+pub mod integrity;
+mod named;
+mod prompt;
+mod region;
 mod support;
 
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use inspector::Inspector;
+pub(crate) use prompt::BLOCK_SIGNS;
 
 use super::finding::{Action, Detector, Severity};
 use super::location::Location;
