@@ -14,6 +14,8 @@ pub mod wire;
 #[cfg(feature = "proxy")]
 pub mod ca;
 #[cfg(feature = "proxy")]
+pub mod cli;
+#[cfg(feature = "proxy")]
 pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
