@@ -19,3 +19,5 @@ pub mod cli;
 pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
+#[cfg(feature = "proxy")]
+pub mod system_proxy;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 
 pub mod ca;
+pub mod system_proxy;
 
 /// Where CA, sessions and aliases are kept.
 #[derive(Clone, Debug, Default, clap::Args)]
