@@ -289,9 +289,10 @@ impl Options {
         let read = |option: &'static str, given: Option<f64>, default: Duration| match given {
             None => Ok(default),
             Some(seconds) if seconds > 0.0 && seconds <= 86_400.0 * 7.0 => Ok(Duration::from_secs_f64(seconds)),
-            Some(seconds) => {
-                Err(SettingsError::option(option, format_args!("{seconds} is not a number of seconds above 0, at most a week")))
-            }
+            Some(seconds) => Err(SettingsError::option(
+                option,
+                format_args!("{seconds} is not a number of seconds above 0, at most a week"),
+            )),
         };
         let d = Deadlines::default();
         Ok(Deadlines {
@@ -413,7 +414,11 @@ impl FromStr for ConnectTo {
         let mut rest = text;
         // An IPv6 address stands in brackets, so that its colons do not count.
         for _ in 0..3 {
-            let end = if rest.starts_with('[') { rest.find(']').ok_or_else(bad)? + 1 } else { rest.find(':').ok_or_else(bad)? };
+            let end = if rest.starts_with('[') {
+                rest.find(']').ok_or_else(bad)? + 1
+            } else {
+                rest.find(':').ok_or_else(bad)?
+            };
             parts.push(&rest[..end]);
             rest = rest[end..].strip_prefix(':').ok_or_else(bad)?;
         }
@@ -467,7 +472,8 @@ impl FromStr for UpstreamProxy {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, rest),
         };
-        let decode = |part: &str| percent_decode(part).ok_or_else(|| bad("the credentials are not valid percent-encoding"));
+        let decode =
+            |part: &str| percent_decode(part).ok_or_else(|| bad("the credentials are not valid percent-encoding"));
         let (user, password) = match credentials {
             None => (None, None),
             Some(c) => match c.split_once(':') {
@@ -545,9 +551,9 @@ impl DialPolicy {
         let read = |option: &'static str, list: &[String]| {
             list.iter()
                 .map(|text| {
-                    text.parse::<ipnet::IpNet>()
-                        .or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from))
-                        .map_err(|_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")))
+                    text.parse::<ipnet::IpNet>().or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from)).map_err(
+                        |_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")),
+                    )
                 })
                 .collect::<Result<Vec<_>, _>>()
         };
@@ -573,12 +579,18 @@ impl DialPolicy {
 fn is_internal(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast()
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
                 || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
                 || v4.octets()[0] == 0
         }
         IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || (v6.segments()[0] & 0xfe00) == 0xfc00
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || (v6.segments()[0] & 0xfe00) == 0xfc00
                 || (v6.segments()[0] & 0xffc0) == 0xfe80
         }
     }
@@ -627,7 +639,9 @@ mod tests {
         assert!(!local.permits("169.254.169.254".parse().unwrap()));
         assert!(!local.permits("::ffff:169.254.169.254".parse().unwrap()));
         let gateway = DialPolicy { public_only: true, ..DialPolicy::default() };
-        for internal in ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd12::1", "::ffff:192.168.1.1", "0.0.0.0", "100.64.0.1"] {
+        for internal in
+            ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd12::1", "::ffff:192.168.1.1", "0.0.0.0", "100.64.0.1"]
+        {
             assert!(!gateway.permits(internal.parse().unwrap()), "{internal}");
         }
         assert!(gateway.permits("192.0.2.1".parse().unwrap()));

@@ -86,7 +86,9 @@ pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
 
 /// Text for a terminal: control characters cannot move the cursor or change colours.
 pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() && c != '\n' { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() && c != '\n' { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 /// Starts the log on standard error.
@@ -95,7 +97,9 @@ pub fn start_log(options: &Options) {
     let level = if options.quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
     let filter = match std::env::var("DIVULGE_LOG") {
         Ok(text) => EnvFilter::builder().with_default_directive(level.into()).parse_lossy(text),
-        Err(_) => EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).parse_lossy(format!("divulge={level}")),
+        Err(_) => EnvFilter::builder()
+            .with_default_directive(LevelFilter::ERROR.into())
+            .parse_lossy(format!("divulge={level}")),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let color = options.color.unwrap_or_default().wanted(std::io::stderr().is_terminal());

@@ -155,13 +155,18 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
         }
         let (added, _) = roots.add_parsable_certificates(native.certs);
         if added == 0 && options.upstream_ca.is_none() && !options.offline {
-            tracing::warn!("this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca");
+            tracing::warn!(
+                "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
+            );
         }
     }
     if let Some(path) = &options.upstream_ca {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|e| {
-                StartError::Wrong(format!("--upstream-ca: {}: a certificate cannot be used as root: {e}", path.display()))
+                StartError::Wrong(format!(
+                    "--upstream-ca: {}: a certificate cannot be used as root: {e}",
+                    path.display()
+                ))
             })?;
         }
     }
@@ -169,7 +174,8 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let wrong = |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
+    let wrong =
+        |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
     let pem = std::fs::read(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match list {
