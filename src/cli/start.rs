@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 
 use crate::ca::Authority;
 use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
-use crate::engine::facts::Facts;
-use crate::engine::policy::Policy;
-use crate::engine::rules::RuleSet;
+use crate::engine::facts::{Fact, Facts};
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::{Shared, SharedParts, listener};
@@ -57,13 +57,16 @@ pub struct Plan {
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
 pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
     let policy = policy(options)?;
-    let on_error = options.on_error(policy.edits());
+    let on_error = options.on_error(policy.mode() == Mode::Enforce);
     let facts = match &options.facts {
         Some(path) => {
             let text = read(path)?;
             Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))?
         }
-        None => Facts::of(crate::facts::collect()),
+        None => {
+            let own = crate::facts::collect().into_iter();
+            Facts::new(own.map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+        }
     };
     Ok(Engine::new(EngineParts {
         rules: rules(options)?,
@@ -92,7 +95,32 @@ pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
     if options.rules.is_empty() {
         return Ok(RuleSet::builtin());
     }
-    crate::cli::rules::load(&options.rules).map_err(|e| StartError::Wrong(e.to_string()))
+    let files = rule_files(&options.rules)?;
+    let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
+    RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
+/// The TOML files of the folders, each with its path, in a fixed order.
+fn rule_files(folders: &[PathBuf]) -> Result<Vec<(String, String)>, StartError> {
+    let mut files = Vec::new();
+    let mut open: Vec<PathBuf> = folders.to_vec();
+    while let Some(folder) = open.pop() {
+        let wrong = |e: io::Error| StartError::Wrong(format!("--rules: {}: cannot be read: {e}", folder.display()));
+        for entry in std::fs::read_dir(&folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                files.push((path.display().to_string(), read(&path)?));
+            }
+        }
+    }
+    if files.is_empty() {
+        let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(StartError::Wrong(format!("--rules: {}: no rule files (*.toml) there", list.join(", "))));
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<String, StartError> {
@@ -105,7 +133,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let digest_key = digest_key(&options.state_dir()?);
     let engine = engine(options, digest_key)?;
     let policy = engine.policy().name().to_owned();
-    let on_error = options.on_error(engine.policy().edits());
+    let on_error = options.on_error(engine.policy().mode() == Mode::Enforce);
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
@@ -196,7 +224,7 @@ fn digest_key(state: &Path) -> [u8; 32] {
 
 fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
     let path: PathBuf = state.join("digest.key");
-    crate::ca::files::private_dir(state)?;
+    crate::ca::files::private_dir(state).map_err(io::Error::other)?;
     for _ in 0..2 {
         match std::fs::read(&path) {
             Ok(bytes) => {
