@@ -9,6 +9,8 @@
 #![deny(unsafe_code)]
 
 pub mod engine;
+#[cfg(feature = "proxy")]
+pub mod offline;
 pub mod wire;
 
 #[cfg(feature = "proxy")]
