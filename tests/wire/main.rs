@@ -2,4 +2,5 @@
 
 mod common;
 mod heads;
+mod refused;
 mod websocket;
