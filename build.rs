@@ -11,10 +11,12 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(&root.join("rules"), &mut files)?;
     files.sort();
-    let mut list = String::from("/// Every file of every pack in `rules/`.\nconst BUILTIN: &[PackSource<'static>] = &[\n");
+    let mut list =
+        String::from("/// Every file of every pack in `rules/`.\nconst BUILTIN: &[PackSource<'static>] = &[\n");
     for file in files {
         let name = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
-        let _ = writeln!(list, "    PackSource {{ name: {name:?}, text: include_str!({:?}) }},", file.to_string_lossy());
+        let _ =
+            writeln!(list, "    PackSource {{ name: {name:?}, text: include_str!({:?}) }},", file.to_string_lossy());
     }
     list.push_str("];\n");
     fs::write(out.join("packs.rs"), list)

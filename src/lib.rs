@@ -9,4 +9,25 @@
 #![deny(unsafe_code)]
 
 pub mod engine;
+#[cfg(feature = "proxy")]
+pub mod offline;
 pub mod wire;
+
+#[cfg(feature = "proxy")]
+pub mod ca;
+#[cfg(feature = "proxy")]
+pub mod cli;
+#[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
+pub mod environment;
+#[cfg(feature = "proxy")]
+pub mod facts;
+#[cfg(feature = "proxy")]
+pub mod offline;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "proxy")]
+pub mod record;
+#[cfg(feature = "proxy")]
+pub mod system_proxy;

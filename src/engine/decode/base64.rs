@@ -26,7 +26,7 @@ pub(super) fn recognise(text: &[u8]) -> Option<Base64> {
         body => body,
     };
     let padded = body.len() < text.len();
-    if (padded && text.len() % 4 != 0) || body.len() % 4 == 1 {
+    if (padded && !text.len().is_multiple_of(4)) || body.len() % 4 == 1 {
         return None;
     }
     let mut seen = 0;

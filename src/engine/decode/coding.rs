@@ -40,6 +40,8 @@ pub(super) struct Undone {
     pub consumed: usize,
     /// Why it ended before the end of the input.
     pub stop: Option<&'static str>,
+    /// All that was compressed came out; what follows it, if anything, is no part of it.
+    pub whole: bool,
 }
 
 impl Coding {
@@ -135,9 +137,11 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut members = Vec::new();
     let mut at = 0;
     let mut stop = None;
+    let mut whole = true;
     while stop.is_none() && at < input.len() {
         let Some(header) = gzip_header(&input[at..]) else {
             stop = Some("malformed");
+            whole = !members.is_empty();
             break;
         };
         let before = content.len();
@@ -162,11 +166,12 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
             }
             Some(reason) => {
                 stop = Some(reason);
+                whole = false;
                 at = end;
             }
         }
     }
-    Undone { content, codec: Codec::Gzip(members), consumed: at, stop }
+    Undone { content, codec: Codec::Gzip(members), consumed: at, stop, whole }
 }
 
 /// The length of a member's header with its optional parts.
@@ -191,15 +196,17 @@ fn zlib(input: &[u8], bounds: Bounds) -> Undone {
     let mut content = Vec::new();
     let (end, stop) = inflate(&mut Decompress::new(true), input, &mut content, bounds);
     let level = input.get(1).map_or(0, |flags| flags >> 6);
+    let whole = stop.is_none();
     let stop = stop.or((end < input.len()).then_some("malformed"));
-    Undone { content, codec: Codec::Zlib { level, end }, consumed: end, stop }
+    Undone { content, codec: Codec::Zlib { level, end }, consumed: end, stop, whole }
 }
 
 fn deflate(input: &[u8], bounds: Bounds) -> Undone {
     let mut content = Vec::new();
     let (end, stop) = inflate(&mut Decompress::new(false), input, &mut content, bounds);
+    let whole = stop.is_none();
     let stop = stop.or((end < input.len()).then_some("malformed"));
-    Undone { content, codec: Codec::Deflate { end }, consumed: end, stop }
+    Undone { content, codec: Codec::Deflate { end }, consumed: end, stop, whole }
 }
 
 fn brotli(input: &[u8], bounds: Bounds) -> Undone {
@@ -231,7 +238,7 @@ fn brotli(input: &[u8], bounds: Bounds) -> Undone {
     }
     // The reader takes its input in blocks, so how far it got inside the last one is not known.
     let consumed = if stop.is_some() && content.is_empty() { 0 } else { input.len() - rest.len() };
-    Undone { content, codec: Codec::Br, consumed, stop }
+    Undone { content, codec: Codec::Br, consumed, stop, whole: stop.is_none() }
 }
 
 fn zstd(input: &[u8], bounds: Bounds) -> Undone {
@@ -240,7 +247,7 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
     let mut at = 0;
     let mut stop = None;
     let Ok(mut decoder) = Decoder::new() else {
-        return Undone { content, codec: Codec::Zstd(members), consumed: 0, stop: Some("limit") };
+        return Undone { content, codec: Codec::Zstd(members), consumed: 0, stop: Some("limit"), whole: false };
     };
     if decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).is_err() {
         stop = Some("limit");
@@ -284,5 +291,5 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
             }
         }
     }
-    Undone { content, codec: Codec::Zstd(members), consumed: at, stop }
+    Undone { content, codec: Codec::Zstd(members), consumed: at, stop, whole: stop.is_none() }
 }

@@ -190,7 +190,7 @@ fn member<'d>(bytes: &'d [u8], at: usize, path: &mut Path<'d>, sink: &mut impl S
 }
 
 #[inline]
-pub(super) fn blank(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn blank(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
         at += 1;
     }
@@ -254,6 +254,15 @@ pub(crate) fn is_number(word: &[u8]) -> bool {
         return count > 0 && count == exponent.len();
     }
     rest.is_empty()
+}
+
+/// The end of the value at `start`, as far as there is one.
+pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
+    match bytes.get(start) {
+        Some(b'"') => (string(bytes, start + 1).end + 1).min(bytes.len()),
+        Some(b'{' | b'[') => skip(bytes, start),
+        _ => token(bytes, start).map_or(start, |(end, _)| end),
+    }
 }
 
 /// The end of the array or object at `start`, by counting brackets.

@@ -14,20 +14,25 @@ mod coding;
 mod entropy;
 mod form;
 mod head;
+pub(crate) mod html;
 mod json;
 mod layer;
-mod percent;
+pub(crate) mod percent;
 mod place;
 mod sniff;
 #[cfg(test)]
 mod tests;
 mod walker;
 
+pub(crate) use base64::encode as encode_base64;
 pub use entropy::entropy;
+pub(crate) use head::split_target;
+pub(crate) use json::{blank as json_blank, escape as json_escape, is_number as is_json_number};
+pub(crate) use json::{unescape as json_unescape, value_end as json_value_end};
 pub use layer::{Base64, Codec, Format, Layer, Member, Origin};
 
 use super::audit::{Unit, Unread};
-use super::visit::Visitor;
+use super::visit::{LayerId, Visitor};
 
 /// What one unit may cost. What lies beyond is reported as unread.
 #[derive(Clone, Debug)]
@@ -53,6 +58,9 @@ impl Default for DecodeLimits {
 pub struct Decoded {
     /// The head is the first, the payload the second where there is one; each comes after the one that holds it.
     pub layers: Vec<Layer>,
+    /// The body once its content codings are undone (the payload itself where there are none, and for frames,
+    /// lines and messages): what `PartOf::Body` counts in.
+    pub body: Option<LayerId>,
     pub bytes_sent: u64,
     pub bytes_read: u64,
     pub unread: Vec<Unread>,
@@ -61,4 +69,18 @@ pub struct Decoded {
 /// Walks one unit in wire order.
 pub fn walk<V: Visitor>(unit: &Unit<'_>, limits: &DecodeLimits, visitor: &mut V) -> Decoded {
     walker::Walker::new(limits, visitor).unit(unit)
+}
+
+/// `coded` decoded anew, without bounds: what was made here is not hostile.
+pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
+    let coding = match codec {
+        Codec::Gzip(_) => coding::Coding::Gzip,
+        Codec::Zlib { .. } => coding::Coding::Zlib,
+        Codec::Deflate { .. } => coding::Coding::Deflate,
+        Codec::Br => coding::Coding::Br,
+        Codec::Zstd(_) => coding::Coding::Zstd,
+        _ => return None,
+    };
+    let undone = coding.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
+    undone.whole.then_some(undone.content)
 }

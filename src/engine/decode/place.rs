@@ -118,11 +118,13 @@ impl Place for Here<'_> {
     }
 }
 
+type Chunk = Box<[OnceCell<Box<str>>]>;
+
 /// Decoded names that live as long as the document they stand in. Most names are slices of it; those with
 /// escapes are kept here.
 #[derive(Default)]
 pub(super) struct Names {
-    chunks: [OnceCell<Box<[OnceCell<Box<str>>]>>; 28],
+    chunks: [OnceCell<Chunk>; 28],
     used: std::cell::Cell<usize>,
 }
 

@@ -7,6 +7,7 @@ use memchr::{memchr, memchr2};
 
 use super::base64;
 use super::coding::Coding;
+use super::html;
 use super::json;
 use super::layer::Base64;
 use super::percent;
@@ -27,6 +28,10 @@ pub(super) enum Reading {
         class: Class,
     },
     Percent {
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Html {
         bytes: Vec<u8>,
         class: Class,
     },
@@ -66,13 +71,17 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> Reading {
     if let Some(reading) = hex(text, json_depth).or_else(|| base64(text, json_depth)) {
         return reading;
     }
+    let mut bytes = Vec::new();
     if memchr(b'%', text).is_some() && percent::is_encoded(text) {
-        let mut bytes = Vec::with_capacity(text.len());
         percent::decode(text, false, &mut bytes);
         let class = class(&bytes, json_depth);
         if matches!(class, Class::Json | Class::Lines | Class::Text) {
             return Reading::Percent { bytes, class };
         }
+    } else if memchr(b'&', text).is_some() && html::is_encoded(text) {
+        html::decode(text, &mut bytes);
+        let class = class(&bytes, json_depth);
+        return Reading::Html { bytes, class };
     }
     Reading::Plain
 }
@@ -91,7 +100,7 @@ fn is_blob(text: &[u8]) -> bool {
 }
 
 fn hex(text: &[u8], json_depth: usize) -> Option<Reading> {
-    if text.len() < SHORTEST_HEX || text.len() % 2 != 0 || !text.iter().all(u8::is_ascii_hexdigit) {
+    if text.len() < SHORTEST_HEX || !text.len().is_multiple_of(2) || !text.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default() as u8;

@@ -30,6 +30,7 @@ pub(super) struct Walker<'v, V> {
     budget: usize,
     unread: Vec<Unread>,
     missed: f64,
+    body: Option<LayerId>,
     scratch: Vec<Vec<u8>>,
 }
 
@@ -49,6 +50,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             budget: limits.decoded_bytes,
             unread: Vec::new(),
             missed: 0.0,
+            body: None,
             scratch: Vec::new(),
         }
     }
@@ -73,11 +75,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 self.too_long(&payload);
             } else {
                 let layer = self.push(payload, Origin::Payload, 1.0);
+                self.body = Some(layer);
                 self.payload(&unit.part, head, layer);
             }
         }
         let bytes_read = bytes_sent.saturating_sub(self.missed.round() as u64);
-        Decoded { layers: self.layers, bytes_sent, bytes_read, unread: self.unread }
+        Decoded { layers: self.layers, body: self.body, bytes_sent, bytes_read, unread: self.unread }
     }
 
     fn payload(&mut self, part: &Part, head: &RequestHead, layer: LayerId) {
@@ -115,7 +118,10 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 return;
             };
             match self.undo(target, coding) {
-                Some(inner) => layer = inner,
+                Some(inner) => {
+                    layer = inner;
+                    self.body = Some(inner);
+                }
                 None => return,
             }
         }
@@ -204,7 +210,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.budget -= undone.content.len().min(self.budget);
         let window = Span::of(0..input.len());
         let layer = self.open(undone.content.into(), source, window, undone.codec);
-        self.layers[layer.0 as usize].whole = undone.stop.is_none();
+        self.layers[layer.0 as usize].whole = undone.whole;
         Some(layer)
     }
 
@@ -308,6 +314,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
+            Reading::Html { bytes, class } => (bytes, Codec::Html, Step::Html, class),
         };
         // Text that came out of an encoding may have done so by chance, and opaque bytes were no encoding at all
         // perhaps: then the spelling itself is a value too, and comes first.

@@ -7,11 +7,13 @@
 //! facts      a fact of this very machine, in any form
 //! ```
 
+pub mod facts;
 mod inspector;
 pub mod integrity;
 mod named;
 mod prompt;
 mod region;
+mod support;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -17,11 +17,37 @@ use crate::engine::visit::{Leaf, LeafKind, Place};
 
 /// What opens a block about the machine.
 pub(crate) const BLOCK_SIGNS: &[&str] = &[
-    "<env>", "<environment", "<session_context", "<system-reminder", "<user_info", "<workspace_info", "<workspace_context",
-    "<system_info", "<machine", "<context_info", "<current_datetime", "<editor_context", "about the environment",
-    "environment information", "environment details", "# environment", "# env\n", "# system information", "# session context",
-    "# currentdate", "system information:", "environment:", "current context", "user's environment", "user environment",
-    "环境信息", "运行环境", "系统信息", "当前环境", "环境上下文", "环境如下",
+    "<env>",
+    "<environment",
+    "<session_context",
+    "<system-reminder",
+    "<user_info",
+    "<workspace_info",
+    "<workspace_context",
+    "<system_info",
+    "<machine",
+    "<context_info",
+    "<current_datetime",
+    "<editor_context",
+    "about the environment",
+    "environment information",
+    "environment details",
+    "# environment",
+    "# env\n",
+    "# system information",
+    "# session context",
+    "# currentdate",
+    "system information:",
+    "environment:",
+    "current context",
+    "user's environment",
+    "user environment",
+    "环境信息",
+    "运行环境",
+    "系统信息",
+    "当前环境",
+    "环境上下文",
+    "环境如下",
 ];
 
 /// Shorter texts hold no labelled value.
@@ -170,14 +196,19 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
                 break;
             }
             line_end = end_of_line(text, start);
-            let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else { break };
+            let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else {
+                break;
+            };
             if window.start >= taken && matching.takes(&text[window.clone()]) {
                 hits.push(Hit { rule: number, window });
             }
         }
         return;
     }
-    let start = text[..near.start].rfind('\n').map_or(0, |line| line + 1).max(boundary(text, near.start.saturating_sub(BEFORE)));
+    let start = text[..near.start]
+        .rfind('\n')
+        .map_or(0, |line| line + 1)
+        .max(boundary(text, near.start.saturating_sub(BEFORE)));
     let end = boundary(text, end_of_line(text, near.end).min(near.end + AFTER));
     if near.start < taken || end < start {
         return;
@@ -230,7 +261,10 @@ pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFindin
         return;
     }
     for finding in findings {
-        if finding.confidence < super::DEFAULT_CONFIDENCE && &*finding.kind == "path.home" && known.contains(&finding.value) {
+        if finding.confidence < super::DEFAULT_CONFIDENCE
+            && &*finding.kind == "path.home"
+            && known.contains(&finding.value)
+        {
             finding.confidence = IN_BLOCK;
         }
     }

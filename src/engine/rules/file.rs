@@ -169,14 +169,19 @@ impl<'de> Deserialize<'de> for OneOrMany {
 impl RuleFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
         toml::from_str(source.text).map_err(|error| {
-            RuleError::of_toml(source, &error, "the keys id, kind, title, severity, why, select, match and two [[example]]")
+            RuleError::of_toml(
+                source,
+                &error,
+                "the keys id, kind, title, severity, why, select, match and two [[example]]",
+            )
         })
     }
 }
 
 impl PackFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
-        toml::from_str(source.text)
-            .map_err(|error| RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, environment"))
+        toml::from_str(source.text).map_err(|error| {
+            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, environment")
+        })
     }
 }
