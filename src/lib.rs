@@ -9,8 +9,6 @@
 #![deny(unsafe_code)]
 
 pub mod engine;
-#[cfg(feature = "proxy")]
-pub mod offline;
 pub mod wire;
 
 #[cfg(feature = "proxy")]
