@@ -229,13 +229,7 @@ impl Options {
     }
 
     pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
-        if let Some(dir) = &self.state {
-            return Ok(dir.clone());
-        }
-        use etcetera::BaseStrategy;
-        etcetera::choose_base_strategy()
-            .map(|dirs| dirs.data_dir().join("divulge"))
-            .map_err(|_| SettingsError::option("--state", "no home folder is known; name a folder"))
+        state_dir(self.state.as_deref())
     }
 
     pub fn listen(&self, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
@@ -289,9 +283,10 @@ impl Options {
         let read = |option: &'static str, given: Option<f64>, default: Duration| match given {
             None => Ok(default),
             Some(seconds) if seconds > 0.0 && seconds <= 86_400.0 * 7.0 => Ok(Duration::from_secs_f64(seconds)),
-            Some(seconds) => {
-                Err(SettingsError::option(option, format_args!("{seconds} is not a number of seconds above 0, at most a week")))
-            }
+            Some(seconds) => Err(SettingsError::option(
+                option,
+                format_args!("{seconds} is not a number of seconds above 0, at most a week"),
+            )),
         };
         let d = Deadlines::default();
         Ok(Deadlines {
@@ -302,6 +297,17 @@ impl Options {
             idle: read("--idle-timeout", self.idle_timeout, d.idle)?,
         })
     }
+}
+
+/// The state folder that was named, else `$XDG_DATA_HOME/divulge`.
+pub fn state_dir(named: Option<&Path>) -> Result<PathBuf, SettingsError> {
+    use etcetera::BaseStrategy;
+    if let Some(dir) = named {
+        return Ok(dir.to_owned());
+    }
+    etcetera::choose_base_strategy()
+        .map(|dirs| dirs.data_dir().join("divulge"))
+        .map_err(|_| SettingsError::option("--state", "there is no home folder (HOME is not set): name one with --state DIR"))
 }
 
 /// `$XDG_CONFIG_HOME/divulge/config.toml`.
@@ -413,7 +419,11 @@ impl FromStr for ConnectTo {
         let mut rest = text;
         // An IPv6 address stands in brackets, so that its colons do not count.
         for _ in 0..3 {
-            let end = if rest.starts_with('[') { rest.find(']').ok_or_else(bad)? + 1 } else { rest.find(':').ok_or_else(bad)? };
+            let end = if rest.starts_with('[') {
+                rest.find(']').ok_or_else(bad)? + 1
+            } else {
+                rest.find(':').ok_or_else(bad)?
+            };
             parts.push(&rest[..end]);
             rest = rest[end..].strip_prefix(':').ok_or_else(bad)?;
         }
@@ -467,7 +477,8 @@ impl FromStr for UpstreamProxy {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, rest),
         };
-        let decode = |part: &str| percent_decode(part).ok_or_else(|| bad("the credentials are not valid percent-encoding"));
+        let decode =
+            |part: &str| percent_decode(part).ok_or_else(|| bad("the credentials are not valid percent-encoding"));
         let (user, password) = match credentials {
             None => (None, None),
             Some(c) => match c.split_once(':') {
@@ -545,9 +556,9 @@ impl DialPolicy {
         let read = |option: &'static str, list: &[String]| {
             list.iter()
                 .map(|text| {
-                    text.parse::<ipnet::IpNet>()
-                        .or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from))
-                        .map_err(|_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")))
+                    text.parse::<ipnet::IpNet>().or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from)).map_err(
+                        |_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")),
+                    )
                 })
                 .collect::<Result<Vec<_>, _>>()
         };
@@ -573,12 +584,18 @@ impl DialPolicy {
 fn is_internal(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast()
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
                 || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
                 || v4.octets()[0] == 0
         }
         IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || (v6.segments()[0] & 0xfe00) == 0xfc00
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || (v6.segments()[0] & 0xfe00) == 0xfc00
                 || (v6.segments()[0] & 0xffc0) == 0xfe80
         }
     }
@@ -627,7 +644,9 @@ mod tests {
         assert!(!local.permits("169.254.169.254".parse().unwrap()));
         assert!(!local.permits("::ffff:169.254.169.254".parse().unwrap()));
         let gateway = DialPolicy { public_only: true, ..DialPolicy::default() };
-        for internal in ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd12::1", "::ffff:192.168.1.1", "0.0.0.0", "100.64.0.1"] {
+        for internal in
+            ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd12::1", "::ffff:192.168.1.1", "0.0.0.0", "100.64.0.1"]
+        {
             assert!(!gateway.permits(internal.parse().unwrap()), "{internal}");
         }
         assert!(gateway.permits("192.0.2.1".parse().unwrap()));

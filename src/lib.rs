@@ -24,6 +24,10 @@ pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
 #[cfg(feature = "proxy")]
+pub mod offline;
+#[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "proxy")]
 pub mod record;
+#[cfg(feature = "proxy")]
+pub mod system_proxy;

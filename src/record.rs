@@ -136,7 +136,9 @@ impl Viewers {
         let line: Arc<str> = line.into();
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         // A viewer that does not read loses lines, never the proxy's time; one that is gone is forgotten.
-        list.retain(|viewer| !matches!(viewer.try_send(line.clone()), Err(tokio::sync::mpsc::error::TrySendError::Closed(_))));
+        list.retain(|viewer| {
+            !matches!(viewer.try_send(line.clone()), Err(tokio::sync::mpsc::error::TrySendError::Closed(_)))
+        });
         self.any.store(!list.is_empty(), Ordering::Relaxed);
     }
 }
@@ -160,13 +162,7 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     let collected = Arc::new(Mutex::new(Collected::default()));
     let failed = Arc::new(AtomicBool::new(false));
     let wanted = out.is_some() || parts.collect;
-    let writer = Writer {
-        out,
-        parts,
-        viewers: viewers.clone(),
-        collected: collected.clone(),
-        failed: failed.clone(),
-    };
+    let writer = Writer { out, parts, viewers: viewers.clone(), collected: collected.clone(), failed: failed.clone() };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
     let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
     Ok((recorder, RecordKeeper { queue, collected, failed, _thread: thread }))

@@ -20,7 +20,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A long-lived proxy with a CA of its own: the system proxy of one user. Decrypts only the hosts of the
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules and facts again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once.")]
+#[command(
+    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules and facts again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFile,
@@ -227,7 +229,13 @@ impl Viewers {
 }
 
 #[cfg(unix)]
-async fn view(mut stream: tokio::net::UnixStream, shared: Arc<Shared>, address: SocketAddr, policy: String, began: Instant) {
+async fn view(
+    mut stream: tokio::net::UnixStream,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    policy: String,
+    began: Instant,
+) {
     use tokio::io::AsyncWriteExt;
     let mut lines = shared.recorder.watch();
     let mut tick = tokio::time::interval(Duration::from_secs(1));

@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 
 use crate::ca::Authority;
 use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
-use crate::engine::facts::Facts;
-use crate::engine::policy::Policy;
-use crate::engine::rules::RuleSet;
+use crate::engine::facts::{Fact, Facts};
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::{Shared, SharedParts, listener};
@@ -57,13 +57,16 @@ pub struct Plan {
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
 pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
     let policy = policy(options)?;
-    let on_error = options.on_error(policy.edits());
+    let on_error = options.on_error(enforces(&policy));
     let facts = match &options.facts {
         Some(path) => {
             let text = read(path)?;
             Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))?
         }
-        None => Facts::of(crate::facts::collect()),
+        None => {
+            let own = crate::facts::collect().into_iter();
+            Facts::new(own.map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+        }
     };
     Ok(Engine::new(EngineParts {
         rules: rules(options)?,
@@ -73,6 +76,11 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
         limits: DecodeLimits::default(),
         on_error,
     }))
+}
+
+/// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
+fn enforces(policy: &Policy) -> bool {
+    policy.mode() == Mode::Enforce && policy.name() != "audit"
 }
 
 pub fn policy(options: &Options) -> Result<Policy, StartError> {
@@ -92,7 +100,32 @@ pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
     if options.rules.is_empty() {
         return Ok(RuleSet::builtin());
     }
-    crate::cli::rules::load(&options.rules).map_err(|e| StartError::Wrong(e.to_string()))
+    let files = rule_files(&options.rules)?;
+    let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
+    RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
+/// The TOML files of the folders, each with its path, in a fixed order.
+fn rule_files(folders: &[PathBuf]) -> Result<Vec<(String, String)>, StartError> {
+    let mut files = Vec::new();
+    let mut open: Vec<PathBuf> = folders.to_vec();
+    while let Some(folder) = open.pop() {
+        let wrong = |e: io::Error| StartError::Wrong(format!("--rules: {}: cannot be read: {e}", folder.display()));
+        for entry in std::fs::read_dir(&folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                files.push((path.display().to_string(), read(&path)?));
+            }
+        }
+    }
+    if files.is_empty() {
+        let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(StartError::Wrong(format!("--rules: {}: no rule files (*.toml) there", list.join(", "))));
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<String, StartError> {
@@ -105,7 +138,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let digest_key = digest_key(&options.state_dir()?);
     let engine = engine(options, digest_key)?;
     let policy = engine.policy().name().to_owned();
-    let on_error = options.on_error(engine.policy().edits());
+    let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
@@ -155,13 +188,18 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
         }
         let (added, _) = roots.add_parsable_certificates(native.certs);
         if added == 0 && options.upstream_ca.is_none() && !options.offline {
-            tracing::warn!("this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca");
+            tracing::warn!(
+                "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
+            );
         }
     }
     if let Some(path) = &options.upstream_ca {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|e| {
-                StartError::Wrong(format!("--upstream-ca: {}: a certificate cannot be used as root: {e}", path.display()))
+                StartError::Wrong(format!(
+                    "--upstream-ca: {}: a certificate cannot be used as root: {e}",
+                    path.display()
+                ))
             })?;
         }
     }
@@ -169,7 +207,8 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let wrong = |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
+    let wrong =
+        |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
     let pem = std::fs::read(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match list {
@@ -189,8 +228,8 @@ fn digest_key(state: &Path) -> [u8; 32] {
 }
 
 fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
-    let path: PathBuf = state.join("digest.key");
-    crate::ca::files::private_dir(state)?;
+    let path: PathBuf = state.join("digest-secret");
+    crate::ca::files::private_dir(state).map_err(io::Error::other)?;
     for _ in 0..2 {
         match std::fs::read(&path) {
             Ok(bytes) => {

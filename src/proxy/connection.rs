@@ -171,7 +171,13 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         let reason = match decision {
             Decision::Tunnel(reason) => reason,
             Decision::Intercept => {
-                shared.note_connection(&name, "audit.not_tls", Severity::Medium, 1.0, "TLS that carries no HTTP (ALPN)");
+                shared.note_connection(
+                    &name,
+                    "audit.not_tls",
+                    Severity::Medium,
+                    1.0,
+                    "TLS that carries no HTTP (ALPN)",
+                );
                 if shared.intake.on_error == OnError::Closed {
                     return;
                 }
@@ -261,7 +267,9 @@ async fn reach(shared: &Shared, _: Peer, origin: &Origin, offer: Offer) -> Reach
 fn refusal(error: &io::Error) -> (f32, String) {
     let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match alert {
-        Some(rustls::Error::AlertReceived(alert)) => (0.95, format!("the client refused our certificate: alert {alert:?}")),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            (0.95, format!("the client refused our certificate: alert {alert:?}"))
+        }
         Some(other) => (0.5, format!("the handshake failed: {other}")),
         None => (0.6, "the client broke off the handshake".to_owned()),
     }

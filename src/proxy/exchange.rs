@@ -251,7 +251,8 @@ impl<'a> Exchange<'a> {
             moved |= self.advance_request()?;
         }
         // Read for the body, and afterwards to notice that the client has left. Pipelined requests wait.
-        let wants = if self.request.done { self.client.input.is_empty() } else { room && self.client.input.len() < WINDOW };
+        let wants =
+            if self.request.done { self.client.input.is_empty() } else { room && self.client.input.len() < WINDOW };
         if wants && !self.client.eof {
             match self.client.poll_fill(cx) {
                 Poll::Pending => {}
@@ -278,7 +279,8 @@ impl<'a> Exchange<'a> {
     fn advance_request(&mut self) -> Result<bool, Broken> {
         let before = self.client.input.len();
         if self.request.writer.is_some() {
-            let release = self.request.advance_held(&mut self.client.input, self.intake).map_err(|stop| self.stopped(stop))?;
+            let release =
+                self.request.advance_held(&mut self.client.input, self.intake).map_err(|stop| self.stopped(stop))?;
             if let Some(release) = release {
                 self.write_held(&release.payload);
             }
@@ -339,7 +341,9 @@ impl<'a> Exchange<'a> {
     fn advance_response(&mut self) -> Result<bool, Broken> {
         let mut moved = false;
         loop {
-            if self.up.input.is_empty() && !matches!(&self.response, ResponseState::Body { reader, .. } if reader.is_done()) {
+            if self.up.input.is_empty()
+                && !matches!(&self.response, ResponseState::Body { reader, .. } if reader.is_done())
+            {
                 return Ok(moved);
             }
             match &mut self.response {
@@ -430,9 +434,12 @@ impl<'a> Exchange<'a> {
     fn upstream_ended(&mut self, clean: bool) -> Result<(), Broken> {
         match &mut self.response {
             ResponseState::Head if self.up.input.is_empty() => {
-                Err(self.upstream_failed(UpstreamFault::Closed, "the upstream closed the connection without a response"))
+                Err(self
+                    .upstream_failed(UpstreamFault::Closed, "the upstream closed the connection without a response"))
             }
-            ResponseState::Head => Err(self.upstream_failed(UpstreamFault::Closed, "the upstream closed within the response head")),
+            ResponseState::Head => {
+                Err(self.upstream_failed(UpstreamFault::Closed, "the upstream closed within the response head"))
+            }
             ResponseState::Body { reader, reframe, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
                 if let Some(writer) = reframe {
@@ -448,7 +455,9 @@ impl<'a> Exchange<'a> {
 
     fn upstream_failed(&self, fault: UpstreamFault, message: &str) -> Broken {
         match self.response {
-            ResponseState::Head => Broken::Upstream { error: UpstreamError::new(fault, message), body_complete: self.request.done },
+            ResponseState::Head => {
+                Broken::Upstream { error: UpstreamError::new(fault, message), body_complete: self.request.done }
+            }
             _ => Broken::Cut("the upstream failed within the response"),
         }
     }
@@ -457,10 +466,16 @@ impl<'a> Exchange<'a> {
         match &mut self.response {
             ResponseState::Done { keep_client, keep_upstream } if self.client.output.is_empty() => {
                 // Bytes nobody asked for would be taken for the next answer.
-                let keep_upstream = *keep_upstream && self.request.done && self.up.input.is_empty() && !self.up.eof && !self.upstream_deaf;
+                let keep_upstream = *keep_upstream
+                    && self.request.done
+                    && self.up.input.is_empty()
+                    && !self.up.eof
+                    && !self.upstream_deaf;
                 Some(End::Done { keep_client: *keep_client && self.request.done, keep_upstream })
             }
-            ResponseState::Switched(head) if self.client.output.is_empty() => Some(End::Switched { head: head.clone() }),
+            ResponseState::Switched(head) if self.client.output.is_empty() => {
+                Some(End::Switched { head: head.clone() })
+            }
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -66,7 +67,10 @@ enum Next {
     Request(Box<RequestHead>),
     /// The client ended or said nothing for too long.
     Ended,
-    Refuse { status: u16, reason: &'static str },
+    Refuse {
+        status: u16,
+        reason: &'static str,
+    },
 }
 
 /// What becomes of the connection after one request.
@@ -75,7 +79,10 @@ enum After {
     Close,
     /// Without a clean end: something was cut short.
     Abort,
-    Connect { host: String, port: u16 },
+    Connect {
+        host: String,
+        port: u16,
+    },
     Upgraded(Box<Upgraded>),
 }
 
@@ -93,7 +100,13 @@ pub async fn serve(mut connection: Http1) {
             Next::Request(head) => head,
             Next::Ended => break,
             Next::Refuse { status, reason } => {
-                connection.answer(status, &[("x-divulge-error", "malformed-request")], "malformed-request", reason, true);
+                connection.answer(
+                    status,
+                    &[("x-divulge-error", "malformed-request")],
+                    "malformed-request",
+                    reason,
+                    true,
+                );
                 connection.client.close_lingering().await;
                 return;
             }
@@ -111,7 +124,11 @@ pub async fn serve(mut connection: Http1) {
                 connection.client.close_lingering().await;
                 break;
             }
-            After::Abort => return,
+            After::Abort => {
+                // What had come still arrives; the missing end says that it is not all.
+                let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.drain()).await;
+                return;
+            }
             After::Connect { host, port } => {
                 let Http1 { shared, peer, mut client, .. } = connection;
                 client.output.extend_from_slice(b"HTTP/1.1 200 Connection Established\r\n\r\n");
@@ -143,7 +160,10 @@ impl Http1 {
         if let Some((origin, half)) = self.upstream {
             self.shared.pool.put_http1(self.peer.address.ip(), &origin, half);
         }
-        if self.requests == 0 && let Intended::Origin { origin, .. } = &self.intended && origin.secure {
+        if self.requests == 0
+            && let Intended::Origin { origin, .. } = &self.intended
+            && origin.secure
+        {
             let key = (self.peer.address.ip(), origin.host.clone());
             if self.shared.trusted.get(&key).is_none() {
                 // Some run times accept the handshake and judge the certificate afterwards.
@@ -232,9 +252,8 @@ impl Http1 {
         if host.is_empty() && head.minor_version() == 0 {
             return None;
         }
-        let fits = split_authority(host).is_some_and(|(host, port)| {
-            host == *origin.host && port.is_none_or(|port| port == origin.port)
-        });
+        let fits = split_authority(host)
+            .is_some_and(|(host, port)| host == *origin.host && port.is_none_or(|port| port == origin.port));
         (!fits).then(|| format!("the connection is for {}, the request names another host", origin.host))
     }
 
@@ -249,7 +268,8 @@ impl Http1 {
             shared.trusted.insert((self.peer.address.ip(), origin.host.clone()), ());
         }
         let keep = head.keep_alive() && head.minor_version() > 0;
-        let request = Request { host: origin.host.to_string(), port: origin.port, secure: origin.secure, head: head.clone() };
+        let request =
+            Request { host: origin.host.to_string(), port: origin.port, secure: origin.secure, head: head.clone() };
         let engine = shared.engine.load_full();
         let mut intake =
             Intake::new(&engine, &shared.recorder, &shared.intake, shared.next_flow(), request, head.framing());
@@ -285,7 +305,15 @@ impl Http1 {
         };
         let target = if matches!(self.intended, Intended::Proxy) { TargetOut::Origin } else { TargetOut::AsIs };
         let mut exchange = Exchange::new(
-            &mut self.client, &mut up, &mut intake, &head, &limits, &deadlines, state, upgrade, continued,
+            &mut self.client,
+            &mut up,
+            &mut intake,
+            &head,
+            &limits,
+            &deadlines,
+            state,
+            upgrade,
+            continued,
         );
         exchange.start(&edits, &payload, target, held);
         match exchange.run().await {
@@ -396,4 +424,3 @@ fn write_answer(out: &mut BytesMut, status: u16, headers: &[(&str, &str)], body:
         out.extend_from_slice(body);
     }
 }
-

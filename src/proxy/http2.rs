@@ -50,7 +50,8 @@ impl UpstreamHandle {
 
 /// Speaks HTTP/2 on a fresh connection, and waits until the upstream's settings are known.
 async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, UpstreamError> {
-    let failed = |e: h2::Error| UpstreamError::new(UpstreamFault::Connect, format!("HTTP/2 with the upstream failed: {e}"));
+    let failed =
+        |e: h2::Error| UpstreamError::new(UpstreamFault::Connect, format!("HTTP/2 with the upstream failed: {e}"));
     let work = async {
         let (send, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -85,7 +86,6 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
 /// What the streams of one client connection share.
 struct Link {
     shared: Arc<Shared>,
-    peer: Peer,
     origin: Origin,
     name: Option<String>,
     upstream: Mutex<Option<UpstreamHandle>>,
@@ -141,7 +141,9 @@ pub async fn serve(
         None => match shared.pool.take_http2(peer.address.ip(), &origin) {
             Some(handle) => Ok(handle),
             None => match shared.dialer.dial(&origin, Offer::only(Version::Http2, false)).await {
-                Ok(dialled) if dialled.version() == Version::Http2 => connect(dialled.wire, shared.deadlines.connect).await,
+                Ok(dialled) if dialled.version() == Version::Http2 => {
+                    connect(dialled.wire, shared.deadlines.connect).await
+                }
                 Ok(_) => Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2")),
                 Err(error) => Err(error),
             },
@@ -160,7 +162,7 @@ pub async fn serve(
     let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(client)).await else {
         return;
     };
-    let link = Arc::new(Link { shared: shared.clone(), peer, origin: origin.clone(), name, upstream: Mutex::new(handle) });
+    let link = Arc::new(Link { shared: shared.clone(), origin: origin.clone(), name, upstream: Mutex::new(handle) });
     let mut streams = JoinSet::new();
     let mut requests = 0u64;
     loop {
@@ -235,6 +237,9 @@ impl Stream {
         let (parts, body) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>().cloned();
         let begun = AtomicBool::new(false);
+        if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return answer(&mut respond, 400, "malformed-request", "user information in :authority");
+        }
         if let Some(observed) = link.misdirected(&parts.uri, &parts.headers) {
             shared.note_connection(&link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
             return answer(&mut respond, 421, "refused", "the names of tunnel, certificate and request disagree");
@@ -243,7 +248,8 @@ impl Stream {
             return answer(&mut respond, 400, "refused", "only WebSockets may be opened by CONNECT here");
         }
         let head = head_of(&parts);
-        let framing = match parts.headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()) {
+        let framing = match parts.headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok())
+        {
             _ if protocol.is_some() || body.is_end_stream() => Framing::None,
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
@@ -285,7 +291,11 @@ impl Stream {
         let held = self.intake.holds();
         let mut complete = self.body.is_end_stream();
         if release.head.is_none() {
-            if parts.headers.get(http::header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            if parts
+                .headers
+                .get(http::header::EXPECT)
+                .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+            {
                 let _ = respond.send_informational(interim(StatusCode::CONTINUE));
             }
             (release, complete, trailers) = self.collect().await?;
@@ -302,7 +312,9 @@ impl Stream {
         let request = outgoing(parts, protocol.clone(), &head, &edits)?;
         let ready = timeout(deadlines.response, handle.send.clone().ready()).await;
         let mut send_request = ready
-            .map_err(|_| Broken::Failed(UpstreamError::new(UpstreamFault::Timeout, "no stream was free within the deadline")))?
+            .map_err(|_| {
+                Broken::Failed(UpstreamError::new(UpstreamFault::Timeout, "no stream was free within the deadline"))
+            })?
             .map_err(|e| Broken::Failed(UpstreamError::new(UpstreamFault::Closed, format!("upstream: {e}"))))?;
         let nothing_follows = complete && release.payload.is_empty() && trailers.is_none() && protocol.is_none();
         let (response, mut up) = send_request
@@ -395,7 +407,9 @@ impl Stream {
         let Stream { intake, body, .. } = self;
         let client_to_upstream = async {
             loop {
-                let Some(chunk) = timeout(deadlines.idle, body.data()).await.map_err(|_| Broken::Client(Reason::CANCEL))? else {
+                let Some(chunk) =
+                    timeout(deadlines.idle, body.data()).await.map_err(|_| Broken::Client(Reason::CANCEL))?
+                else {
                     return end_stream(&mut up);
                 };
                 let chunk = chunk.map_err(client_broken)?;
@@ -635,7 +649,12 @@ fn outgoing(
     if request.uri().authority().is_none() && request.method() != http::Method::CONNECT {
         // A request with `Host` alone: the client library needs the authority in the URI.
         let host = request.headers().get(http::header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let uri = Uri::builder().scheme("https").authority(host).path_and_query(head.target()).build().map_err(|_| failed(()))?;
+        let uri = Uri::builder()
+            .scheme("https")
+            .authority(host)
+            .path_and_query(head.target())
+            .build()
+            .map_err(|_| failed(()))?;
         *request.uri_mut() = uri;
     }
     if let Some(protocol) = protocol {
@@ -688,7 +707,12 @@ fn interim(status: StatusCode) -> Response<()> {
 }
 
 fn answer(respond: &mut SendResponse<Bytes>, status: u16, word: &str, message: &str) {
-    send_answer(respond, status, &[("x-divulge-error", word), ("content-type", "application/json")], error_body(word, message));
+    send_answer(
+        respond,
+        status,
+        &[("x-divulge-error", word), ("content-type", "application/json")],
+        error_body(word, message),
+    );
 }
 
 /// The refusal in the shape of the API: gRPC and Connect have their own.
@@ -696,15 +720,24 @@ fn withheld(respond: &mut SendResponse<Bytes>, intake: &Intake, refusal: &Refusa
     let kind = intake.request().head.get("content-type").unwrap_or_default();
     if kind.starts_with(b"application/grpc") {
         let message: String = refusal.message.chars().filter(|c| (' '..='~').contains(c) && *c != '%').collect();
-        let headers =
-            [("content-type", "application/grpc"), ("grpc-status", "7"), ("grpc-message", &message), ("x-divulge-block", refusal.reason)];
+        let headers = [
+            ("content-type", "application/grpc"),
+            ("grpc-status", "7"),
+            ("grpc-message", &message),
+            ("x-divulge-block", refusal.reason),
+        ];
         return send_answer(respond, 200, &headers, Vec::new());
     }
     if kind.starts_with(b"application/connect+") {
         let error = serde_json::json!({"error": {"code": "permission_denied", "message": format!("divulge: {}", refusal.message)}});
         let body = crate::wire::envelope::encode(2, error.to_string().as_bytes());
         let kind = String::from_utf8_lossy(kind).into_owned();
-        return send_answer(respond, 200, &[("content-type", &kind), ("x-divulge-block", refusal.reason)], body.to_vec());
+        return send_answer(
+            respond,
+            200,
+            &[("content-type", &kind), ("x-divulge-block", refusal.reason)],
+            body.to_vec(),
+        );
     }
     let (content_type, body) = refusal.body(Refusal::shape_for(intake.request()));
     send_answer(respond, 403, &[("x-divulge-block", refusal.reason), ("content-type", content_type)], body);

@@ -32,7 +32,10 @@ enum Shape {
     Document(BytesMut),
     Envelopes(EnvelopeReader, BytesMut),
     Lines(LineReader, BytesMut),
-    Chunks { held: BytesMut, offset: u64 },
+    Chunks {
+        held: BytesMut,
+        offset: u64,
+    },
     /// The limit was passed and `--on-error open` lets the rest go by.
     Uninspected(u64),
 }
@@ -426,15 +429,27 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
     if kind.starts_with("application/grpc") || kind.starts_with("application/connect+") {
         return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
     }
-    if matches!(kind.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/json-lines" | "application/x-json-stream")
-    {
+    if matches!(
+        kind.as_str(),
+        "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/json-lines"
+            | "application/x-json-stream"
+    ) {
         return Shape::Lines(LineReader::new(limit), BytesMut::new());
     }
     let document = kind.contains("json")
         || kind.starts_with("multipart/")
         || kind.starts_with("text/")
         || kind.contains("xml")
-        || matches!(kind.as_str(), "application/x-www-form-urlencoded" | "application/proto" | "application/x-protobuf" | "application/protobuf");
+        || matches!(
+            kind.as_str(),
+            "application/x-www-form-urlencoded"
+                | "application/proto"
+                | "application/x-protobuf"
+                | "application/protobuf"
+        );
     // Where nothing can change, any body may be read whole beside the traffic.
     if document || !hold {
         return Shape::Document(BytesMut::new());

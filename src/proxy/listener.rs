@@ -24,7 +24,9 @@ fn explain(error: io::Error, address: SocketAddr) -> io::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => "is in use by another program; stop it or choose another with --listen ADDR:PORT",
         io::ErrorKind::AddrNotAvailable => "is no address of this machine; choose one with --listen ADDR:PORT",
-        io::ErrorKind::PermissionDenied => "may not be used by this user; choose a port above 1023 with --listen ADDR:PORT",
+        io::ErrorKind::PermissionDenied => {
+            "may not be used by this user; choose a port above 1023 with --listen ADDR:PORT"
+        }
         _ => return io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")),
     };
     io::Error::new(error.kind(), format!("{address} {hint}"))

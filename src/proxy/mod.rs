@@ -137,7 +137,13 @@ impl Shared {
 }
 
 /// A finding on the connection itself: no field of a request carries it.
-pub fn connection_finding(kind: &'static str, severity: Severity, confidence: f32, host: &str, observed: &str) -> Finding {
+pub fn connection_finding(
+    kind: &'static str,
+    severity: Severity,
+    confidence: f32,
+    host: &str,
+    observed: &str,
+) -> Finding {
     Finding {
         kind: kind.into(),
         location: Location { root: Root::Head, steps: Vec::new() },

@@ -34,7 +34,8 @@ pub async fn relay(
         tokio::join!(up, down);
     };
     until_idle(both, shared.deadlines.idle, || sent.load(Ordering::Relaxed) + received.load(Ordering::Relaxed)).await;
-    let tunnel = Tunnel { host: host.to_owned(), port, sent: sent.into_inner(), received: received.into_inner(), reason };
+    let tunnel =
+        Tunnel { host: host.to_owned(), port, sent: sent.into_inner(), received: received.into_inner(), reason };
     tracing::debug!(host, port, reason, sent = tunnel.sent, received = tunnel.received, "tunnelled unread");
     shared.recorder.tunnel(tunnel);
 }

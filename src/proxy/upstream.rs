@@ -287,13 +287,18 @@ impl Dialer {
     fn check_address(&self, address: SocketAddr, named: bool) -> Result<(), UpstreamError> {
         let ip = address.ip().to_canonical();
         let own_ip = self.own.ip().to_canonical();
-        let ours = address.port() == self.own.port() && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()));
+        let ours = address.port() == self.own.port()
+            && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()));
         if ours {
             return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
         }
-        let policy = if named { DialPolicy { public_only: false, ..self.addresses.clone() } } else { self.addresses.clone() };
+        let policy =
+            if named { DialPolicy { public_only: false, ..self.addresses.clone() } } else { self.addresses.clone() };
         if !policy.permits(ip) {
-            return Err(UpstreamError::new(UpstreamFault::Denied, "the address may not be dialled (--dial-allow, --dial-deny)"));
+            return Err(UpstreamError::new(
+                UpstreamFault::Denied,
+                "the address may not be dialled (--dial-allow, --dial-deny)",
+            ));
         }
         Ok(())
     }

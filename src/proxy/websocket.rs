@@ -104,7 +104,13 @@ pub fn policy_close(refusal: &Refusal) -> BytesMut {
 }
 
 /// Carries an upgraded HTTP/1.1 connection until either side ends it.
-pub async fn serve(shared: &Arc<Shared>, mut client: Half, mut up: Half, mut intake: Intake, extensions: Option<String>) {
+pub async fn serve(
+    shared: &Arc<Shared>,
+    mut client: Half,
+    mut up: Half,
+    mut intake: Intake,
+    extensions: Option<String>,
+) {
     let hold = intake.may_edit();
     let mut walker = Walker::new(hold, extensions.as_deref(), shared.intake.body_limit);
     let idle = shared.deadlines.idle;

@@ -77,7 +77,8 @@ impl<'r> Inspector<'r> {
             {
                 let (first_rule, rule) = (&rules[usize::from(first.rule)], &rules[usize::from(found.rule)]);
                 // A pack that knows the client knows better what a value is.
-                let better = (!rule.generic, found.finding.confidence) > (!first_rule.generic, first.finding.confidence);
+                let better =
+                    (!rule.generic, found.finding.confidence) > (!first_rule.generic, first.finding.confidence);
                 if first.finding.kind == found.finding.kind || first_rule.generic != rule.generic {
                     if better {
                         *first = found;
@@ -130,7 +131,14 @@ impl<'r> Inspector<'r> {
     }
 
     /// Adds a finding of `rule` in `leaf`: all of it, or a window.
-    pub(super) fn add(&mut self, number: u16, leaf: &Leaf<'_>, mut location: Location, window: Range<usize>, confidence: f32) {
+    pub(super) fn add(
+        &mut self,
+        number: u16,
+        leaf: &Leaf<'_>,
+        mut location: Location,
+        window: Range<usize>,
+        confidence: f32,
+    ) {
         let Some(rule) = self.rules.rules().get(usize::from(number)) else { return };
         let Some(bytes) = leaf.text.get(window.clone()) else { return };
         let value = String::from_utf8_lossy(bytes).into_owned();
@@ -220,7 +228,9 @@ impl Label {
             _ => return false,
         }
         match leaf.name {
-            "key" | "name" | "k" | "Key" | "Name" | "field" | "attribute" | "label" if leaf.kind == LeafKind::JsonString => {
+            "key" | "name" | "k" | "Key" | "Name" | "field" | "attribute" | "label"
+                if leaf.kind == LeafKind::JsonString =>
+            {
                 if Self::names(leaf.text) {
                     let parent = parent_of(place.pointer(), 1);
                     self.keep(leaf.text, parent, false);
@@ -229,7 +239,9 @@ impl Label {
                 }
                 false
             }
-            "value" | "v" | "Value" | "val" => self.set && !self.next_only && parent_of(place.pointer(), 1) == self.parent,
+            "value" | "v" | "Value" | "val" => {
+                self.set && !self.next_only && parent_of(place.pointer(), 1) == self.parent
+            }
             "stringValue" | "intValue" | "doubleValue" | "boolValue" | "string_value" | "int_value" => {
                 self.set && !self.next_only && parent_of(place.pointer(), 2) == self.parent
             }

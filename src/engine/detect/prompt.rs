@@ -17,11 +17,37 @@ use crate::engine::visit::{Leaf, LeafKind, Place};
 
 /// What opens a block about the machine.
 pub(crate) const BLOCK_SIGNS: &[&str] = &[
-    "<env>", "<environment", "<session_context", "<system-reminder", "<user_info", "<workspace_info", "<workspace_context",
-    "<system_info", "<machine", "<context_info", "<current_datetime", "<editor_context", "about the environment",
-    "environment information", "environment details", "# environment", "# env\n", "# system information", "# session context",
-    "# currentdate", "system information:", "environment:", "current context", "user's environment", "user environment",
-    "环境信息", "运行环境", "系统信息", "当前环境", "环境上下文", "环境如下",
+    "<env>",
+    "<environment",
+    "<session_context",
+    "<system-reminder",
+    "<user_info",
+    "<workspace_info",
+    "<workspace_context",
+    "<system_info",
+    "<machine",
+    "<context_info",
+    "<current_datetime",
+    "<editor_context",
+    "about the environment",
+    "environment information",
+    "environment details",
+    "# environment",
+    "# env\n",
+    "# system information",
+    "# session context",
+    "# currentdate",
+    "system information:",
+    "environment:",
+    "current context",
+    "user's environment",
+    "user environment",
+    "环境信息",
+    "运行环境",
+    "系统信息",
+    "当前环境",
+    "环境上下文",
+    "环境如下",
 ];
 
 /// Shorter texts hold no labelled value.
@@ -119,8 +145,13 @@ impl Inspector<'_> {
             }
             let block = hits[first..].iter().take_while(|other| other.window.start <= hit.window.start + BLOCK);
             // A handful of kinds settles it; texts full of hits need not be counted out.
-            let (mut kinds, mut strong) = ([""; 4], false);
+            // Two rules may name one value twice over; that makes no two witnesses.
+            let (mut kinds, mut strong, mut covered) = ([""; 4], false, 0);
             for other in block.take(64) {
+                if other.window.start < covered {
+                    continue;
+                }
+                covered = other.window.end;
                 let Some(other) = rules.get(usize::from(other.rule)) else { continue };
                 strong |= other.confidence >= STRONG;
                 if let Some(free) = kinds.iter_mut().find(|kind| kind.is_empty() || ***kind == *other.kind) {
@@ -165,14 +196,19 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
                 break;
             }
             line_end = end_of_line(text, start);
-            let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else { break };
+            let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else {
+                break;
+            };
             if window.start >= taken && matching.takes(&text[window.clone()]) {
                 hits.push(Hit { rule: number, window });
             }
         }
         return;
     }
-    let start = text[..near.start].rfind('\n').map_or(0, |line| line + 1).max(boundary(text, near.start.saturating_sub(BEFORE)));
+    let start = text[..near.start]
+        .rfind('\n')
+        .map_or(0, |line| line + 1)
+        .max(boundary(text, near.start.saturating_sub(BEFORE)));
     let end = boundary(text, end_of_line(text, near.end).min(near.end + AFTER));
     if near.start < taken || end < start {
         return;
@@ -186,10 +222,18 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
 
 /// The window of the first match between `start` and `end`; `^` and `$` see the whole text before `end`.
 fn window_at(pattern: &regex::Regex, text: &str, start: usize, end: usize) -> Option<Range<usize>> {
-    let captures = pattern.captures_at(&text[..end], start)?;
-    let whole = captures.get(0)?;
-    let window = captures.name("value").unwrap_or(whole).range();
+    let window = value_of(pattern, &pattern.captures_at(&text[..end], start)?)?;
     (!window.is_empty()).then_some(window)
+}
+
+/// What the group `value` matched, or all of it for a pattern without groups. A branch that leaves the group
+/// out names what is not meant.
+pub(super) fn value_of(pattern: &regex::Regex, captures: &regex::Captures<'_>) -> Option<Range<usize>> {
+    match captures.name("value") {
+        Some(group) => Some(group.range()),
+        None if pattern.captures_len() == 1 => captures.get(0).map(|whole| whole.range()),
+        None => None,
+    }
 }
 
 fn end_of_line(text: &str, from: usize) -> usize {
@@ -217,7 +261,10 @@ pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFindin
         return;
     }
     for finding in findings {
-        if finding.confidence < super::DEFAULT_CONFIDENCE && &*finding.kind == "path.home" && known.contains(&finding.value) {
+        if finding.confidence < super::DEFAULT_CONFIDENCE
+            && &*finding.kind == "path.home"
+            && known.contains(&finding.value)
+        {
             finding.confidence = IN_BLOCK;
         }
     }

@@ -36,14 +36,19 @@ impl Region {
         while let Some(step) = steps.next() {
             depth += 1;
             match step {
-                "system" | "systemInstruction" | "system_instruction" | "instructions" | "developer" => return Self::System,
+                "system" | "systemInstruction" | "system_instruction" | "instructions" | "developer" => {
+                    return Self::System;
+                }
                 "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" => return Self::Tools,
                 "messages" | "input" | "contents" | "conversation" | "history" | "prompt" | "turns" => {
                     let mut contents = 0;
                     let nested = steps.any(|step| {
                         contents += usize::from(step == "content");
                         contents > 1
-                            || matches!(step, "output" | "functionResponse" | "function_response" | "tool_result" | "toolResult")
+                            || matches!(
+                                step,
+                                "output" | "functionResponse" | "function_response" | "tool_result" | "toolResult"
+                            )
                     });
                     return if nested { Self::ToolResult } else { Self::Conversation };
                 }

@@ -28,7 +28,11 @@ impl std::fmt::Display for Failure {
 
 /// All examples of all rules that fail.
 pub fn failures(rules: &RuleSet) -> Vec<Failure> {
-    rules.rules().iter().flat_map(|rule| rule.examples.iter().filter_map(|example| check(rules, rule, example))).collect()
+    rules
+        .rules()
+        .iter()
+        .flat_map(|rule| rule.examples.iter().filter_map(|example| check(rules, rule, example)))
+        .collect()
 }
 
 /// What is wrong with one example; each rule is asked alone, so no other can cover for it.
@@ -80,9 +84,10 @@ pub fn parse(text: &str) -> Option<(Request, Bytes)> {
         let (name, value) = line.split_once(':')?;
         fields.push((name.trim().as_bytes(), value.trim().as_bytes()));
     }
-    let host = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host")).map_or("", |(_, value)| {
-        std::str::from_utf8(value).unwrap_or_default()
-    });
+    let host = fields
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(b"host"))
+        .map_or("", |(_, value)| std::str::from_utf8(value).unwrap_or_default());
     let host = host.split(':').next().unwrap_or(host).to_ascii_lowercase();
     let head = RequestHead::from_parts(method, target, fields);
     Some((Request { host, port: 443, secure: true, head }, Bytes::copy_from_slice(body.as_bytes())))

@@ -60,6 +60,8 @@ pub struct SelectFile {
     /// Only requests to hosts that a pack lists as telemetry.
     #[serde(default)]
     pub telemetry: bool,
+    /// `false`: not elements of an array.
+    pub list: Option<bool>,
     /// `false`: not in what people and models say to each other.
     pub conversation: Option<bool>,
 }
@@ -167,14 +169,19 @@ impl<'de> Deserialize<'de> for OneOrMany {
 impl RuleFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
         toml::from_str(source.text).map_err(|error| {
-            RuleError::of_toml(source, &error, "the keys id, kind, title, severity, why, select, match and two [[example]]")
+            RuleError::of_toml(
+                source,
+                &error,
+                "the keys id, kind, title, severity, why, select, match and two [[example]]",
+            )
         })
     }
 }
 
 impl PackFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
-        toml::from_str(source.text)
-            .map_err(|error| RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, environment"))
+        toml::from_str(source.text).map_err(|error| {
+            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, environment")
+        })
     }
 }

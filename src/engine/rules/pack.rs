@@ -58,7 +58,9 @@ impl Pack {
                 let name = host.get_ref().strip_prefix("*.").unwrap_or(host.get_ref());
                 let valid = name.contains('.')
                     && name.split('.').all(|label| !label.is_empty())
-                    && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
                 if !valid {
                     let problem = format!("host \"{}\" is no host name", host.get_ref());
                     return Err(compiler.error(&host, problem, "\"api.example.com\" or \"*.example.com\""));

@@ -53,6 +53,7 @@ pub struct Select {
     pub text: bool,
     pub client: Option<String>,
     pub telemetry: bool,
+    pub list: bool,
     pub conversation: bool,
     /// As written, for the documentation.
     pub written: Vec<(&'static str, String)>,
@@ -164,7 +165,11 @@ impl<'a> Compiler<'a> {
         let id = file.id.get_ref();
         let named = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         if id.is_empty() || !named || id.len() > 80 {
-            return Err(self.error(&file.id, format!("id \"{id}\" is no name"), "letters, digits and . - _, such as \"device.machine-id\""));
+            return Err(self.error(
+                &file.id,
+                format!("id \"{id}\" is no name"),
+                "letters, digits and . - _, such as \"device.machine-id\"",
+            ));
         }
         for (text, name) in [(&file.title, "title"), (&file.why, "why")] {
             if text.get_ref().trim().is_empty() {
@@ -179,17 +184,29 @@ impl<'a> Compiler<'a> {
         };
         if select.text && matching.near.is_empty() {
             let problem = "a text rule without match.near would try its pattern on every line";
-            return Err(RuleError::at(self.source, select_span, problem, "match = { near = [\"Working directory\"], value = '…' }"));
+            return Err(RuleError::at(
+                self.source,
+                select_span,
+                problem,
+                "match = { near = [\"Working directory\"], value = '…' }",
+            ));
         }
         if !select.text && matching.value.is_none() && matching.validators.is_empty() && select.is_wide() {
             let problem = "the rule takes any value under any name";
-            return Err(RuleError::at(self.source, select_span, problem, "select.names, key, header or path, or match.value or validator"));
+            return Err(RuleError::at(
+                self.source,
+                select_span,
+                problem,
+                "select.names, key, header or path, or match.value or validator",
+            ));
         }
         let confidence = match &file.confidence {
             None if select.text => 0.4,
             None => 0.9,
             Some(given) if (0.0..=1.0).contains(given.get_ref()) => *given.get_ref(),
-            Some(given) => return Err(self.error(given, format!("confidence {}", given.get_ref()), "a number from 0 to 1")),
+            Some(given) => {
+                return Err(self.error(given, format!("confidence {}", given.get_ref()), "a number from 0 to 1"));
+            }
         };
         let examples = self.examples(file.examples, &file.id)?;
         let detector = match kind.split('.').next() {
@@ -220,14 +237,19 @@ impl<'a> Compiler<'a> {
         let mut select = Select {
             text: file.text,
             telemetry: file.telemetry,
+            list: file.list.unwrap_or(true),
             conversation: file.conversation.unwrap_or(true),
             ..Select::default()
         };
         let mut note = |name: &'static str, text: String| select.written.push((name, text));
         let listed = |list: &Spanned<OneOrMany>| list.get_ref().0.join(", ");
-        for (name, list) in
-            [("part", &file.part), ("header", &file.header), ("names", &file.names), ("path", &file.path), ("host", &file.host)]
-        {
+        for (name, list) in [
+            ("part", &file.part),
+            ("header", &file.header),
+            ("names", &file.names),
+            ("path", &file.path),
+            ("host", &file.host),
+        ] {
             if let Some(list) = list {
                 note(name, listed(list));
             }
@@ -247,7 +269,13 @@ impl<'a> Compiler<'a> {
                     "body" => Part::Body,
                     "ws" => Part::Ws,
                     "any" => continue,
-                    other => return Err(self.error(parts, format!("unknown part \"{other}\""), "head, path, query, header, body, ws or any")),
+                    other => {
+                        return Err(self.error(
+                            parts,
+                            format!("unknown part \"{other}\""),
+                            "head, path, query, header, body, ws or any",
+                        ));
+                    }
                 });
             }
         }
@@ -256,15 +284,24 @@ impl<'a> Compiler<'a> {
                 let bare = name.strip_prefix("*_").unwrap_or(name);
                 if Words::of(bare).is_none_or(|words| words.as_str() != bare) {
                     let problem = format!("name \"{name}\" is not in words");
-                    return Err(self.error(names, problem, "lower-case words joined by _, such as \"device_id\" or \"*_device_id\""));
+                    return Err(self.error(
+                        names,
+                        problem,
+                        "lower-case words joined by _, such as \"device_id\" or \"*_device_id\"",
+                    ));
                 }
                 select.names.push(name.clone());
             }
         }
         if let Some(headers) = &file.header {
             for header in &headers.get_ref().0 {
-                if header.is_empty() || header.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic()) {
-                    return Err(self.error(headers, format!("header \"{header}\" is no field name"), "a name in lower case, such as \"x-device-id\""));
+                if header.is_empty() || header.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic())
+                {
+                    return Err(self.error(
+                        headers,
+                        format!("header \"{header}\" is no field name"),
+                        "a name in lower case, such as \"x-device-id\"",
+                    ));
                 }
                 select.header.push(header.clone());
             }
@@ -273,14 +310,24 @@ impl<'a> Compiler<'a> {
             for glob in &globs.get_ref().0 {
                 match PointerGlob::parse(glob) {
                     Some(glob) => select.path.push(glob),
-                    None => return Err(self.error(globs, format!("path \"{glob}\" is no pointer"), "a glob such as \"/events/*/env/**\"")),
+                    None => {
+                        return Err(self.error(
+                            globs,
+                            format!("path \"{glob}\" is no pointer"),
+                            "a glob such as \"/events/*/env/**\"",
+                        ));
+                    }
                 }
             }
         }
         if let Some(hosts) = &file.host {
             for host in &hosts.get_ref().0 {
                 if host.is_empty() || host.contains(['/', ':']) || *host != host.to_ascii_lowercase() {
-                    return Err(self.error(hosts, format!("host \"{host}\" is no host name"), "\"api.example.com\" or \"*.example.com\""));
+                    return Err(self.error(
+                        hosts,
+                        format!("host \"{host}\" is no host name"),
+                        "\"api.example.com\" or \"*.example.com\"",
+                    ));
                 }
                 select.host.push(host.clone());
             }
@@ -315,20 +362,35 @@ impl<'a> Compiler<'a> {
                     "number" => JsonType::Number,
                     "bool" => JsonType::Bool,
                     "null" => JsonType::Null,
-                    other => return Err(self.error(types, format!("unknown JSON type \"{other}\""), "string, number, bool or null")),
+                    other => {
+                        return Err(self.error(
+                            types,
+                            format!("unknown JSON type \"{other}\""),
+                            "string, number, bool or null",
+                        ));
+                    }
                 });
             }
         }
         if let Some(near) = &file.near {
             for literal in &near.get_ref().0 {
                 if literal.trim().len() < 3 {
-                    return Err(self.error(near, format!("near \"{literal}\" is too short to tell a line"), "three bytes or more"));
+                    return Err(self.error(
+                        near,
+                        format!("near \"{literal}\" is too short to tell a line"),
+                        "three bytes or more",
+                    ));
                 }
                 matching.near.push(literal.clone());
             }
         }
         if select.text && matching.value.is_none() {
-            return Err(RuleError::at(self.source, span, "a text rule without match.value", "a pattern with a group named value"));
+            return Err(RuleError::at(
+                self.source,
+                span,
+                "a text rule without match.value",
+                "a pattern with a group named value",
+            ));
         }
         if !select.text && (!matching.near.is_empty() || matching.follow) {
             let problem = "match.near and match.follow are for text rules";
@@ -345,7 +407,11 @@ impl<'a> Compiler<'a> {
             let file = file.into_inner();
             if super::examples::parse(file.request.get_ref()).is_none() {
                 let problem = format!("example \"{}\" is no request", file.name.get_ref());
-                return Err(self.error(&file.request, problem, "a request line such as \"POST /v1 HTTP/1.1\", headers, an empty line, a body"));
+                return Err(self.error(
+                    &file.request,
+                    problem,
+                    "a request line such as \"POST /v1 HTTP/1.1\", headers, an empty line, a body",
+                ));
             }
             examples.push(Example {
                 name: file.name.into_inner(),
@@ -379,13 +445,21 @@ impl<'a> Compiler<'a> {
             match Pattern::compile(text, lines) {
                 Ok(regex) => drop(pattern.compiled.set(Some(regex))),
                 Err(regex::Error::CompiledTooBig(limit)) => {
-                    return Err(self.error(written, format!("pattern compiles to more than {limit} bytes"), "fewer or smaller repetitions"));
+                    return Err(self.error(
+                        written,
+                        format!("pattern compiles to more than {limit} bytes"),
+                        "fewer or smaller repetitions",
+                    ));
                 }
                 Err(error) => {
                     // The last line says what is wrong; those before draw the pattern.
                     let reason = error.to_string();
                     let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                    return Err(self.error(written, format!("pattern does not compile: {reason}"), "a regular expression of the Rust regex crate"));
+                    return Err(self.error(
+                        written,
+                        format!("pattern does not compile: {reason}"),
+                        "a regular expression of the Rust regex crate",
+                    ));
                 }
             }
         }

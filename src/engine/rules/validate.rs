@@ -9,13 +9,13 @@ mod places;
 pub use places::{is_iana_zone, is_windows_zone};
 
 /// A validator with its argument.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Validator {
     check: Check,
     text: Box<str>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 enum Check {
     Plain(fn(&str) -> bool),
     Hex { least: usize, most: usize },
@@ -37,7 +37,7 @@ enum Range {
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
     digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
-    base64, word";
+    base64, login, full_name, word";
 
 impl Validator {
     /// `None` for a name or range that is not known.
@@ -121,7 +121,9 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "accept_language" => places::is_accept_language,
         "mac" => is_mac,
         "token" => is_token,
-        "machine_id" => |value| is_uuid(value, None) || (is_hex(value) && matches!(value.len(), 32 | 40 | 64) && varied(value)),
+        "machine_id" => {
+            |value| is_uuid(value, None) || (is_hex(value) && matches!(value.len(), 32 | 40 | 64) && varied(value))
+        }
         "home_path" => |value| home_of(value).is_some(),
         "path" => is_path,
         "url" => is_url,
@@ -133,6 +135,8 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "shell" => is_shell,
         "user_agent" => is_user_agent,
         "base64" => is_base64,
+        "login" => |value| !value.contains(char::is_whitespace) && is_login(value),
+        "full_name" => is_full_name,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })
@@ -188,7 +192,9 @@ fn is_ip(value: &str, range: Option<Range>) -> bool {
 fn is_private(address: IpAddr) -> bool {
     match address {
         // 100.64.0.0/10: behind a carrier's translation (RFC 6598).
-        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.is_link_local() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
+        }
         IpAddr::V6(v6) => v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80,
     }
 }
@@ -297,10 +303,12 @@ pub fn home_of(path: &str) -> Option<&str> {
     let unix = ["/home/", "/Users/", "/export/home/", "/var/home/"].into_iter().find_map(after);
     let spaces = unix.is_none();
     let (start, rest) = unix.or_else(windows)?;
-    let separator = |c: char| matches!(c, '/' | '\\' | '"' | '\'' | '`' | ':' | ';' | ',' | ')' | '>' | '<' | '|' | '\n');
+    let separator =
+        |c: char| matches!(c, '/' | '\\' | '"' | '\'' | '`' | ':' | ';' | ',' | ')' | '>' | '<' | '|' | '\n');
     let name = rest.split(separator).next().unwrap_or(rest);
     // Only Windows has spaces in these names, and only a separator shows where such a name ends.
-    let name = if spaces && name.len() < rest.len() { name } else { name.split(char::is_whitespace).next().unwrap_or(name) };
+    let name =
+        if spaces && name.len() < rest.len() { name } else { name.split(char::is_whitespace).next().unwrap_or(name) };
     let whole = path.len() - rest.len() + name.len();
     (start <= whole && is_login(name)).then(|| &path[..whole])
 }
@@ -308,10 +316,47 @@ pub fn home_of(path: &str) -> Option<&str> {
 /// A login name that can be someone's.
 pub fn is_login(name: &str) -> bool {
     const STAND_INS: &[&str] = &[
-        "user", "users", "username", "user-name", "user_name", "you", "your", "yourname", "your-name", "your_name",
-        "your-username", "your_username", "yourusername", "me", "name", "myuser", "someone", "somebody", "xxx", "foo",
-        "bar", "example", "shared", "public", "default", "all users", "runner", "node", "app", "linuxbrew", "$user",
-        "path", "login", "home", "student", "admin", "test", "currentuser", "...", "..", ".",
+        "user",
+        "users",
+        "username",
+        "user-name",
+        "user_name",
+        "you",
+        "your",
+        "yourname",
+        "your-name",
+        "your_name",
+        "your-username",
+        "your_username",
+        "yourusername",
+        "me",
+        "name",
+        "myuser",
+        "someone",
+        "somebody",
+        "xxx",
+        "foo",
+        "bar",
+        "example",
+        "shared",
+        "public",
+        "default",
+        "all users",
+        "runner",
+        "node",
+        "app",
+        "linuxbrew",
+        "$user",
+        "path",
+        "login",
+        "home",
+        "student",
+        "admin",
+        "test",
+        "currentuser",
+        "...",
+        "..",
+        ".",
     ];
     let known = name.to_ascii_lowercase();
     (1..=64).contains(&name.len())
@@ -323,7 +368,8 @@ pub fn is_login(name: &str) -> bool {
 /// An absolute path of any system, or one below `~`.
 fn is_path(value: &str) -> bool {
     let bytes = value.as_bytes();
-    let windows = bytes.len() > 3 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && matches!(bytes[2], b'\\' | b'/');
+    let windows =
+        bytes.len() > 3 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && matches!(bytes[2], b'\\' | b'/');
     let unix = value.starts_with('/') && !value.starts_with("//") && value.len() > 1;
     (windows || unix || value.starts_with("~/") || value.starts_with("file:///") || value.starts_with("\\\\"))
         && value.len() <= 1024
@@ -342,7 +388,10 @@ fn is_email(value: &str) -> bool {
         && local.chars().all(|c| c.is_alphanumeric() || "._%+-'".contains(c))
         && domain.contains('.')
         && is_host(domain)
-        && domain.rsplit('.').next().is_some_and(|last| last.len() >= 2 && !last.bytes().any(|byte| byte.is_ascii_digit()))
+        && domain
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.len() >= 2 && !last.bytes().any(|byte| byte.is_ascii_digit()))
         && !local.eq_ignore_ascii_case("noreply")
         && !local.eq_ignore_ascii_case("git")
 }
@@ -357,8 +406,19 @@ fn is_host(value: &str) -> bool {
         })
         && value.bytes().any(|byte| byte.is_ascii_alphabetic())
         && value.parse::<IpAddr>().is_err()
-        && !["localhost", "localhost.localdomain", "unknown", "null", "none", "undefined", "true", "false", "host", "hostname"]
-            .contains(&value.to_ascii_lowercase().as_str())
+        && ![
+            "localhost",
+            "localhost.localdomain",
+            "unknown",
+            "null",
+            "none",
+            "undefined",
+            "true",
+            "false",
+            "host",
+            "hostname",
+        ]
+        .contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// `1.2`, `v20.11.1`, `6.8.0-45-generic`, `22H2`.
@@ -366,27 +426,100 @@ fn is_version(value: &str) -> bool {
     let digits = value.strip_prefix(['v', 'V']).unwrap_or(value);
     let mut parts = digits.split(['.', '-', '+', '_', ' ']);
     value.len() <= 64
-        && parts.next().is_some_and(|first| (1..=6).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_digit()))
+        && parts
+            .next()
+            .is_some_and(|first| (1..=6).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_digit()))
         && parts.next().is_some_and(|second| second.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()))
         && !digits.contains(|c: char| c.is_control())
 }
 
 fn is_os_name(value: &str) -> bool {
     const NAMES: &[&str] = &[
-        "linux", "darwin", "macos", "mac os", "osx", "os x", "windows", "win32", "win64", "freebsd", "openbsd", "netbsd",
-        "sunos", "aix", "android", "ios", "wsl", "debian", "ubuntu", "fedora", "arch", "alpine", "centos", "rhel",
-        "red hat", "suse", "opensuse", "gentoo", "nixos", "manjaro", "mint", "pop!_os", "kali", "rocky", "alma", "amazon",
-        "unix", "mingw", "cygwin", "msys", "chromeos", "harmonyos", "deepin", "kylin", "uos", "openeuler", "void",
+        "linux",
+        "darwin",
+        "macos",
+        "mac os",
+        "osx",
+        "os x",
+        "windows",
+        "win32",
+        "win64",
+        "freebsd",
+        "openbsd",
+        "netbsd",
+        "sunos",
+        "aix",
+        "android",
+        "ios",
+        "wsl",
+        "debian",
+        "ubuntu",
+        "fedora",
+        "arch",
+        "alpine",
+        "centos",
+        "rhel",
+        "red hat",
+        "suse",
+        "opensuse",
+        "gentoo",
+        "nixos",
+        "manjaro",
+        "mint",
+        "pop!_os",
+        "kali",
+        "rocky",
+        "alma",
+        "amazon",
+        "unix",
+        "mingw",
+        "cygwin",
+        "msys",
+        "chromeos",
+        "harmonyos",
+        "deepin",
+        "kylin",
+        "uos",
+        "openeuler",
+        "void",
     ];
     let lower = value.to_lowercase();
-    value.len() <= 96 && NAMES.iter().any(|name| lower.strip_prefix(name).is_some_and(|rest| !rest.starts_with(char::is_alphabetic)))
+    value.len() <= 96
+        && NAMES.iter().any(|name| lower.strip_prefix(name).is_some_and(|rest| !rest.starts_with(char::is_alphabetic)))
 }
 
 fn is_arch(value: &str) -> bool {
     const NAMES: &[&str] = &[
-        "x64", "x86", "x86_64", "x86-64", "amd64", "i386", "i686", "ia32", "arm", "arm64", "aarch64", "armv7", "armv7l",
-        "armv6l", "armhf", "riscv64", "ppc64", "ppc64le", "s390x", "mips", "mips64", "loong64", "loongarch64", "intel",
-        "apple", "m1", "m2", "m3", "m4", "universal",
+        "x64",
+        "x86",
+        "x86_64",
+        "x86-64",
+        "amd64",
+        "i386",
+        "i686",
+        "ia32",
+        "arm",
+        "arm64",
+        "aarch64",
+        "armv7",
+        "armv7l",
+        "armv6l",
+        "armhf",
+        "riscv64",
+        "ppc64",
+        "ppc64le",
+        "s390x",
+        "mips",
+        "mips64",
+        "loong64",
+        "loongarch64",
+        "intel",
+        "apple",
+        "m1",
+        "m2",
+        "m3",
+        "m4",
+        "universal",
     ];
     NAMES.contains(&value.to_ascii_lowercase().as_str())
 }
@@ -394,8 +527,26 @@ fn is_arch(value: &str) -> bool {
 /// `bash`, `/bin/zsh`, `C:\…\pwsh.exe`, `PowerShell 7.4`.
 fn is_shell(value: &str) -> bool {
     const NAMES: &[&str] = &[
-        "bash", "zsh", "fish", "sh", "dash", "ksh", "tcsh", "csh", "ash", "pwsh", "powershell", "cmd", "nu", "nushell",
-        "elvish", "xonsh", "git-bash", "gitbash", "busybox", "rbash",
+        "bash",
+        "zsh",
+        "fish",
+        "sh",
+        "dash",
+        "ksh",
+        "tcsh",
+        "csh",
+        "ash",
+        "pwsh",
+        "powershell",
+        "cmd",
+        "nu",
+        "nushell",
+        "elvish",
+        "xonsh",
+        "git-bash",
+        "gitbash",
+        "busybox",
+        "rbash",
     ];
     let file = value.rsplit(['/', '\\']).next().unwrap_or(value);
     let word = file.split([' ', '(', ',']).next().unwrap_or(file).trim_end_matches(".exe").to_ascii_lowercase();
@@ -410,8 +561,23 @@ fn is_user_agent(value: &str) -> bool {
     })
 }
 
+/// `Ann Example`, `王小明`: two to five words of letters, or two to five Han characters.
+fn is_full_name(value: &str) -> bool {
+    let han = |c: char| matches!(c, '\u{4e00}'..='\u{9fff}');
+    let count = value.chars().count();
+    let words = value.split(' ').count();
+    value.chars().next().is_some_and(|first| first.is_uppercase() || han(first))
+        && ((2..=5).contains(&count) && value.chars().all(han)
+            || (2..=5).contains(&words)
+                && count <= 64
+                && value.split(' ').all(|word| !word.is_empty())
+                && value.chars().all(|c| c.is_alphabetic() || " .'-\u{2019}".contains(c)))
+}
+
 fn is_base64(value: &str) -> bool {
-    value.len() >= 16 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte)) && varied(value)
+    value.len() >= 16
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
+        && varied(value)
 }
 
 #[cfg(test)]

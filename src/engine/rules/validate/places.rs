@@ -23,8 +23,26 @@ const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm b
 
 /// `Asia/Shanghai`, `Etc/GMT-8`, in any case; not `UTC` and its names, which tell no place.
 pub fn is_iana_zone(value: &str) -> bool {
-    const NOWHERE: &[&str] = &["utc", "gmt", "etc/utc", "etc/gmt", "zulu", "uct", "universal", "greenwich", "etc/zulu", "etc/uct",
-        "etc/universal", "etc/greenwich", "etc/gmt0", "etc/gmt+0", "etc/gmt-0", "gmt0", "gmt+0", "gmt-0"];
+    const NOWHERE: &[&str] = &[
+        "utc",
+        "gmt",
+        "etc/utc",
+        "etc/gmt",
+        "zulu",
+        "uct",
+        "universal",
+        "greenwich",
+        "etc/zulu",
+        "etc/uct",
+        "etc/universal",
+        "etc/greenwich",
+        "etc/gmt0",
+        "etc/gmt+0",
+        "etc/gmt-0",
+        "gmt0",
+        "gmt+0",
+        "gmt-0",
+    ];
     let value = value.strip_prefix(':').unwrap_or(value);
     let value = value.rsplit_once("zoneinfo/").map_or(value, |(_, zone)| zone);
     if NOWHERE.contains(&value.to_ascii_lowercase().as_str()) {
@@ -49,9 +67,10 @@ fn in_words(list: &str, value: &str) -> bool {
 /// `CST`, `CEST`, `JST`. Not `UTC`, not `GMT`.
 pub fn is_zone_abbr(value: &str) -> bool {
     const NAMES: &[&str] = &[
-        "ACDT", "ACST", "ADT", "AEDT", "AEST", "AKDT", "AKST", "AST", "AWST", "BRT", "BST", "CAT", "CDT", "CEST", "CET", "CST", "EAT",
-        "EDT", "EEST", "EET", "EST", "HKT", "HST", "ICT", "IDT", "IST", "JST", "KST", "MDT", "MSK", "MST", "NDT", "NPT", "NST", "NZDT",
-        "NZST", "PDT", "PHT", "PKT", "PST", "SAST", "SGT", "WAT", "WEST", "WET", "WIB", "WIT", "WITA",
+        "ACDT", "ACST", "ADT", "AEDT", "AEST", "AKDT", "AKST", "AST", "AWST", "BRT", "BST", "CAT", "CDT", "CEST",
+        "CET", "CST", "EAT", "EDT", "EEST", "EET", "EST", "HKT", "HST", "ICT", "IDT", "IST", "JST", "KST", "MDT",
+        "MSK", "MST", "NDT", "NPT", "NST", "NZDT", "NZST", "PDT", "PHT", "PKT", "PST", "SAST", "SGT", "WAT", "WEST",
+        "WET", "WIB", "WIT", "WITA",
     ];
     NAMES.contains(&value)
 }
