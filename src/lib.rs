@@ -16,8 +16,16 @@ pub mod ca;
 #[cfg(feature = "proxy")]
 pub mod cli;
 #[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
 pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
+#[cfg(feature = "proxy")]
+pub mod offline;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "proxy")]
+pub mod record;
 #[cfg(feature = "proxy")]
 pub mod system_proxy;

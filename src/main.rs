@@ -1,1 +1,7 @@
-fn main() {}
+//! Calls one command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    divulge::cli::main()
+}

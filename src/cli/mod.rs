@@ -1,40 +1,140 @@
-//! One file per command: reads the options, calls the room that does it, prints the result.
-
-use std::error::Error;
-use std::path::PathBuf;
-
-use etcetera::BaseStrategy;
+//! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod run;
+pub mod serve;
+pub mod start;
 pub mod system_proxy;
+pub mod watch;
 
-/// Where CA, sessions and aliases are kept.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct StateOption {
-    /// Folder of the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
-    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE")]
-    pub state: Option<PathBuf>,
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{LogFormat, Options, SettingsError};
+
+/// Exit status of wrong usage or settings.
+pub const WRONG_USAGE: u8 = 2;
+/// Exit status of a failure while running, or of an audit that is incomplete.
+pub const INCOMPLETE: u8 = 3;
+
+/// Audits what AI coding assistants send out: decrypts their traffic with a CA of its own, names every
+/// field that fingerprints the person, machine or place, and logs, strips or blocks it by policy.
+#[derive(Parser)]
+#[command(name = "divulge", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Try it:  divulge run -- claude -p \"say hi\"\nDocs:    README.md and docs/")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
 
-impl StateOption {
-    pub fn folder(&self) -> Result<PathBuf, String> {
-        match &self.state {
-            Some(folder) => Ok(folder.clone()),
-            None => etcetera::choose_base_strategy()
-                .map(|base| base.data_dir().join("divulge"))
-                .map_err(|_| "there is no home folder (HOME is not set): name one with --state DIR".to_owned()),
+#[derive(Subcommand)]
+enum Command {
+    /// Audit one command: a private proxy, a CA in memory, a summary on exit
+    Run(Box<run::Args>),
+    /// Long-lived proxy: the system proxy of one user
+    Serve(Box<serve::Args>),
+    /// The CA of serve: make, show, export, install, uninstall, rotate
+    Ca(ca::Args),
+    /// Point the desktop at serve, and back
+    SystemProxy(system_proxy::Args),
+    /// Live view of a running serve: flows, findings, what stays unread
+    Watch(watch::Args),
+    /// Print the completions of a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Parses the command line and calls the command.
+pub fn main() -> ExitCode {
+    // Which provider TLS uses is said wherever it is used; this covers libraries that ask for the default.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match Cli::parse().command {
+        Command::Run(args) => run::run(*args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Ca(args) => ca::run(args),
+        Command::SystemProxy(args) => system_proxy::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
+            ExitCode::SUCCESS
         }
+        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(INCOMPLETE, &error),
+        },
     }
 }
 
-/// An error and what caused it, in one line.
-pub(crate) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Where the settings file is, for the commands that read it.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ConfigFile {
+    /// Settings file [default: $XDG_CONFIG_HOME/divulge/config.toml]
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The state folder, for commands that need no more of the settings.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct StateFolder {
+    /// Folder of the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
+    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE", global = true)]
+    pub state: Option<PathBuf>,
+    /// Settings file [default: $XDG_CONFIG_HOME/divulge/config.toml]
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+impl StateFolder {
+    /// The settings, this folder among them.
+    pub fn options(&self) -> Result<Options, SettingsError> {
+        Options { state: self.state.clone(), ..Options::default() }.with_file(self.config.as_deref())
     }
-    text
+}
+
+/// Says what is wrong, cause by cause, and gives the exit status.
+pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    eprintln!("divulge: {}", printable(&message));
+    ExitCode::from(status)
+}
+
+/// Text for a terminal: control characters cannot move the cursor or change colours.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() && c != '\n' { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+/// Starts the log on standard error.
+pub fn start_log(options: &Options) {
+    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+    let level = if options.quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
+    let filter = match std::env::var("DIVULGE_LOG") {
+        Ok(text) => EnvFilter::builder().with_default_directive(level.into()).parse_lossy(text),
+        Err(_) => EnvFilter::builder()
+            .with_default_directive(LevelFilter::ERROR.into())
+            .parse_lossy(format!("divulge={level}")),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let color = options.color.unwrap_or_default().wanted(std::io::stderr().is_terminal());
+    let _ = match options.log_format.unwrap_or_default() {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.with_ansi(color).try_init(),
+    };
 }

@@ -65,6 +65,8 @@ pub struct Finding {
     /// `id.device`, `env.shell` … (the list is `kinds.rs`).
     pub kind: Arc<str>,
     pub location: Location,
+    /// The location as it is printed where found values are masked, if one stands in a name of it.
+    pub shown_location: Option<Box<str>>,
     pub detector: Detector,
     /// The rule's id.
     pub rule: Option<Arc<str>>,

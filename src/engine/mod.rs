@@ -9,10 +9,112 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod certificate;
+pub mod decode;
+pub mod detect;
+pub mod facts;
 pub mod finding;
+pub mod flow;
+pub mod kinds;
+pub mod line;
 pub mod location;
+pub mod names;
+pub mod policy;
+pub mod refusal;
+pub mod replace;
+pub mod rewrite;
+pub mod rules;
+mod settle;
 pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
+pub use decode::{DecodeLimits, Decoded, walk};
+pub use facts::{Fact, Facts, FactsError};
 pub use finding::{Action, Detector, Finding, Severity};
+pub use flow::{Flow, FlowSummary, Verdict};
+pub use line::{Evidence, LineContext, finding_line, flow_line};
 pub use location::{Location, Root, Step};
+pub use policy::{Policy, PolicyError};
+pub use refusal::ApiShape;
+pub use rewrite::{AppliedEdit, Change, Edit, Rewrite, RewriteError, rewrite, span_of};
+pub use rules::RuleSet;
+
+use std::sync::Arc;
+
+use policy::Subject;
+
+/// What a request gets that cannot be inspected or edited as it should: over a limit, in a content coding
+/// that cannot be undone, after a detector failed, or when an edit cannot be made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnError {
+    /// It is forwarded and reported.
+    #[default]
+    Open,
+    /// It is withheld.
+    Closed,
+}
+
+/// What an engine is made of.
+pub struct EngineParts {
+    pub rules: RuleSet,
+    pub facts: Facts,
+    pub policy: Policy,
+    /// Links equal values in findings and draws what stands in for identifiers; kept per installation.
+    pub digest_key: [u8; 32],
+    pub limits: DecodeLimits,
+    pub on_error: OnError,
+}
+
+/// Rules, facts and policy at one moment. A request sees one engine from its first byte to its last;
+/// a reload makes another.
+pub struct Engine {
+    rules: RuleSet,
+    facts: Facts,
+    policy: Policy,
+    digest_key: [u8; 32],
+    limits: DecodeLimits,
+    on_error: OnError,
+}
+
+impl Engine {
+    pub fn new(parts: EngineParts) -> Self {
+        let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
+        Self { rules, facts, policy, digest_key, limits, on_error }
+    }
+
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    /// Starts the audit of one request.
+    pub fn open(self: &Arc<Self>, id: String, request: Arc<Request>) -> Flow {
+        Flow::new(self.clone(), id, request)
+    }
+
+    /// Whether anything of such a request could be edited or withheld: if not, its body need not be held
+    /// back until it has been read.
+    pub fn may_change(&self, request: &Request) -> bool {
+        if self.on_error == OnError::Closed && self.policy.mode() == policy::Mode::Enforce {
+            return true;
+        }
+        let client = self.rules.client_of(request);
+        self.policy.may_change(&Subject {
+            host: &request.host,
+            client: client.as_ref().map(|(pack, _)| &**pack),
+            client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
+            group: None,
+        })
+    }
+}

@@ -50,6 +50,10 @@ pub enum Spelling {
     Form,
     /// `%41` only.
     Percent,
+    /// A protobuf varint: replaced whole, by a decimal number.
+    Varint,
+    /// A protobuf number of fixed width: replaced whole, by a number of the kind it was read as.
+    Fixed,
 }
 
 /// The bytes that carry a leaf, for the rewriter.

@@ -1,0 +1,184 @@
+//! What interception costs: `cargo bench --bench load [-- --requests N --connections N --idle N --rounds N]`.
+//!
+//! ```text
+//! load (this process) -> divulge (release) -> upstream (this process)
+//! ```
+//!
+//! Reports CPU seconds per 1,000 intercepted requests of 2 KB, the latency that divulge adds to a direct
+//! connection of the same run, and memory per idle intercepted connection. Direct and intercepted rounds
+//! alternate, so that a busy machine burdens both. Nothing is asserted: wall times of a shared machine are
+//! its own affair, CPU time is the figure to compare.
+
+#[allow(dead_code)]
+#[path = "../tests/end_to_end/common/mod.rs"]
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::upstream::ok;
+use common::{Authority, Divulge, HOST, Route, Upstream, Wire};
+use tokio::task::JoinSet;
+
+struct Plan {
+    requests: usize,
+    connections: usize,
+    idle: usize,
+    rounds: usize,
+}
+
+fn main() {
+    let mut plan = Plan { requests: 6000, connections: 16, idle: 256, rounds: 3 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let into = match word.as_str() {
+            "--requests" => &mut plan.requests,
+            "--connections" => &mut plan.connections,
+            "--idle" => &mut plan.idle,
+            "--rounds" => &mut plan.rounds,
+            "--bench" => continue,
+            other => {
+                eprintln!("load: `{other}` is none of --requests N, --connections N, --idle N, --rounds N");
+                std::process::exit(2);
+            }
+        };
+        match words.next().and_then(|number| number.parse().ok()) {
+            Some(number @ 1..) => *into = number,
+            _ => {
+                eprintln!("load: {word} needs a number above 0");
+                std::process::exit(2);
+            }
+        }
+    }
+    common::within(Duration::from_secs(600), load(plan));
+}
+
+async fn load(plan: Plan) {
+    let authority = Authority::new();
+    let upstream = Upstream::answering(&authority, |_| ok("ok")).await;
+    let divulge = Divulge::before(&authority, upstream.address).await;
+    let direct = Route::direct(upstream.address, &authority);
+    let through = Route::through(&divulge);
+
+    // First, while the heap is fresh: later it would hide what idle connections cost.
+    let fresh = proportional_memory(divulge.pid());
+    let mut held = Vec::with_capacity(plan.idle);
+    for _ in 0..plan.idle {
+        let mut wire = through.http1().await;
+        exchange(&mut wire, &request(0)).await;
+        held.push(wire);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let full = proportional_memory(divulge.pid());
+    drop(held);
+
+    // Warm: leaf, session tickets, allocator.
+    round(&direct, 500, plan.connections).await;
+    round(&through, 500, plan.connections).await;
+    let mut directly = Vec::new();
+    let mut intercepted = Vec::new();
+    let mut processor = Duration::ZERO;
+    let mut wall = Duration::ZERO;
+    for _ in 0..plan.rounds {
+        directly.extend(round(&direct, plan.requests, plan.connections).await);
+        let (before, start) = (processor_time(divulge.pid()), Instant::now());
+        intercepted.extend(round(&through, plan.requests, plan.connections).await);
+        processor += processor_time(divulge.pid()) - before;
+        wall += start.elapsed();
+    }
+    let (mut alone, mut alone_through) = (Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        alone.extend(round(&direct, plan.requests / 10, 1).await);
+        alone_through.extend(round(&through, plan.requests / 10, 1).await);
+    }
+
+    let count = intercepted.len() as f64;
+    println!(
+        "intercepted requests            {count:>10.0}   2 KB POST, HTTP/1.1, {} kept connections",
+        plan.connections
+    );
+    println!("requests per second             {:>10.0}", count / wall.as_secs_f64());
+    println!("CPU seconds per 1,000 requests  {:>10.3}", processor.as_secs_f64() / count * 1000.0);
+    for (name, direct, through) in
+        [("under load", &mut directly, &mut intercepted), ("one at a time", &mut alone, &mut alone_through)]
+    {
+        let (before, after) = (percentiles(direct), percentiles(through));
+        for (name, index) in [(format!("added latency p50, {name}"), 0), (format!("added latency p99, {name}"), 1)] {
+            let added = after[index] - before[index];
+            println!("{name:<34}{added:>7.0} µs  direct {:.0} µs, intercepted {:.0} µs", before[index], after[index]);
+        }
+    }
+    println!(
+        "memory per idle connection      {:>10.1} KiB of PSS, {} held after one request each (fresh {:.1} MiB, then {:.1} MiB)",
+        (full - fresh) / plan.idle as f64,
+        plan.idle,
+        fresh / 1024.0,
+        full / 1024.0
+    );
+    println!("most memory ever                {:>10.1} MiB", divulge.peak_memory());
+}
+
+/// `count` requests over `connections` kept connections; the latency of each, in µs.
+async fn round(route: &Route, count: usize, connections: usize) -> Vec<f64> {
+    let mut workers = JoinSet::new();
+    for _ in 0..connections {
+        let route = route.clone();
+        workers.spawn(async move {
+            let mut wire = route.http1().await;
+            let mut latencies = Vec::with_capacity(count / connections);
+            for number in 0..(count / connections).max(1) {
+                let request = request(number);
+                let start = Instant::now();
+                exchange(&mut wire, &request).await;
+                latencies.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+            wire.close().await;
+            latencies
+        });
+    }
+    workers.join_all().await.concat()
+}
+
+async fn exchange(wire: &mut Wire, request: &[u8]) {
+    wire.send(request).await;
+    let response = wire.response().await;
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+/// A request of an assistant's shape with 2 KB of JSON.
+fn request(number: usize) -> Vec<u8> {
+    let mut body = format!(
+        "{{\"model\":\"model-1\",\"stream\":false,\"metadata\":{{\"turn\":{number}}},\"messages\":[{{\"role\":\"user\",\"content\":\""
+    );
+    while body.len() < 2040 {
+        body.push_str("plain words about plain code, ");
+    }
+    body.truncate(2040);
+    body.push_str("\"}]}");
+    format!(
+        "POST /v1/messages HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: load/1\r\nAccept: application/json\r\n\
+         Content-Type: application/json\r\nX-Api-Key: dummy\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The median and the 99th percentile.
+fn percentiles(latencies: &mut [f64]) -> [f64; 2] {
+    latencies.sort_by(f64::total_cmp);
+    [0.5, 0.99].map(|part| latencies[((latencies.len() - 1) as f64 * part) as usize])
+}
+
+/// User and system time of a process (proc_pid_stat(5), fields 14 and 15).
+fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("divulge runs");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Proportional set size in KiB.
+fn proportional_memory(pid: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("divulge runs");
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).expect("the kernel tells it");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
+}

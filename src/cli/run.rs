@@ -1,0 +1,251 @@
+//! `divulge run -- CMD…`: audits one command and says what it gave away.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use super::start::{self, Plan, Started};
+use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
+use crate::ca::Authority;
+use crate::config::{Intercept, Options};
+use crate::environment::{self, TrustFiles};
+use crate::proxy::listener;
+
+/// Audits one command: a private proxy on a free loopback port, a CA that lives in memory, the environment
+/// that the child needs, and a summary on standard error when it ends.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  divulge run -- claude -p \"say hi\"\n  divulge run --policy strict -- codex\n  divulge run --offline --findings out.jsonl -- gemini -p \"say hi\"\n\nThe exit status is the command's own; 1 where --fail-on is reached, 3 where the audit is incomplete,\n126/127 where the command cannot be started, 128+n where signal n ended it."
+)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    options: Options,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+pub fn run(args: Args) -> ExitCode {
+    let options = match args.options.with_file(args.config.config.as_deref()) {
+        Ok(options) => options,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    start_log(&options);
+    crate::ca::protect_memory();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(INCOMPLETE, &error),
+    };
+    let code = runtime.block_on(audited(options, args.command));
+    // Connections that the child left open end with us.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
+    let authority = match authority(&options) {
+        Ok(authority) => authority,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let parent = |name: &str| std::env::var_os(name);
+    let trust = match TrustFiles::write(authority.certificate_pem(), &parent) {
+        Ok(trust) => trust,
+        Err(error) => return fail(INCOMPLETE, &error),
+    };
+    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, collect: true };
+    let started = match start::start(&options, plan, authority) {
+        Ok(started) => started,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let Started { shared, listener, address, keeper, policy, digest_key } = started;
+    let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
+
+    let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
+    let packs = shared.engine.load();
+    for (name, value) in packs.rules().packs().iter().flat_map(|pack| &pack.environment) {
+        if parent(name).is_none() {
+            environment.set.push((name.into(), value.into()));
+        }
+    }
+    drop(packs);
+    if !options.quiet {
+        let on_error = match shared.intake.on_error {
+            crate::engine::OnError::Open => "open",
+            crate::engine::OnError::Closed => "closed",
+        };
+        eprintln!(
+            "divulge: auditing through {address} (policy {policy}, on error {on_error}{})",
+            if options.offline { ", offline" } else { "" }
+        );
+        for note in &environment.notes {
+            eprintln!("divulge: note: {note}");
+        }
+    }
+    let mut child = Command::new(&command[0]);
+    child.args(&command[1..]).envs(environment.set).kill_on_drop(true);
+    for name in &environment.remove {
+        child.env_remove(name);
+    }
+    // Signals are watched before the child exists: none may be missed in between.
+    let signals = Signals::watch();
+    let status = match child.spawn() {
+        Ok(child) => wait(child, signals).await,
+        Err(error) => {
+            let (status, why) = match error.kind() {
+                io::ErrorKind::NotFound => (127, "not found".to_owned()),
+                io::ErrorKind::PermissionDenied => (126, "may not be executed".to_owned()),
+                _ => (126, error.to_string()),
+            };
+            eprintln!("divulge: {}: {why}", super::printable(&command[0].to_string_lossy()));
+            return ExitCode::from(status);
+        }
+    };
+    // Requests that the child had under way end when it does; give their records a moment.
+    for _ in 0..40 {
+        if shared.recorder.counters.active.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    proxy.abort();
+    let written = keeper.finish();
+    let counters = &shared.recorder.counters;
+    let incomplete = !written
+        || counters.dropped.load(Ordering::Relaxed) > 0
+        || counters.failed_inspections.load(Ordering::Relaxed) > 0;
+    let collected = keeper.collected();
+    if !options.quiet {
+        let color = options.color.unwrap_or_default().wanted(io::stderr().is_terminal());
+        let _ = (color, digest_key);
+        let text = format!("{} findings, {} flows\n", collected.findings.len(), collected.flows.len());
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+    drop(trust);
+    if options.fail_on().is_some_and(|severity| counters.reached(severity)) {
+        return ExitCode::from(1);
+    }
+    if incomplete {
+        eprintln!("divulge: the audit is incomplete");
+        if status == 0 {
+            return ExitCode::from(INCOMPLETE);
+        }
+    }
+    ExitCode::from(status)
+}
+
+fn authority(options: &Options) -> Result<Authority, crate::ca::CaError> {
+    match (&options.ca_cert, &options.ca_key) {
+        (Some(certificate), Some(key)) => Authority::from_files(certificate, key),
+        _ => Authority::in_memory(),
+    }
+}
+
+/// Waits for the child, handing on the signals that were meant for it.
+async fn wait(mut child: Child, mut signals: Signals) -> u8 {
+    loop {
+        tokio::select! {
+            status = child.wait() => return match status {
+                Ok(status) => exit_status(status),
+                Err(error) => {
+                    eprintln!("divulge: the command's end was not seen: {error}");
+                    INCOMPLETE
+                }
+            },
+            signal = signals.next() => signals.forward(signal, &child),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn exit_status(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => (128 + signal) as u8,
+        (None, None) => INCOMPLETE,
+    }
+}
+
+#[cfg(not(unix))]
+fn exit_status(status: std::process::ExitStatus) -> u8 {
+    status.code().unwrap_or(i32::from(INCOMPLETE)) as u8
+}
+
+#[cfg(unix)]
+struct Signals {
+    list: Vec<(nix::sys::signal::Signal, tokio::signal::unix::Signal)>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn watch() -> Self {
+        use nix::sys::signal::Signal;
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [
+            (Signal::SIGINT, SignalKind::interrupt()),
+            (Signal::SIGTERM, SignalKind::terminate()),
+            (Signal::SIGHUP, SignalKind::hangup()),
+            (Signal::SIGQUIT, SignalKind::quit()),
+            (Signal::SIGUSR1, SignalKind::user_defined1()),
+            (Signal::SIGUSR2, SignalKind::user_defined2()),
+        ];
+        Self { list: kinds.into_iter().filter_map(|(name, kind)| Some((name, signal(kind).ok()?))).collect() }
+    }
+
+    async fn next(&mut self) -> nix::sys::signal::Signal {
+        std::future::poll_fn(|cx| {
+            for (name, stream) in &mut self.list {
+                if let std::task::Poll::Ready(Some(())) = stream.poll_recv(cx) {
+                    return std::task::Poll::Ready(*name);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+
+    /// What a terminal sends goes to its whole foreground group, the child included: handing it on as well
+    /// would interrupt it twice.
+    fn forward(&self, signal: nix::sys::signal::Signal, child: &Child) {
+        use nix::sys::signal::Signal;
+        if matches!(signal, Signal::SIGINT | Signal::SIGQUIT) && in_foreground() {
+            return;
+        }
+        if let Some(id) = child.id() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id as i32), signal);
+        }
+    }
+}
+
+/// Whether our process group is the one that the controlling terminal talks to.
+#[cfg(unix)]
+fn in_foreground() -> bool {
+    std::fs::File::open("/dev/tty")
+        .ok()
+        .and_then(|tty| nix::unistd::tcgetpgrp(&tty).ok())
+        .is_some_and(|group| group == nix::unistd::getpgrp())
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn watch() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+
+    /// The console hands Ctrl-C to the child itself.
+    fn forward(&self, _: (), _: &Child) {}
+}

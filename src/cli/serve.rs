@@ -1,0 +1,278 @@
+//! `divulge serve`: the proxy that stays.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::start::{self, Plan, StartError, Started};
+use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
+use crate::ca::{Authority, Scope};
+use crate::config::{Intercept, Options};
+use crate::proxy::{Shared, listener};
+
+/// How long connections may finish after the first signal to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A long-lived proxy with a CA of its own: the system proxy of one user. Decrypts only the hosts of the
+/// rule packs unless told otherwise; the rest is tunnelled unread and counted.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules and facts again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
+)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub fn run(args: Args) -> ExitCode {
+    let options = match args.options.clone().with_file(args.config.config.as_deref()) {
+        Ok(options) => options,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    start_log(&options);
+    crate::ca::protect_memory();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(INCOMPLETE, &error),
+    };
+    let code = runtime.block_on(serve(args, options));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+async fn serve(args: Args, options: Options) -> ExitCode {
+    let began = Instant::now();
+    let state = match options.state_dir() {
+        Ok(state) => state,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let authority = match authority(&options, &state) {
+        Ok(authority) => authority,
+        Err(error) => return fail(WRONG_USAGE, error.as_ref()),
+    };
+    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), intercept: Intercept::Ai, collect: false };
+    let started = match start::start(&options, plan, authority) {
+        Ok(started) => started,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let Started { shared, listener, address, keeper, policy, digest_key } = started;
+    let viewers = Viewers::open(&state, &shared, address, &policy, began);
+    let mut signals = Signals::watch();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let accepting = tokio::spawn(listener::run(shared.clone(), listener, async {
+        let _ = stopped.await;
+    }));
+    println!("listening on {address}");
+    let _ = io::stdout().flush();
+    tracing::info!(%address, policy, state = %state.display(), "divulge serves; it decrypts the hosts asked for and tunnels the rest");
+    loop {
+        match signals.next().await {
+            Signal::Reload => reload(&args, &shared, digest_key),
+            Signal::Stop => break,
+        }
+    }
+    let _ = stop.send(());
+    let _ = accepting.await;
+    let drained = async {
+        while shared.recorder.counters.active.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(DRAIN, drained) => {}
+        _ = signals.next() => {}
+    }
+    drop(viewers);
+    let counters = &shared.recorder.counters;
+    let written = keeper.finish();
+    let dropped = counters.dropped.load(Ordering::Relaxed);
+    tracing::info!(
+        flows = counters.flows.load(Ordering::Relaxed),
+        findings = counters.findings.load(Ordering::Relaxed),
+        tunnels = counters.tunnels.load(Ordering::Relaxed),
+        unread_bytes = counters.unread_bytes.load(Ordering::Relaxed),
+        dropped,
+        "stopped"
+    );
+    if options.fail_on().is_some_and(|severity| counters.reached(severity)) {
+        return ExitCode::from(1);
+    }
+    if !written || dropped > 0 || counters.failed_inspections.load(Ordering::Relaxed) > 0 {
+        return ExitCode::from(INCOMPLETE);
+    }
+    ExitCode::SUCCESS
+}
+
+/// The CA of `--ca-cert`, else of the state folder: made there on first use, before the port opens.
+fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::error::Error>> {
+    if let (Some(certificate), Some(key)) = (&options.ca_cert, &options.ca_key) {
+        return Ok(Authority::from_files(certificate, key)?);
+    }
+    let packs = start::rules(options)?.hosts().map(str::to_owned).collect::<Vec<_>>();
+    let asked = options.ca_scope.as_deref().map(|text| Scope::parse(text, &packs)).transpose()?;
+    Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
+}
+
+/// Reads policy, rules and facts again. What is wrong keeps the old state and says where.
+fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32]) {
+    let read = || -> Result<_, StartError> {
+        let options = args.options.clone().with_file(args.config.config.as_deref())?;
+        start::engine(&options, digest_key)
+    };
+    match read() {
+        Ok(engine) => {
+            tracing::info!(policy = engine.policy().name(), "policy, rules and facts read again");
+            shared.engine.store(Arc::new(engine));
+        }
+        Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
+    }
+}
+
+enum Signal {
+    Reload,
+    Stop,
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn watch() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let watch = |kind| signal(kind).expect("the runtime can watch signals");
+        Self {
+            interrupt: watch(SignalKind::interrupt()),
+            terminate: watch(SignalKind::terminate()),
+            hangup: watch(SignalKind::hangup()),
+        }
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn watch() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> Signal {
+        let _ = tokio::signal::ctrl_c().await;
+        Signal::Stop
+    }
+}
+
+/// The socket that `divulge watch` reads: JSON Lines, owner only, gone with this process.
+struct Viewers {
+    path: PathBuf,
+}
+
+impl Drop for Viewers {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(unix)]
+impl Viewers {
+    fn open(state: &Path, shared: &Arc<Shared>, address: SocketAddr, policy: &str, began: Instant) -> Option<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = state.join("watch.sock");
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            tracing::warn!(socket = %path.display(), "another divulge serves from this state folder; `divulge watch` shows that one");
+            return None;
+        }
+        let _ = std::fs::remove_file(&path);
+        let listener = match tokio::net::UnixListener::bind(&path) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!(socket = %path.display(), %error, "`divulge watch` will not work");
+                return None;
+            }
+        };
+        let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+        let (shared, policy) = (shared.clone(), policy.to_owned());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(view(stream, shared.clone(), address, policy.clone(), began));
+            }
+        });
+        Some(Self { path })
+    }
+}
+
+#[cfg(not(unix))]
+impl Viewers {
+    fn open(_: &Path, _: &Arc<Shared>, _: SocketAddr, _: &str, _: Instant) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(unix)]
+async fn view(
+    mut stream: tokio::net::UnixStream,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    policy: String,
+    began: Instant,
+) {
+    use tokio::io::AsyncWriteExt;
+    let mut lines = shared.recorder.watch();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        let line: Arc<str> = tokio::select! {
+            Some(line) = lines.recv() => line,
+            _ = tick.tick() => status(&shared, address, &policy, began).into(),
+        };
+        let sent = async {
+            stream.write_all(line.as_bytes()).await?;
+            stream.write_all(b"\n").await
+        };
+        if !matches!(tokio::time::timeout(Duration::from_secs(5), sent).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+#[cfg(unix)]
+fn status(shared: &Shared, address: SocketAddr, policy: &str, began: Instant) -> String {
+    let counters = &shared.recorder.counters;
+    serde_json::json!({
+        "type": "status",
+        "listen": address.to_string(),
+        "uptime_s": began.elapsed().as_secs(),
+        "flows": counters.flows.load(Ordering::Relaxed),
+        "active": counters.active.load(Ordering::Relaxed),
+        "findings": counters.findings.load(Ordering::Relaxed),
+        "tunnelled": counters.tunnels.load(Ordering::Relaxed),
+        "tunnelled_bytes": counters.tunnelled_bytes.load(Ordering::Relaxed),
+        "unread_bytes": counters.unread_bytes.load(Ordering::Relaxed),
+        "dropped": counters.dropped.load(Ordering::Relaxed),
+        "policy": policy,
+        "on_error": match shared.intake.on_error {
+            crate::engine::OnError::Open => "open",
+            crate::engine::OnError::Closed => "closed",
+        },
+    })
+    .to_string()
+}

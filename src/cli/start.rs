@@ -1,0 +1,263 @@
+//! From settings to a proxy that is ready to accept: what `run` and `serve` have in common.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::net::TcpListener;
+
+use crate::ca::Authority;
+use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
+use crate::engine::facts::{Fact, Facts};
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::rules::{PackSource, RuleSet};
+use crate::engine::{DecodeLimits, Engine, EngineParts};
+use crate::proxy::upstream::{Dialer, DialerParts};
+use crate::proxy::{Shared, SharedParts, listener};
+use crate::record::{self, RecordKeeper, RecorderParts};
+
+/// Why the proxy could not be started. All of it is wrong usage, settings or surroundings: exit status 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("{0}")]
+    Wrong(String),
+    #[error("{what}")]
+    Io { what: String, source: io::Error },
+}
+
+impl StartError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// A proxy that listens.
+pub struct Started {
+    pub shared: Arc<Shared>,
+    pub listener: TcpListener,
+    pub address: SocketAddr,
+    pub keeper: RecordKeeper,
+    pub policy: String,
+    pub digest_key: [u8; 32],
+}
+
+pub struct Plan {
+    pub listen: SocketAddr,
+    pub intercept: Intercept,
+    /// Keep what is seen for a summary.
+    pub collect: bool,
+}
+
+/// Everything that a snapshot of the engine is made of, read from the files that the settings name.
+pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
+    let policy = policy(options)?;
+    let on_error = options.on_error(policy.mode() == Mode::Enforce);
+    let facts = match &options.facts {
+        Some(path) => {
+            let text = read(path)?;
+            Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))?
+        }
+        None => {
+            let own = crate::facts::collect().into_iter();
+            Facts::new(own.map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+        }
+    };
+    Ok(Engine::new(EngineParts {
+        rules: rules(options)?,
+        facts,
+        policy,
+        digest_key,
+        limits: DecodeLimits::default(),
+        on_error,
+    }))
+}
+
+pub fn policy(options: &Options) -> Result<Policy, StartError> {
+    let name = options.policy.as_deref().unwrap_or("audit");
+    if let Some(preset) = Policy::preset(name) {
+        return Ok(preset);
+    }
+    let path = Path::new(name);
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let hint = if name.contains(['/', '.']) { "" } else { "; the built-in ones are audit, balanced and strict" };
+        StartError::Wrong(format!("--policy: {name} cannot be read: {error}{hint}"))
+    })?;
+    Policy::parse(name, &text).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
+pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
+    if options.rules.is_empty() {
+        return Ok(RuleSet::builtin());
+    }
+    let files = rule_files(&options.rules)?;
+    let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
+    RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
+/// The TOML files of the folders, each with its path, in a fixed order.
+fn rule_files(folders: &[PathBuf]) -> Result<Vec<(String, String)>, StartError> {
+    let mut files = Vec::new();
+    let mut open: Vec<PathBuf> = folders.to_vec();
+    while let Some(folder) = open.pop() {
+        let wrong = |e: io::Error| StartError::Wrong(format!("--rules: {}: cannot be read: {e}", folder.display()));
+        for entry in std::fs::read_dir(&folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                files.push((path.display().to_string(), read(&path)?));
+            }
+        }
+    }
+    if files.is_empty() {
+        let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(StartError::Wrong(format!("--rules: {}: no rule files (*.toml) there", list.join(", "))));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, StartError> {
+    std::fs::read_to_string(path).map_err(|e| StartError::Wrong(format!("{}: cannot be read: {e}", path.display())))
+}
+
+/// Builds the proxy and binds its port. Must be called within the runtime.
+pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Started, StartError> {
+    let listen = options.listen(plan.listen)?;
+    let digest_key = digest_key(&options.state_dir()?);
+    let engine = engine(options, digest_key)?;
+    let policy = engine.policy().name().to_owned();
+    let on_error = options.on_error(engine.policy().mode() == Mode::Enforce);
+    let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
+    let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
+    let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
+    let deadlines = options.deadlines()?;
+    let dialer = Dialer::new(DialerParts {
+        roots: roots(options)?,
+        connect_to: options.connect_to()?,
+        parent,
+        addresses: DialPolicy::parse(options, address)?,
+        own: address,
+        deadline: deadlines.connect,
+        offline: options.offline,
+    })
+    .map_err(|e| StartError::Wrong(format!("TLS: {e}")))?;
+    let (recorder, keeper) = record::start(RecorderParts {
+        session: session_id(),
+        findings: options.findings.clone(),
+        reveal: options.reveal,
+        digest_key,
+        collect: plan.collect,
+    })
+    .map_err(|e| {
+        let path = options.findings.as_deref().unwrap_or(Path::new("-"));
+        StartError::Wrong(format!("--findings: {} cannot be written: {e}", path.display()))
+    })?;
+    let shared = Arc::new(Shared::new(SharedParts {
+        engine: Arc::new(engine),
+        authority,
+        dialer,
+        recorder,
+        intercept: options.intercept(plan.intercept)?,
+        deadlines,
+        body_limit: options.body_limit()?.0,
+        on_error,
+        reveal: options.reveal,
+    }));
+    Ok(Started { shared, listener, address, keeper, policy, digest_key })
+}
+
+/// The platform's roots and those of `--upstream-ca`.
+fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
+    let mut roots = rustls::RootCertStore::empty();
+    if !options.offline || !options.connect_to.is_empty() {
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::debug!(%error, "a platform root could not be read");
+        }
+        let (added, _) = roots.add_parsable_certificates(native.certs);
+        if added == 0 && options.upstream_ca.is_none() && !options.offline {
+            tracing::warn!(
+                "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
+            );
+        }
+    }
+    if let Some(path) = &options.upstream_ca {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|e| {
+                StartError::Wrong(format!(
+                    "--upstream-ca: {}: a certificate cannot be used as root: {e}",
+                    path.display()
+                ))
+            })?;
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let wrong =
+        |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
+    let pem = std::fs::read(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+    let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match list {
+        Ok(list) if !list.is_empty() => Ok(list),
+        Ok(_) => Err(wrong("holds no certificate".into())),
+        Err(error) => Err(wrong(format!("{error}"))),
+    }
+}
+
+/// The key of `value_hmac`, one per state folder. Where it cannot be kept, values are comparable within this
+/// process only.
+fn digest_key(state: &Path) -> [u8; 32] {
+    kept_key(state).unwrap_or_else(|error| {
+        tracing::warn!(state = %state.display(), %error, "the digest key cannot be kept; value_hmac is comparable within this run only");
+        random()
+    })
+}
+
+fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
+    let path: PathBuf = state.join("digest.key");
+    crate::ca::files::private_dir(state).map_err(io::Error::other)?;
+    for _ in 0..2 {
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                return bytes.try_into().map_err(|_| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{} is not 32 bytes; remove it", path.display()))
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        // Written whole and then linked: of two that race, both read the first.
+        let mut file = tempfile::Builder::new().prefix(".digest-").tempfile_in(state)?;
+        io::Write::write_all(&mut file, &random::<32>())?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {}
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.error),
+        }
+    }
+    Err(io::Error::other("the digest key vanished while it was read"))
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0u8; N];
+    // Without randomness there can be no TLS either: nothing sensible could follow.
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// `20261123T004512-1f3a9c04`
+fn session_id() -> String {
+    let stamp = record::timestamp(std::time::SystemTime::now());
+    let stamp: String = stamp.chars().filter(|c| c.is_ascii_alphanumeric()).take(15).collect();
+    let tail: String = random::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{stamp}-{tail}")
+}

@@ -1,0 +1,660 @@
+//! Settings: command line, then environment, then the settings file, then the defaults. Read once, checked,
+//! handed down; never global.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::engine::{OnError, Severity};
+
+/// What is wrong with the settings, and what was expected: exit status 2.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{file}: {message}")]
+    File { file: String, message: String },
+    #[error("{option}: {message}")]
+    Option { option: &'static str, message: String },
+}
+
+impl SettingsError {
+    pub fn option(option: &'static str, message: impl fmt::Display) -> Self {
+        Self::Option { option, message: message.to_string() }
+    }
+
+    pub fn file(file: &Path, message: impl fmt::Display) -> Self {
+        Self::File { file: file.display().to_string(), message: message.to_string() }
+    }
+}
+
+/// The options that `run`, `serve`, `probe` (and `inspect`, `replay`) share. Every one is also a key of the
+/// settings file and a variable `DIVULGE_…`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Options that are also keys of the settings file")]
+pub struct Options {
+    /// Where to listen [default: 127.0.0.1:8080 for serve, a free loopback port for run]
+    #[arg(long, value_name = "ADDR:PORT", env = "DIVULGE_LISTEN")]
+    pub listen: Option<String>,
+
+    /// Folder for the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
+    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE")]
+    pub state: Option<PathBuf>,
+
+    /// Name constraints of the persistent CA, fixed when it is made: packs, any, or a DNS suffix
+    #[arg(long, value_name = "packs|any|SUFFIX", env = "DIVULGE_CA_SCOPE")]
+    pub ca_scope: Option<String>,
+
+    /// A CA certificate of one's own (PEM) instead of the state folder's
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CA_CERT", requires = "ca_key")]
+    pub ca_cert: Option<PathBuf>,
+
+    /// The private key of --ca-cert (PEM)
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CA_KEY", requires = "ca_cert")]
+    pub ca_key: Option<PathBuf>,
+
+    /// audit (log only), balanced, strict, or a TOML file [default: audit]
+    #[arg(long, value_name = "NAME|FILE", env = "DIVULGE_POLICY")]
+    pub policy: Option<String>,
+
+    /// More rule packs beside the built-in ones; repeatable
+    #[arg(long, value_name = "DIR", env = "DIVULGE_RULES", value_delimiter = ':')]
+    pub rules: Vec<PathBuf>,
+
+    /// Host facts instead of this machine's own: a JSON list of {"kind","value"}
+    #[arg(long, value_name = "FILE", env = "DIVULGE_FACTS")]
+    pub facts: Option<PathBuf>,
+
+    /// Hosts to decrypt: ai, all, or a glob; repeatable [default: all for run, ai for serve]
+    #[arg(long, value_name = "ai|all|GLOB", env = "DIVULGE_INTERCEPT", value_delimiter = ',')]
+    pub intercept: Vec<String>,
+
+    /// Dial ADDR:PORT for HOST:PORT, as in curl (empty HOST or PORT: any); repeatable
+    #[arg(long, value_name = "HOST:PORT:ADDR:PORT", env = "DIVULGE_CONNECT_TO", value_delimiter = ',')]
+    pub connect_to: Vec<String>,
+
+    /// Certificates trusted for upstreams beside the platform's roots (PEM)
+    #[arg(long, value_name = "FILE", env = "DIVULGE_UPSTREAM_CA")]
+    pub upstream_ca: Option<PathBuf>,
+
+    /// Addresses that may be dialled although they are denied otherwise; repeatable
+    #[arg(long, value_name = "CIDR", env = "DIVULGE_DIAL_ALLOW", value_delimiter = ',')]
+    pub dial_allow: Vec<String>,
+
+    /// Addresses that may not be dialled; repeatable
+    #[arg(long, value_name = "CIDR", env = "DIVULGE_DIAL_DENY", value_delimiter = ',')]
+    pub dial_deny: Vec<String>,
+
+    /// Parent proxy: http://, https:// or socks5://, with credentials where needed
+    #[arg(long, value_name = "URL", env = "DIVULGE_UPSTREAM_PROXY")]
+    pub upstream_proxy: Option<String>,
+
+    /// Nothing leaves: a built-in upstream answers as the provider would
+    #[arg(long, env = "DIVULGE_OFFLINE")]
+    pub offline: bool,
+
+    /// Findings as JSON Lines, written as they are found; - is standard output
+    #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
+    pub findings: Option<PathBuf>,
+
+    /// Raw values in findings, for your own eyes
+    #[arg(long, env = "DIVULGE_REVEAL")]
+    pub reveal: bool,
+
+    /// What a request gets that hits a limit or cannot be undone [default: open for policy audit, else closed]
+    #[arg(long, value_name = "open|closed", env = "DIVULGE_ON_ERROR")]
+    pub on_error: Option<OnErrorOption>,
+
+    /// Most bytes of one body held in memory [default: 33554432]
+    #[arg(long, value_name = "BYTES", env = "DIVULGE_BODY_LIMIT")]
+    pub body_limit: Option<u64>,
+
+    /// Exit status 1 for findings at or above this severity
+    #[arg(long, value_name = "low|medium|high", env = "DIVULGE_FAIL_ON")]
+    pub fail_on: Option<SeverityOption>,
+
+    /// Only errors on standard error
+    #[arg(long, short, env = "DIVULGE_QUIET")]
+    pub quiet: bool,
+
+    /// Colours: auto, always or never [default: auto]
+    #[arg(long, value_name = "WHEN", env = "DIVULGE_COLOR")]
+    pub color: Option<ColorOption>,
+
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_name = "text|json", env = "DIVULGE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Seconds a request head (and a ClientHello) may take [default: 20]
+    #[arg(long, value_name = "SECONDS", env = "DIVULGE_HEAD_TIMEOUT", hide_short_help = true)]
+    pub head_timeout: Option<f64>,
+
+    /// Seconds for an upstream's connection and handshake together [default: 7]
+    #[arg(long, value_name = "SECONDS", env = "DIVULGE_CONNECT_TIMEOUT", hide_short_help = true)]
+    pub connect_timeout: Option<f64>,
+
+    /// Seconds a request body may stand still [default: 25]
+    #[arg(long, value_name = "SECONDS", env = "DIVULGE_BODY_TIMEOUT", hide_short_help = true)]
+    pub body_timeout: Option<f64>,
+
+    /// Seconds until the response head [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "DIVULGE_RESPONSE_TIMEOUT", hide_short_help = true)]
+    pub response_timeout: Option<f64>,
+
+    /// Seconds a stream, tunnel or kept connection may be idle [default: 900]
+    #[arg(long, value_name = "SECONDS", env = "DIVULGE_IDLE_TIMEOUT", hide_short_help = true)]
+    pub idle_timeout: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnErrorOption {
+    Open,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SeverityOption {
+    Low,
+    Medium,
+    High,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorOption {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl ColorOption {
+    /// Whether to colour what goes to a stream that is a terminal or not. `NO_COLOR` counts under `auto`.
+    pub fn wanted(self, terminal: bool) -> bool {
+        match self {
+            ColorOption::Always => true,
+            ColorOption::Never => false,
+            ColorOption::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Options {
+    /// Fills what neither the command line nor the environment gave from the settings file.
+    pub fn with_file(mut self, config: Option<&Path>) -> Result<Self, SettingsError> {
+        let (path, required) = match config {
+            Some(path) => (path.to_owned(), true),
+            None => match default_config_file() {
+                Some(path) => (path, false),
+                None => return Ok(self),
+            },
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => return Ok(self),
+            Err(e) => return Err(SettingsError::file(&path, format_args!("cannot be read: {e}"))),
+        };
+        let file: Options = toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            SettingsError::file(&path, format_args!("line {line}: {}", e.message()))
+        })?;
+        macro_rules! fill {
+            (option: $($field:ident)*; list: $($list:ident)*; switch: $($switch:ident)*) => {
+                $(if self.$field.is_none() { self.$field = file.$field; })*
+                $(if self.$list.is_empty() { self.$list = file.$list; })*
+                $(self.$switch |= file.$switch;)*
+            };
+        }
+        fill!(
+            option: listen state ca_scope ca_cert ca_key policy facts upstream_ca upstream_proxy findings on_error body_limit
+                fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
+            list: rules intercept connect_to dial_allow dial_deny;
+            switch: offline reveal quiet
+        );
+        Ok(self)
+    }
+
+    pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
+        if let Some(dir) = &self.state {
+            return Ok(dir.clone());
+        }
+        use etcetera::BaseStrategy;
+        etcetera::choose_base_strategy()
+            .map(|dirs| dirs.data_dir().join("divulge"))
+            .map_err(|_| SettingsError::option("--state", "no home folder is known; name a folder"))
+    }
+
+    pub fn listen(&self, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
+        let Some(text) = &self.listen else { return Ok(default) };
+        let text = text.strip_prefix(':').map_or(text.clone(), |port| format!("127.0.0.1:{port}"));
+        let text = if let Some(rest) = text.strip_prefix("localhost:") { format!("127.0.0.1:{rest}") } else { text };
+        text.parse().map_err(|_| {
+            SettingsError::option("--listen", format_args!("`{text}` is not ADDR:PORT, such as 127.0.0.1:8080"))
+        })
+    }
+
+    pub fn connect_to(&self) -> Result<Vec<ConnectTo>, SettingsError> {
+        self.connect_to.iter().map(|text| text.parse()).collect()
+    }
+
+    pub fn intercept(&self, default: Intercept) -> Result<Vec<Intercept>, SettingsError> {
+        if self.intercept.is_empty() {
+            return Ok(vec![default]);
+        }
+        Ok(self.intercept.iter().map(|text| Intercept::parse(text)).collect())
+    }
+
+    pub fn body_limit(&self) -> Result<BodyLimit, SettingsError> {
+        match self.body_limit {
+            None => Ok(BodyLimit::default()),
+            Some(n @ 1..=4_294_967_295) => Ok(BodyLimit(n as usize)),
+            Some(n) => {
+                Err(SettingsError::option("--body-limit", format_args!("{n} is not between 1 and 4294967295 bytes")))
+            }
+        }
+    }
+
+    pub fn on_error(&self, policy_edits: bool) -> OnError {
+        match self.on_error {
+            Some(OnErrorOption::Open) => OnError::Open,
+            Some(OnErrorOption::Closed) => OnError::Closed,
+            None if policy_edits => OnError::Closed,
+            None => OnError::Open,
+        }
+    }
+
+    pub fn fail_on(&self) -> Option<Severity> {
+        self.fail_on.map(|severity| match severity {
+            SeverityOption::Low => Severity::Low,
+            SeverityOption::Medium => Severity::Medium,
+            SeverityOption::High => Severity::High,
+        })
+    }
+
+    pub fn deadlines(&self) -> Result<Deadlines, SettingsError> {
+        let read = |option: &'static str, given: Option<f64>, default: Duration| match given {
+            None => Ok(default),
+            Some(seconds) if seconds > 0.0 && seconds <= 86_400.0 * 7.0 => Ok(Duration::from_secs_f64(seconds)),
+            Some(seconds) => Err(SettingsError::option(
+                option,
+                format_args!("{seconds} is not a number of seconds above 0, at most a week"),
+            )),
+        };
+        let d = Deadlines::default();
+        Ok(Deadlines {
+            head: read("--head-timeout", self.head_timeout, d.head)?,
+            connect: read("--connect-timeout", self.connect_timeout, d.connect)?,
+            body: read("--body-timeout", self.body_timeout, d.body)?,
+            response: read("--response-timeout", self.response_timeout, d.response)?,
+            idle: read("--idle-timeout", self.idle_timeout, d.idle)?,
+        })
+    }
+}
+
+/// `$XDG_CONFIG_HOME/divulge/config.toml`.
+pub fn default_config_file() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    Some(etcetera::choose_base_strategy().ok()?.config_dir().join("divulge").join("config.toml"))
+}
+
+/// Most bytes of one document held in memory; what `--on-error` says happens to a longer one, and it is reported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BodyLimit(pub usize);
+
+impl Default for BodyLimit {
+    fn default() -> Self {
+        Self(32 * 1024 * 1024)
+    }
+}
+
+/// How long each phase may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// First byte, ClientHello, request head.
+    pub head: Duration,
+    /// Upstream connection and handshake together.
+    pub connect: Duration,
+    /// A request body that stands still.
+    pub body: Duration,
+    /// Until the response head: models think.
+    pub response: Duration,
+    /// A stream, tunnel or kept connection on which nothing moves.
+    pub idle: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(20),
+            connect: Duration::from_secs(7),
+            body: Duration::from_secs(25),
+            response: Duration::from_secs(600),
+            idle: Duration::from_secs(900),
+        }
+    }
+}
+
+/// Which hosts are decrypted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Intercept {
+    /// The hosts of the rule packs.
+    Ai,
+    All,
+    /// `*.example.com`, `api.example.*`: `*` is any run of characters.
+    Glob(String),
+}
+
+impl Intercept {
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "ai" => Intercept::Ai,
+            "all" => Intercept::All,
+            glob => Intercept::Glob(glob.to_ascii_lowercase()),
+        }
+    }
+}
+
+/// Whether `text` fits `glob`, in which `*` stands for any run of characters.
+pub fn glob_fits(glob: &str, text: &str) -> bool {
+    let mut parts = glob.split('*');
+    let Some(first) = parts.next() else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.len() >= last.len() && rest.ends_with(last)
+}
+
+/// `--connect-to HOST:PORT:ADDR:PORT`, as in curl.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConnectTo {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// Empty in the option: the host that was asked for.
+    pub to_host: Option<String>,
+    pub to_port: Option<u16>,
+}
+
+impl ConnectTo {
+    pub fn fits(&self, host: &str, port: u16) -> bool {
+        self.host.as_deref().is_none_or(|h| h.eq_ignore_ascii_case(host)) && self.port.is_none_or(|p| p == port)
+    }
+}
+
+impl FromStr for ConnectTo {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        let bad = || {
+            SettingsError::option(
+                "--connect-to",
+                format_args!("`{text}` is not HOST:PORT:ADDR:PORT, such as api.example.com:443:127.0.0.1:8443"),
+            )
+        };
+        let mut parts = Vec::new();
+        let mut rest = text;
+        // An IPv6 address stands in brackets, so that its colons do not count.
+        for _ in 0..3 {
+            let end = if rest.starts_with('[') {
+                rest.find(']').ok_or_else(bad)? + 1
+            } else {
+                rest.find(':').ok_or_else(bad)?
+            };
+            parts.push(&rest[..end]);
+            rest = rest[end..].strip_prefix(':').ok_or_else(bad)?;
+        }
+        parts.push(rest);
+        let name = |part: &str| {
+            let part = part.trim_start_matches('[').trim_end_matches(']');
+            (!part.is_empty()).then(|| part.to_ascii_lowercase())
+        };
+        let port = |part: &str| if part.is_empty() { Ok(None) } else { part.parse().map(Some).map_err(|_| bad()) };
+        Ok(Self { host: name(parts[0]), port: port(parts[1])?, to_host: name(parts[2]), to_port: port(parts[3])? })
+    }
+}
+
+/// The parent proxy of `--upstream-proxy`.
+#[derive(Clone)]
+pub struct UpstreamProxy {
+    pub scheme: ProxyScheme,
+    pub host: String,
+    pub port: u16,
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyScheme {
+    Http,
+    Https,
+    Socks5,
+}
+
+impl FromStr for UpstreamProxy {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        // The URL is not repeated in the message: it may hold a password.
+        let bad = |why: &str| {
+            SettingsError::option(
+                "--upstream-proxy",
+                format_args!("{why}; expected http://[user:password@]host[:port], https:// or socks5://"),
+            )
+        };
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (ProxyScheme::Http, 80),
+            "https" => (ProxyScheme::Https, 443),
+            "socks5" | "socks5h" => (ProxyScheme::Socks5, 1080),
+            other => return Err(bad(&format!("scheme `{other}` is not known"))),
+        };
+        let rest = rest.trim_end_matches('/');
+        let (credentials, address) = match rest.rsplit_once('@') {
+            Some((credentials, address)) => (Some(credentials), address),
+            None => (None, rest),
+        };
+        let decode =
+            |part: &str| percent_decode(part).ok_or_else(|| bad("the credentials are not valid percent-encoding"));
+        let (user, password) = match credentials {
+            None => (None, None),
+            Some(c) => match c.split_once(':') {
+                Some((user, password)) => (Some(decode(user)?), Some(decode(password)?)),
+                None => (Some(decode(c)?), None),
+            },
+        };
+        let (host, port) = split_authority(address).ok_or_else(|| bad("the address is not host:port"))?;
+        Ok(Self { scheme, host, port: port.unwrap_or(default_port), user, password })
+    }
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        if b == b'%' {
+            let hex = [bytes.next()?, bytes.next()?];
+            out.push(u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?);
+        } else {
+            out.push(b);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// `host[:port]` with IPv6 in brackets: lower-case host without brackets, and the port.
+pub fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        let port = match after {
+            "" => None,
+            after => Some(after.strip_prefix(':')?),
+        };
+        (host, port)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '~');
+    if host.is_empty() || !host.chars().all(fine) {
+        return None;
+    }
+    let port = match port {
+        None | Some("") => None,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+        Some(_) => return None,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    Some((host.to_ascii_lowercase(), port))
+}
+
+/// Which resolved addresses may be dialled.
+#[derive(Clone, Debug, Default)]
+pub struct DialPolicy {
+    pub allow: Vec<ipnet::IpNet>,
+    pub deny: Vec<ipnet::IpNet>,
+    /// Listening beyond loopback: loopback, link-local and private ranges are denied too.
+    pub public_only: bool,
+}
+
+/// Addresses at which clouds hand out credentials to whoever asks.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+impl DialPolicy {
+    pub fn parse(options: &Options, listen: SocketAddr) -> Result<Self, SettingsError> {
+        let read = |option: &'static str, list: &[String]| {
+            list.iter()
+                .map(|text| {
+                    text.parse::<ipnet::IpNet>().or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from)).map_err(
+                        |_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")),
+                    )
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            allow: read("--dial-allow", &options.dial_allow)?,
+            deny: read("--dial-deny", &options.dial_deny)?,
+            public_only: !listen.ip().is_loopback(),
+        })
+    }
+
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        if METADATA.contains(&address) || self.deny.iter().any(|net| net.contains(&address)) {
+            return false;
+        }
+        if self.allow.iter().any(|net| net.contains(&address)) {
+            return true;
+        }
+        !self.public_only || !is_internal(address)
+    }
+}
+
+fn is_internal(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
+                || v4.octets()[0] == 0
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || (v6.segments()[0] & 0xfe00) == 0xfc00
+                || (v6.segments()[0] & 0xffc0) == 0xfe80
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_to_reads_what_curl_reads() {
+        let full: ConnectTo = "Api.example.com:443:127.0.0.1:8443".parse().unwrap();
+        assert!(full.fits("api.example.com", 443) && !full.fits("api.example.com", 80));
+        assert_eq!((full.to_host.as_deref(), full.to_port), (Some("127.0.0.1"), Some(8443)));
+
+        let any: ConnectTo = "::[::1]:9".parse().unwrap();
+        assert!(any.fits("whatever.example.com", 1));
+        assert_eq!((any.to_host.as_deref(), any.to_port), (Some("::1"), Some(9)));
+
+        for wrong in ["", "a:1", "a:b:c:d", "a:1:b:99999", "[::1:1:b:2"] {
+            assert!(wrong.parse::<ConnectTo>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_glob_fits_whole_names_only() {
+        for (glob, text, fits) in [
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("api.*.com", "api.example.com", true),
+            ("api", "api.example.com", false),
+            ("*", "", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("*aa", "aa", true),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(glob_fits(glob, text), fits, "{glob} {text}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_dials_no_internal_address_and_nobody_dials_metadata() {
+        let local = DialPolicy::default();
+        assert!(local.permits("127.0.0.1".parse().unwrap()));
+        assert!(!local.permits("169.254.169.254".parse().unwrap()));
+        assert!(!local.permits("::ffff:169.254.169.254".parse().unwrap()));
+        let gateway = DialPolicy { public_only: true, ..DialPolicy::default() };
+        for internal in
+            ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd12::1", "::ffff:192.168.1.1", "0.0.0.0", "100.64.0.1"]
+        {
+            assert!(!gateway.permits(internal.parse().unwrap()), "{internal}");
+        }
+        assert!(gateway.permits("192.0.2.1".parse().unwrap()));
+        let allowed = DialPolicy { allow: vec!["10.0.0.0/8".parse().unwrap()], ..gateway };
+        assert!(allowed.permits("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_parent_proxy_keeps_its_credentials_out_of_the_message() {
+        let proxy: UpstreamProxy = "http://ann:p%40ss@proxy.example.com:3128/".parse().unwrap();
+        assert_eq!((proxy.user.as_deref(), proxy.password.as_deref()), (Some("ann"), Some("p@ss")));
+        assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example.com", 3128));
+        let error = "ftp://ann:secret@proxy.example.com".parse::<UpstreamProxy>().err().unwrap().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

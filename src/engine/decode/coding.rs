@@ -1,0 +1,295 @@
+//! Compression: gzip (RFC 1952), zlib (RFC 1950), deflate (RFC 1951), brotli (RFC 7932), zstd (RFC 8878).
+//!
+//! Every decoder stops at a bound of output bytes and of the ratio between output and input, and gives what
+//! it had until then.
+
+use std::io::Read;
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::layer::{Codec, Member};
+use crate::wire::span::Span;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coding {
+    Gzip,
+    Zlib,
+    /// Raw, or in its zlib wrapper: senders of the content coding `deflate` do either.
+    Deflate,
+    Br,
+    Zstd,
+}
+
+/// The window a zstd frame may ask for: what RFC 8878 says a decoder should allow, with room for `--long`.
+const ZSTD_WINDOW_LOG: u32 = 25;
+
+/// Below this much output a high ratio costs nobody anything.
+const RATIO_FROM: usize = 1 << 20;
+
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub bytes: usize,
+    pub ratio: usize,
+}
+
+pub(super) struct Undone {
+    pub content: Vec<u8>,
+    pub codec: Codec,
+    /// How much of the input was read.
+    pub consumed: usize,
+    /// Why it ended before the end of the input.
+    pub stop: Option<&'static str>,
+    /// All that was compressed came out; what follows it, if anything, is no part of it.
+    pub whole: bool,
+}
+
+impl Coding {
+    /// The content coding called `name` (RFC 9110, section 8.4.1), in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        const NAMES: [(&str, Coding); 6] = [
+            ("gzip", Coding::Gzip),
+            ("x-gzip", Coding::Gzip),
+            ("deflate", Coding::Deflate),
+            ("br", Coding::Br),
+            ("zstd", Coding::Zstd),
+            ("zlib", Coding::Zlib),
+        ];
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, coding)| coding)
+    }
+
+    /// The coding whose signature `bytes` start with; brotli and raw deflate have none.
+    pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0x1f, 0x8b, 8, ..] => Some(Coding::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Coding::Zstd),
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Coding::Zstd),
+            _ if bytes.len() > 8 && is_zlib(bytes) => Some(Coding::Zlib),
+            _ => None,
+        }
+    }
+
+    /// Whether the beginning of `bytes` can really be undone.
+    pub fn opens(self, bytes: &[u8]) -> bool {
+        let undone = self.undo(bytes, Bounds { bytes: 64, ratio: usize::MAX });
+        !undone.content.is_empty() && undone.stop.is_none_or(|reason| reason == "limit")
+    }
+
+    pub fn undo(self, input: &[u8], bounds: Bounds) -> Undone {
+        match self {
+            Coding::Gzip => gzip(input, bounds),
+            Coding::Zlib => zlib(input, bounds),
+            Coding::Deflate if is_zlib(input) => {
+                let undone = zlib(input, bounds);
+                if undone.content.is_empty() && undone.stop.is_some() { deflate(input, bounds) } else { undone }
+            }
+            Coding::Deflate => deflate(input, bounds),
+            Coding::Br => brotli(input, bounds),
+            Coding::Zstd => zstd(input, bounds),
+        }
+    }
+}
+
+fn is_zlib(bytes: &[u8]) -> bool {
+    match bytes {
+        [first, second, ..] => {
+            first & 15 == 8
+                && first >> 4 <= 7
+                && second & 0x20 == 0
+                && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0
+        }
+        _ => false,
+    }
+}
+
+/// Inflates one stream of `input` onto the end of `out`. Gives how much of `input` it took.
+fn inflate(
+    inflater: &mut Decompress,
+    input: &[u8],
+    out: &mut Vec<u8>,
+    bounds: Bounds,
+) -> (usize, Option<&'static str>) {
+    let before = out.len();
+    loop {
+        let taken = inflater.total_in() as usize;
+        let made = out.len() - before;
+        if out.len() >= bounds.bytes {
+            return (taken, Some("limit"));
+        }
+        if made > RATIO_FROM && made / taken.max(1) > bounds.ratio {
+            return (taken, Some("ratio"));
+        }
+        let room = (input.len() * 4).clamp(4 << 10, 1 << 20).min(bounds.bytes - out.len());
+        out.reserve_exact(room.max(out.len().min(1 << 22)).min(bounds.bytes - out.len()));
+        let status = inflater.decompress_vec(&input[taken..], out, FlushDecompress::None);
+        let moved = inflater.total_in() as usize != taken || out.len() - before != made;
+        match status {
+            Ok(Status::StreamEnd) => return (inflater.total_in() as usize, None),
+            Ok(_) if moved => {}
+            // Nothing more comes out of what there is.
+            Ok(_) | Err(_) => return (inflater.total_in() as usize, Some("malformed")),
+        }
+    }
+}
+
+fn gzip(input: &[u8], bounds: Bounds) -> Undone {
+    let mut content = Vec::new();
+    let mut members = Vec::new();
+    let mut at = 0;
+    let mut stop = None;
+    let mut whole = true;
+    while stop.is_none() && at < input.len() {
+        let Some(header) = gzip_header(&input[at..]) else {
+            stop = Some("malformed");
+            whole = !members.is_empty();
+            break;
+        };
+        let before = content.len();
+        let body = at + header;
+        let (taken, ended) = inflate(&mut Decompress::new(false), &input[body..], &mut content, bounds);
+        let end = body + taken;
+        match ended {
+            None => {
+                let trailer = input.get(end..end + 8);
+                let mut crc = Crc::new();
+                crc.update(&content[before..]);
+                if trailer != Some([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].as_flattened()) {
+                    stop = Some("malformed");
+                }
+                let coded = at..(end + 8).min(input.len());
+                at = if stop.is_some() { end } else { coded.end };
+                members.push(Member {
+                    header: Span::of(coded.start..body),
+                    content: Span::of(before..content.len()),
+                    coded: Span::of(coded),
+                });
+            }
+            Some(reason) => {
+                stop = Some(reason);
+                whole = false;
+                at = end;
+            }
+        }
+    }
+    Undone { content, codec: Codec::Gzip(members), consumed: at, stop, whole }
+}
+
+/// The length of a member's header with its optional parts.
+fn gzip_header(bytes: &[u8]) -> Option<usize> {
+    let [0x1f, 0x8b, 8, flags, ..] = *bytes else { return None };
+    let mut at = 10;
+    if flags & 4 != 0 {
+        at += 2 + usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            at += memchr::memchr(0, bytes.get(at..)?)? + 1;
+        }
+    }
+    if flags & 2 != 0 {
+        at += 2;
+    }
+    (at <= bytes.len()).then_some(at)
+}
+
+fn zlib(input: &[u8], bounds: Bounds) -> Undone {
+    let mut content = Vec::new();
+    let (end, stop) = inflate(&mut Decompress::new(true), input, &mut content, bounds);
+    let level = input.get(1).map_or(0, |flags| flags >> 6);
+    let whole = stop.is_none();
+    let stop = stop.or((end < input.len()).then_some("malformed"));
+    Undone { content, codec: Codec::Zlib { level, end }, consumed: end, stop, whole }
+}
+
+fn deflate(input: &[u8], bounds: Bounds) -> Undone {
+    let mut content = Vec::new();
+    let (end, stop) = inflate(&mut Decompress::new(false), input, &mut content, bounds);
+    let whole = stop.is_none();
+    let stop = stop.or((end < input.len()).then_some("malformed"));
+    Undone { content, codec: Codec::Deflate { end }, consumed: end, stop, whole }
+}
+
+fn brotli(input: &[u8], bounds: Bounds) -> Undone {
+    let mut rest = input;
+    let mut content = Vec::new();
+    let mut stop = None;
+    {
+        let mut reader = brotli::Decompressor::new(&mut rest, 4096);
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            if content.len() >= bounds.bytes {
+                stop = Some("limit");
+                break;
+            }
+            if content.len() > RATIO_FROM && content.len() / input.len() > bounds.ratio {
+                stop = Some("ratio");
+                break;
+            }
+            let room = chunk.len().min(bounds.bytes - content.len());
+            match reader.read(&mut chunk[..room]) {
+                Ok(0) => break,
+                Ok(count) => content.extend_from_slice(&chunk[..count]),
+                Err(_) => {
+                    stop = Some("malformed");
+                    break;
+                }
+            }
+        }
+    }
+    // The reader takes its input in blocks, so how far it got inside the last one is not known.
+    let consumed = if stop.is_some() && content.is_empty() { 0 } else { input.len() - rest.len() };
+    Undone { content, codec: Codec::Br, consumed, stop, whole: stop.is_none() }
+}
+
+fn zstd(input: &[u8], bounds: Bounds) -> Undone {
+    let mut content = Vec::new();
+    let mut members = Vec::new();
+    let mut at = 0;
+    let mut stop = None;
+    let Ok(mut decoder) = Decoder::new() else {
+        return Undone { content, codec: Codec::Zstd(members), consumed: 0, stop: Some("limit"), whole: false };
+    };
+    if decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).is_err() {
+        stop = Some("limit");
+    }
+    let mut chunk = vec![0; 128 << 10];
+    while stop.is_none() && at < input.len() {
+        let (start, before) = (at, content.len());
+        loop {
+            if content.len() >= bounds.bytes {
+                stop = Some("limit");
+                break;
+            }
+            if content.len() > RATIO_FROM && content.len() / at.max(1) > bounds.ratio {
+                stop = Some("ratio");
+                break;
+            }
+            let room = chunk.len().min(bounds.bytes - content.len());
+            let mut source = InBuffer::around(&input[at..]);
+            let mut sink = OutBuffer::around(&mut chunk[..room]);
+            let result = decoder.run(&mut source, &mut sink);
+            let (took, made) = (source.pos(), sink.pos());
+            at += took;
+            content.extend_from_slice(&chunk[..made]);
+            match result {
+                Ok(0) => break,
+                Ok(_) if took > 0 || made > 0 => {}
+                Ok(_) | Err(_) => {
+                    stop = Some("malformed");
+                    break;
+                }
+            }
+        }
+        if stop.is_none() {
+            members.push(Member {
+                coded: Span::of(start..at),
+                header: Span::of(start..start),
+                content: Span::of(before..content.len()),
+            });
+            if decoder.reinit().is_err() {
+                stop = Some("malformed");
+            }
+        }
+    }
+    Undone { content, codec: Codec::Zstd(members), consumed: at, stop, whole: stop.is_none() }
+}

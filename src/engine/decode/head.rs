@@ -1,0 +1,109 @@
+//! The head of a request: method, path segments, query, fields, cookies.
+
+use std::ops::Range;
+
+use memchr::{memchr, memmem};
+
+use super::percent;
+use super::place::Tail;
+use super::walker::Walker;
+use crate::engine::location::Root;
+use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
+use crate::wire::head::RequestHead;
+use crate::wire::span::Span;
+
+pub(super) const HEAD: LayerId = LayerId(0);
+
+impl<V: Visitor> Walker<'_, V> {
+    pub(super) fn head(&mut self, head: &RequestHead) {
+        let method = head.method_span();
+        let target = Target { layer: HEAD, raw: method, spelling: Spelling::Raw };
+        self.leaf(LeafKind::Method, "", head.bytes(method), target, Tail::Method);
+        let (path, query) = split_target(head.raw(), head.target_span());
+        self.path(head.raw(), path);
+        if let Some(query) = query {
+            let outside = std::mem::replace(&mut self.root, Root::Query);
+            self.pairs(HEAD, head.raw(), query, LeafKind::QueryValue);
+            self.root = outside;
+        }
+        let mut name = String::new();
+        for (index, field) in head.fields().iter().enumerate() {
+            name.clear();
+            name.extend(head.bytes(field.name).iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+            let same = |other: &&crate::wire::head::Field| {
+                other.name.len() == field.name.len()
+                    && head.bytes(other.name).eq_ignore_ascii_case(head.bytes(field.name))
+            };
+            let repeat = head.fields()[..index].iter().filter(same).count() as u32;
+            if name == "cookie" {
+                self.cookies(head.raw(), field.value.range(), repeat);
+            } else {
+                let target = Target { layer: HEAD, raw: field.value, spelling: Spelling::Raw };
+                let tail = Tail::Header { name: &name, repeat };
+                self.value(LeafKind::Header, &name, head.bytes(field.value), target, tail);
+            }
+        }
+    }
+
+    fn path(&mut self, raw: &[u8], path: Range<usize>) {
+        let mut scratch = self.scratch();
+        let mut at = path.start;
+        for (number, segment) in raw[path].split(|&byte| byte == b'/').enumerate() {
+            let span = Span::of(at..at + segment.len());
+            at += segment.len() + 1;
+            if segment.is_empty() {
+                continue;
+            }
+            let text = if percent::is_coded(segment, false) {
+                scratch.clear();
+                percent::decode(segment, false, &mut scratch);
+                &scratch
+            } else {
+                segment
+            };
+            let target = Target { layer: HEAD, raw: span, spelling: Spelling::Percent };
+            self.value(LeafKind::PathSegment, "", text, target, Tail::Path(number as u32));
+        }
+        self.give_back(scratch);
+    }
+
+    /// `name=value; …` (RFC 6265, section 4.2). What has no `=` is a value without a name.
+    fn cookies(&mut self, raw: &[u8], range: Range<usize>, repeat: u32) {
+        let root = Root::Header { name: "cookie".into(), repeat };
+        let outside = std::mem::replace(&mut self.root, root);
+        let mut at = range.start;
+        for pair in raw[range].split(|&byte| byte == b';') {
+            let start = at + (pair.len() - pair.trim_ascii_start().len());
+            at += pair.len() + 1;
+            let pair = pair.trim_ascii();
+            if pair.is_empty() {
+                continue;
+            }
+            let from = memchr(b'=', pair).map_or(0, |equals| equals + 1);
+            let name = String::from_utf8_lossy(&pair[..from.saturating_sub(1)]);
+            let span = Span::of(start + from..start + pair.len());
+            let target = Target { layer: HEAD, raw: span, spelling: Spelling::Raw };
+            self.value(LeafKind::CookieValue, &name, &pair[from..], target, Tail::Cookie(&name));
+        }
+        self.root = outside;
+    }
+}
+
+/// The path (without its first slash) and the query of a request target in any form (RFC 9112, section 3.2).
+pub(crate) fn split_target(raw: &[u8], target: Span) -> (Range<usize>, Option<Range<usize>>) {
+    let Range { start, end } = target.range();
+    let bytes = &raw[start..end];
+    let query = memchr(b'?', bytes).map(|mark| start + mark + 1..end);
+    let path_end = query.as_ref().map_or(end, |query| query.start - 1);
+    let path = &raw[start..path_end];
+    let path_start = match memmem::find(path, b"://") {
+        // `http://host/path`; a colon later than the first slash belongs to the path itself.
+        Some(scheme) if !path[..scheme].contains(&b'/') => {
+            memchr(b'/', &path[scheme + 3..]).map_or(path_end, |slash| start + scheme + 4 + slash)
+        }
+        _ if path.first() == Some(&b'/') => start + 1,
+        // `*` and `host:port` name no resource.
+        _ => path_end,
+    };
+    (path_start..path_end, query)
+}

@@ -1,0 +1,84 @@
+//! The layers of a unit: every run of bytes that had to be made readable, and how to make it back.
+
+use bytes::Bytes;
+
+use crate::engine::visit::{LayerId, Spelling, Target};
+use crate::wire::span::Span;
+
+/// Content bytes and where they came from. Only layers are kept, never leaves.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub content: Bytes,
+    pub origin: Origin,
+    pub format: Format,
+    /// Everything the source held is in `content`. A layer that was left early cannot be written back.
+    pub whole: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The head, as sent.
+    Head,
+    /// The payload, as sent.
+    Payload,
+    /// `window` of the decoded text of `leaf`, read by `codec`.
+    Leaf { leaf: Target, window: Span, codec: Codec },
+}
+
+/// What has to follow inside a layer when a piece of it changes its length.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    Plain,
+    /// Connect or gRPC envelopes: one byte of flags, four of length.
+    Frames,
+    /// Protobuf: the length before every enclosing field.
+    Protobuf,
+}
+
+/// How a layer's content is spelled in the leaf that holds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Codec {
+    /// As it is: a document inside a string.
+    Identity,
+    Percent,
+    Html,
+    Base64(Base64),
+    Hex {
+        upper: bool,
+    },
+    Gzip(Vec<Member>),
+    Zlib {
+        level: u8,
+        /// Where the compressed data ends; what follows it is kept.
+        end: usize,
+    },
+    Deflate {
+        end: usize,
+    },
+    Br,
+    Zstd(Vec<Member>),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Base64 {
+    pub url: bool,
+    pub padded: bool,
+}
+
+/// One member of a gzip body or one frame of a zstd body: an untouched one is written back as it came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// In the encoded bytes.
+    pub coded: Span,
+    /// The part of `coded` before the compressed data.
+    pub header: Span,
+    /// In the content.
+    pub content: Span,
+}
+
+impl Layer {
+    /// The whole content as a target.
+    pub fn target(&self, layer: LayerId) -> Target {
+        Target { layer, raw: Span::of(0..self.content.len()), spelling: Spelling::Raw }
+    }
+}

@@ -1,0 +1,86 @@
+//! Walks one unit, layer by layer, and hands every value to a [`Visitor`].
+//!
+//! ```text
+//! head, body -> content codings -> document -> values -> documents inside values -> ...
+//! ```
+//!
+//! What is counted: [`Decoded::bytes_sent`] are the payload's bytes, as they left. `bytes_read` are those of
+//! them that were decoded to their leaves; each unread run counts for as many payload bytes as carry it (its
+//! share, where a coding stands between), so `bytes_read` and what `unread` lists add up to `bytes_sent`. The
+//! head is always read and counted in neither.
+
+mod base64;
+mod coding;
+mod entropy;
+mod form;
+mod head;
+pub(crate) mod html;
+mod json;
+mod layer;
+pub(crate) mod percent;
+mod place;
+mod sniff;
+#[cfg(test)]
+mod tests;
+mod walker;
+
+pub(crate) use base64::encode as encode_base64;
+pub use entropy::entropy;
+pub(crate) use head::split_target;
+pub(crate) use json::{blank as json_blank, escape as json_escape, is_number as is_json_number};
+pub(crate) use json::{unescape as json_unescape, value_end as json_value_end};
+pub use layer::{Base64, Codec, Format, Layer, Member, Origin};
+
+use super::audit::{Unit, Unread};
+use super::visit::{LayerId, Visitor};
+
+/// What one unit may cost. What lies beyond is reported as unread.
+#[derive(Clone, Debug)]
+pub struct DecodeLimits {
+    /// Layers inside one another, content codings included (reason `depth`).
+    pub depth: usize,
+    /// Arrays and objects inside one another in one JSON text (reason `depth`).
+    pub json_depth: usize,
+    /// Bytes made by undoing encodings, all layers together (reason `limit`).
+    pub decoded_bytes: usize,
+    /// Output over input of one compressed layer past its first MiB (reason `ratio`).
+    pub ratio: usize,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { depth: 10, json_depth: 1024, decoded_bytes: 64 << 20, ratio: 1000 }
+    }
+}
+
+/// What a walk leaves behind: enough to write edits back.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The head is the first, the payload the second where there is one; each comes after the one that holds it.
+    pub layers: Vec<Layer>,
+    /// The body once its content codings are undone (the payload itself where there are none, and for frames,
+    /// lines and messages): what `PartOf::Body` counts in.
+    pub body: Option<LayerId>,
+    pub bytes_sent: u64,
+    pub bytes_read: u64,
+    pub unread: Vec<Unread>,
+}
+
+/// Walks one unit in wire order.
+pub fn walk<V: Visitor>(unit: &Unit<'_>, limits: &DecodeLimits, visitor: &mut V) -> Decoded {
+    walker::Walker::new(limits, visitor).unit(unit)
+}
+
+/// `coded` decoded anew, without bounds: what was made here is not hostile.
+pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
+    let coding = match codec {
+        Codec::Gzip(_) => coding::Coding::Gzip,
+        Codec::Zlib { .. } => coding::Coding::Zlib,
+        Codec::Deflate { .. } => coding::Coding::Deflate,
+        Codec::Br => coding::Coding::Br,
+        Codec::Zstd(_) => coding::Coding::Zstd,
+        _ => return None,
+    };
+    let undone = coding.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
+    undone.whole.then_some(undone.content)
+}

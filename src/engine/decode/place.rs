@@ -1,0 +1,145 @@
+//! Where the walk stands, kept as borrowed pieces until somebody asks for a [`Location`].
+
+use std::cell::OnceCell;
+use std::fmt::Write;
+
+use crate::engine::location::{Location, Root, Step, write_name};
+use crate::engine::visit::{Place, Segment};
+
+/// The innermost part of the place: what the walk is in the middle of.
+#[derive(Clone, Copy)]
+pub(super) enum Tail<'a> {
+    /// All of the layer.
+    Whole,
+    Method,
+    Path(u32),
+    Header {
+        name: &'a str,
+        repeat: u32,
+    },
+    Cookie(&'a str),
+    Form(&'a str),
+    Multipart(&'a str),
+    Json(&'a [Segment<'a>]),
+    /// Field numbers with their repeat, and the same as segments.
+    Pb(&'a [PbStep], &'a [Segment<'a>]),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PbStep {
+    pub field: u32,
+    pub repeat: u32,
+}
+
+impl Tail<'_> {
+    /// The root that this tail stands for, if it is one.
+    pub fn root(&self) -> Option<Root> {
+        match *self {
+            Tail::Method => Some(Root::Head),
+            Tail::Path(segment) => Some(Root::Path(segment)),
+            Tail::Header { name, repeat } => Some(Root::Header { name: name.into(), repeat }),
+            _ => None,
+        }
+    }
+
+    pub fn step(&self) -> Option<Step> {
+        match *self {
+            Tail::Cookie(name) => Some(Step::Cookie(name.into())),
+            Tail::Form(name) => Some(Step::Form(name.into())),
+            Tail::Multipart(name) => Some(Step::Multipart(name.into())),
+            Tail::Json(segments) => Some(Step::Json(pointer(segments))),
+            Tail::Pb(path, _) => Some(Step::Pb(pb_path(path))),
+            _ => None,
+        }
+    }
+}
+
+fn pointer(segments: &[Segment<'_>]) -> Box<str> {
+    let mut out = String::with_capacity(segments.len() * 12);
+    for segment in segments {
+        out.push('/');
+        // Writing to a string cannot fail.
+        let _ = match segment {
+            Segment::Name(name) => write_name(name, &mut out),
+            Segment::Index(index) => write!(out, "{index}"),
+        };
+    }
+    out.into()
+}
+
+fn pb_path(path: &[PbStep]) -> Box<str> {
+    let mut out = String::with_capacity(path.len() * 3);
+    for step in path {
+        let _ = match step.repeat {
+            0 => write!(out, "/{}", step.field),
+            repeat => write!(out, "/{}.{repeat}", step.field),
+        };
+    }
+    out.into()
+}
+
+pub(super) struct Here<'a> {
+    root: &'a Root,
+    steps: &'a [Step],
+    tail: Tail<'a>,
+    single: [Segment<'a>; 1],
+}
+
+impl<'a> Here<'a> {
+    pub fn new(root: &'a Root, steps: &'a [Step], tail: Tail<'a>) -> Self {
+        let single = match tail {
+            Tail::Cookie(name) | Tail::Form(name) | Tail::Multipart(name) | Tail::Header { name, .. } => {
+                Segment::Name(name)
+            }
+            Tail::Path(segment) => Segment::Index(segment.into()),
+            _ => Segment::Index(0),
+        };
+        Self { root, steps, tail, single: [single] }
+    }
+}
+
+impl Place for Here<'_> {
+    fn location(&self) -> Location {
+        let mut steps = self.steps.to_vec();
+        steps.extend(self.tail.step());
+        Location { root: self.tail.root().unwrap_or_else(|| self.root.clone()), steps }
+    }
+
+    fn pointer(&self) -> &[Segment<'_>] {
+        match self.tail {
+            Tail::Json(segments) | Tail::Pb(_, segments) => segments,
+            Tail::Whole | Tail::Method => &[],
+            _ => &self.single,
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.steps.len() + usize::from(!matches!(self.tail, Tail::Whole) && self.tail.root().is_none())
+    }
+}
+
+type Chunk = Box<[OnceCell<Box<str>>]>;
+
+/// Decoded names that live as long as the document they stand in. Most names are slices of it; those with
+/// escapes are kept here.
+#[derive(Default)]
+pub(super) struct Names {
+    chunks: [OnceCell<Chunk>; 28],
+    used: std::cell::Cell<usize>,
+}
+
+impl Names {
+    /// Keeps `name`; beyond a quarter of a thousand million names the empty one stands for it.
+    pub fn keep(&self, name: Box<str>) -> &str {
+        let index = self.used.get();
+        self.used.set(index + 1);
+        // Chunk k holds 16 << k names, so a name's place follows from its number.
+        let chunk = ((index / 16 + 1).ilog2()) as usize;
+        let first = 16 * ((1 << chunk) - 1);
+        let slot = self
+            .chunks
+            .get(chunk)
+            .and_then(|cell| cell.get_or_init(|| vec![OnceCell::new(); 16 << chunk].into()).get(index - first));
+        slot.map_or("", |slot| slot.get_or_init(|| name))
+    }
+}

@@ -1,0 +1,176 @@
+//! What a text or a run of bytes holds, told from itself alone.
+//!
+//! The rule: a reading has to be near certain by structure (a whole JSON text, a signature, text that could
+//! hardly come out of undoing an encoding by chance), since every wrong one costs a false location.
+
+use memchr::{memchr, memchr2};
+
+use super::base64;
+use super::coding::Coding;
+use super::html;
+use super::json;
+use super::layer::Base64;
+use super::percent;
+
+/// What a decoded value holds beside itself.
+pub(super) enum Reading {
+    /// Nothing.
+    Plain,
+    Json,
+    Base64 {
+        spelling: Base64,
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Hex {
+        upper: bool,
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Percent {
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Html {
+        bytes: Vec<u8>,
+        class: Class,
+    },
+}
+
+/// What a run of bytes is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Class {
+    Json,
+    Lines,
+    Coded(Coding),
+    Text,
+    Binary,
+}
+
+/// Hex digests are shorter than anything worth hiding in hex.
+const SHORTEST_HEX: usize = 32;
+
+/// Whether `text` can be told to hold nothing more by a glance: most values, and all prose.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let Some(&first) = text.first() else { return true };
+    if matches!(first, b'{' | b'[' | b' ' | b'\t' | b'\n' | b'\r') {
+        return false;
+    }
+    if text.len() >= 16 && text[..16].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..)) {
+        return false;
+    }
+    memchr2(b'%', b'&', text).is_none()
+}
+
+pub(super) fn reading(text: &[u8], json_depth: usize) -> Reading {
+    let start = json::blank(text, 0);
+    if matches!(text.get(start), Some(b'{' | b'[')) {
+        return if json::is_document(&text[start..], json_depth) { Reading::Json } else { Reading::Plain };
+    }
+    if let Some(reading) = hex(text, json_depth).or_else(|| base64(text, json_depth)) {
+        return reading;
+    }
+    let mut bytes = Vec::new();
+    if memchr(b'%', text).is_some() && percent::is_encoded(text) {
+        percent::decode(text, false, &mut bytes);
+        let class = class(&bytes, json_depth);
+        if matches!(class, Class::Json | Class::Lines | Class::Text) {
+            return Reading::Percent { bytes, class };
+        }
+    } else if memchr(b'&', text).is_some() && html::is_encoded(text) {
+        html::decode(text, &mut bytes);
+        let class = class(&bytes, json_depth);
+        return Reading::Html { bytes, class };
+    }
+    Reading::Plain
+}
+
+fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
+    let spelling = base64::recognise(text)?;
+    let bytes = base64::decode(text, spelling)?;
+    let class = class(&bytes, json_depth);
+    (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
+}
+
+/// Whether a text in the base64 alphabet is so long and so mixed that it can only be encoded bytes. Names
+/// and paths use fewer of the characters, less evenly.
+fn is_blob(text: &[u8]) -> bool {
+    text.len() >= 172 && super::entropy(text) > 5.0
+}
+
+fn hex(text: &[u8], json_depth: usize) -> Option<Reading> {
+    if text.len() < SHORTEST_HEX || !text.len().is_multiple_of(2) || !text.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default() as u8;
+    let bytes: Vec<u8> = text.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+    let class = class(&bytes, json_depth);
+    let upper = text.iter().any(u8::is_ascii_uppercase);
+    (class != Class::Binary).then_some(Reading::Hex { upper, bytes, class })
+}
+
+pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
+    let start = json::blank(bytes, 0);
+    if matches!(bytes.get(start), Some(b'{' | b'[')) {
+        if newline_delimited(bytes, json_depth) {
+            return Class::Lines;
+        }
+        if json::is_document(&bytes[start..], json_depth) {
+            return Class::Json;
+        }
+    }
+    match Coding::sniff(bytes) {
+        // Two bytes are too little to go by.
+        Some(Coding::Zlib) if !Coding::Zlib.opens(bytes) => {}
+        Some(coding) => return Class::Coded(coding),
+        None => {}
+    }
+    if is_text(bytes) { Class::Text } else { Class::Binary }
+}
+
+/// UTF-8 with hardly a control character in it.
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let controls = text.bytes().filter(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)).count();
+    !text.is_empty() && controls * 50 <= text.len()
+}
+
+/// Whether the first line is a whole JSON document and another one begins after it.
+pub(super) fn newline_delimited(bytes: &[u8], json_depth: usize) -> bool {
+    let Some(end) = memchr(b'\n', bytes) else { return false };
+    let next = json::blank(bytes, end);
+    matches!(bytes.get(next), Some(b'{' | b'[')) && json::is_document(&bytes[..end], json_depth)
+}
+
+/// Runs of at least four printable UTF-8 characters, as ranges of `bytes`.
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            while let Some(length) = printable(&bytes[at..]) {
+                at += length;
+            }
+            let end = at;
+            if end == start {
+                at += 1;
+            } else if end - start >= 4 {
+                return Some(start..end);
+            }
+        }
+        None
+    })
+}
+
+/// The length of the printable character that `bytes` start with.
+fn printable(bytes: &[u8]) -> Option<usize> {
+    let length = match bytes.first()? {
+        b'\t' | b'\n' | b'\r' | b' '..=b'~' => return Some(1),
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => return None,
+    };
+    std::str::from_utf8(bytes.get(..length)?).is_ok().then_some(length)
+}

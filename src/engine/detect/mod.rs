@@ -1,0 +1,58 @@
+//! What the detectors of one unit hand to the policy.
+//!
+//! ```text
+//! named      a value under a telling name, or of a telling shape at a telling place
+//! prompt     a line of the text that an assistant writes about the machine
+//! integrity  a value that binds the body
+//! facts      a fact of this very machine, in any form
+//! ```
+
+pub mod facts;
+mod inspector;
+pub mod integrity;
+mod named;
+mod prompt;
+mod region;
+mod support;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use inspector::Inspector;
+pub(crate) use prompt::BLOCK_SIGNS;
+
+use super::finding::{Action, Detector, Severity};
+use super::location::Location;
+use super::visit::Target;
+
+/// Least confidence that is reported unless a caller asks for less.
+pub const DEFAULT_CONFIDENCE: f32 = 0.5;
+
+/// What a detector found, before any policy has seen it. Holds the raw value, so it has no derived `Debug`.
+#[derive(Clone)]
+pub struct RawFinding {
+    pub kind: Arc<str>,
+    /// Ends in `@a-b` where `window` is set.
+    pub location: Location,
+    pub detector: Detector,
+    /// The rule's id.
+    pub rule: Option<Arc<str>>,
+    pub severity: Severity,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// The fact itself, raw.
+    pub value: String,
+    /// The text as it stands, where that is not the value.
+    pub observed: Option<String>,
+    pub target: Target,
+    /// Bytes of the decoded leaf; the whole leaf where there is none.
+    pub window: Option<Range<usize>>,
+    /// What the rule's pack suggests.
+    pub action: Option<Action>,
+}
+
+impl std::fmt::Debug for RawFinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {} ({} bytes)", self.kind, self.location, self.value.len())
+    }
+}

@@ -1,0 +1,75 @@
+//! Values under a telling name, or of a telling shape at a telling place.
+
+use std::ops::Range;
+
+use super::inspector::{Inspector, in_parts};
+use crate::engine::rules::rule::{JsonType, Matching};
+use crate::engine::visit::{Leaf, LeafKind, Place};
+
+/// Longer values are texts, not identifiers.
+const LONGEST_VALUE: usize = 4096;
+/// What is left of a name's word among people's, models' and files' words.
+const SHARED: f32 = 0.5;
+
+impl Inspector<'_> {
+    /// Tries one rule that the leaf's name called for.
+    pub(super) fn try_named(&mut self, number: u16, leaf: &Leaf<'_>, place: &dyn Place) {
+        if !self.is_active(number) || leaf.text.len() > LONGEST_VALUE {
+            return;
+        }
+        let Some(rule) = self.rules.rules().get(usize::from(number)) else { return };
+        let select = &rule.select;
+        if !select.header.is_empty() {
+            if !matches!(leaf.kind, LeafKind::Header | LeafKind::Trailer | LeafKind::CookieValue) {
+                return;
+            }
+            if !select.header.iter().any(|header| header == leaf.name) {
+                return;
+            }
+        }
+        if !select.path.is_empty() && !select.path.iter().any(|glob| glob.matches(place.pointer())) {
+            return;
+        }
+        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
+        let Some(window) = rule.matching.window(leaf.kind, text) else { return };
+        let location = place.location();
+        if !in_parts(rule, leaf.kind, &location.root) {
+            return;
+        }
+        let region = self.region(&location, place);
+        if region.is_shared() && !select.conversation {
+            return;
+        }
+        let confidence =
+            if region.is_shared() && select.path.is_empty() { rule.confidence * SHARED } else { rule.confidence };
+        self.add(number, leaf, location, window, confidence);
+    }
+}
+
+impl Matching {
+    /// The part of `text` that is the value; `None` where it is not what the rule looks for.
+    pub(super) fn window(&self, kind: LeafKind, text: &str) -> Option<Range<usize>> {
+        if !self.json_types.is_empty() && !self.json_types.contains(&JsonType::of(kind)) {
+            return None;
+        }
+        let window = match &self.value {
+            Some(pattern) => {
+                let captures = pattern.regex()?.captures(text)?;
+                match captures.name("value") {
+                    Some(group) => group.range(),
+                    // A pattern without the group describes the whole value.
+                    None => 0..text.len(),
+                }
+            }
+            None => 0..text.len(),
+        };
+        self.takes(&text[window.clone()]).then_some(window)
+    }
+
+    /// Whether validators and exceptions let `value` pass.
+    pub(super) fn takes(&self, value: &str) -> bool {
+        (self.validators.is_empty() || self.validators.iter().any(|validator| validator.accepts(value)))
+            && self.unless.as_ref().is_none_or(|unless| !unless.is_match(value))
+            && !value.is_empty()
+    }
+}

@@ -1,0 +1,258 @@
+//! What assistants tell a model about the machine, in sentences: `Working directory: /home/ann/p`,
+//! `操作系统：Linux 6.8`, `<timezone>Asia/Tokyo</timezone>`.
+//!
+//! One automaton looks for the literals of all text rules; a rule's pattern is tried only around its own.
+//! A line by itself may be about any machine, so its confidence comes from what stands around it: other
+//! lines of such a block, the sign that opens one, and whose words they are.
+
+use std::ops::Range;
+
+use super::RawFinding;
+use super::inspector::{Inspector, in_parts};
+use super::region::Region;
+use crate::engine::location::Location;
+use crate::engine::rules::rule::Matching;
+use crate::engine::rules::validate::home_of;
+use crate::engine::visit::{Leaf, LeafKind, Place};
+
+/// What opens a block about the machine.
+pub(crate) const BLOCK_SIGNS: &[&str] = &[
+    "<env>",
+    "<environment",
+    "<session_context",
+    "<system-reminder",
+    "<user_info",
+    "<workspace_info",
+    "<workspace_context",
+    "<system_info",
+    "<machine",
+    "<context_info",
+    "<current_datetime",
+    "<editor_context",
+    "about the environment",
+    "environment information",
+    "environment details",
+    "# environment",
+    "# env\n",
+    "# system information",
+    "# session context",
+    "# currentdate",
+    "system information:",
+    "environment:",
+    "current context",
+    "user's environment",
+    "user environment",
+    "环境信息",
+    "运行环境",
+    "系统信息",
+    "当前环境",
+    "环境上下文",
+    "环境如下",
+];
+
+/// Shorter texts hold no labelled value.
+const SHORTEST: usize = 8;
+/// How far around a literal a pattern may look.
+const BEFORE: usize = 160;
+const AFTER: usize = 640;
+/// How far apart the lines of one block stand, and how far a block reaches from its sign.
+const BLOCK: usize = 900;
+const SIGN_REACH: usize = 2500;
+/// Most lines that follow one heading.
+const FOLLOWING: usize = 40;
+
+/// A line that alone is this sure is strong: it names a place, a person or the time, not a product.
+const STRONG: f32 = 0.4;
+const IN_BLOCK: f32 = 0.9;
+const IN_PAIR: f32 = 0.65;
+/// Below the default: looked like it, but in words that may be about any machine.
+const DOUBTFUL: f32 = 0.45;
+
+/// Room for one text's hits, kept from leaf to leaf.
+#[derive(Default)]
+pub(super) struct Prompt {
+    hits: Vec<Hit>,
+    signs: Vec<usize>,
+}
+
+struct Hit {
+    rule: u16,
+    window: Range<usize>,
+}
+
+impl Inspector<'_> {
+    pub(super) fn try_text(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let holds_text = match leaf.kind {
+            LeafKind::Method
+            | LeafKind::PathSegment
+            | LeafKind::JsonNumber
+            | LeafKind::JsonBool
+            | LeafKind::JsonNull
+            | LeafKind::PbVarint
+            | LeafKind::PbFixed => false,
+            LeafKind::JsonName => leaf.text.iter().any(|byte| matches!(byte, b'/' | b'\\')),
+            _ => true,
+        };
+        if !holds_text || leaf.text.len() < SHORTEST {
+            return;
+        }
+        let Some(automaton) = &self.rules.literals.automaton else { return };
+        let mut prompt = std::mem::take(&mut self.prompt);
+        prompt.hits.clear();
+        prompt.signs.clear();
+        let mut text = None;
+        for hit in automaton.find_overlapping_iter(leaf.text) {
+            let Some(rules) = self.rules.literals.rules.get(hit.pattern().as_usize()) else { continue };
+            if rules.is_empty() {
+                prompt.signs.push(hit.start());
+            }
+            for &number in rules {
+                if !self.is_active(number) {
+                    continue;
+                }
+                // Read as text only when something is near.
+                let Some(text) = *text.get_or_insert_with(|| std::str::from_utf8(leaf.text).ok()) else { continue };
+                if let Some(rule) = self.rules.rules().get(usize::from(number)) {
+                    collect(number, &rule.matching, text, hit.start()..hit.end(), &mut prompt.hits);
+                }
+            }
+        }
+        if !prompt.hits.is_empty() {
+            self.weigh(leaf, place, &mut prompt);
+        }
+        self.prompt = prompt;
+    }
+
+    /// Turns the hits of one text into findings, each as sure as its surroundings make it.
+    fn weigh(&mut self, leaf: &Leaf<'_>, place: &dyn Place, prompt: &mut Prompt) {
+        let location = place.location();
+        let region = self.region(&location, place);
+        prompt.hits.sort_by_key(|hit| (hit.window.start, hit.window.end, hit.rule));
+        let Prompt { hits, signs } = prompt;
+        let rules = self.rules.rules();
+        let mut first = 0;
+        for at in 0..hits.len() {
+            let hit = &hits[at];
+            let Some(rule) = rules.get(usize::from(hit.rule)) else { continue };
+            if !in_parts(rule, leaf.kind, &location.root) || (region.is_shared() && !rule.select.conversation) {
+                continue;
+            }
+            if !rule.select.path.is_empty() && !rule.select.path.iter().any(|glob| glob.matches(place.pointer())) {
+                continue;
+            }
+            while hits[first].window.start + BLOCK < hit.window.start {
+                first += 1;
+            }
+            let block = hits[first..].iter().take_while(|other| other.window.start <= hit.window.start + BLOCK);
+            // A handful of kinds settles it; texts full of hits need not be counted out.
+            let (mut kinds, mut strong) = ([""; 4], false);
+            for other in block.take(64) {
+                let Some(other) = rules.get(usize::from(other.rule)) else { continue };
+                strong |= other.confidence >= STRONG;
+                if let Some(free) = kinds.iter_mut().find(|kind| kind.is_empty() || ***kind == *other.kind) {
+                    *free = &other.kind;
+                }
+            }
+            let kinds = kinds.iter().filter(|kind| !kind.is_empty()).count();
+            let signed = signs.iter().any(|&sign| sign <= hit.window.start && hit.window.start - sign <= SIGN_REACH);
+            let confidence = weight(rule.confidence, kinds, strong, signed, region);
+            self.add(hit.rule, leaf, Location::clone(&location), hit.window.clone(), confidence);
+        }
+    }
+}
+
+/// How sure a hit is with `kinds` different kinds around it (itself among them).
+fn weight(alone: f32, kinds: usize, strong: bool, signed: bool, region: Region) -> f32 {
+    let around = match (kinds, strong, signed) {
+        (3.., true, _) | (2.., _, true) => IN_BLOCK,
+        (2, true, _) => IN_PAIR,
+        (_, true, true) => IN_PAIR,
+        _ if region == Region::System && (kinds >= 2 || strong) => IN_PAIR,
+        (3.., false, _) => DOUBTFUL,
+        _ => 0.0,
+    };
+    let sure = alone.max(around);
+    match region {
+        Region::ToolResult | Region::Tools if !signed => sure.min(DOUBTFUL),
+        _ => sure,
+    }
+}
+
+/// Tries one rule around one of its literals.
+fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hits: &mut Vec<Hit>) {
+    let Some(pattern) = matching.value.as_ref().and_then(|value| value.regex()) else { return };
+    // Two literals of a rule in one line call for it twice.
+    let taken = hits.iter().rev().take(16).find(|hit| hit.rule == number).map_or(0, |hit| hit.window.end);
+    if matching.follow {
+        let mut line_end = end_of_line(text, near.end);
+        for _ in 0..FOLLOWING {
+            let start = line_end + 1;
+            if start >= text.len() || !text.is_char_boundary(start) {
+                break;
+            }
+            line_end = end_of_line(text, start);
+            let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else {
+                break;
+            };
+            if window.start >= taken && matching.takes(&text[window.clone()]) {
+                hits.push(Hit { rule: number, window });
+            }
+        }
+        return;
+    }
+    let start = text[..near.start]
+        .rfind('\n')
+        .map_or(0, |line| line + 1)
+        .max(boundary(text, near.start.saturating_sub(BEFORE)));
+    let end = boundary(text, end_of_line(text, near.end).min(near.end + AFTER));
+    if near.start < taken || end < start {
+        return;
+    }
+    if let Some(window) = window_at(pattern, text, start.max(taken), end)
+        && matching.takes(&text[window.clone()])
+    {
+        hits.push(Hit { rule: number, window });
+    }
+}
+
+/// The window of the first match between `start` and `end`; `^` and `$` see the whole text before `end`.
+fn window_at(pattern: &regex::Regex, text: &str, start: usize, end: usize) -> Option<Range<usize>> {
+    let captures = pattern.captures_at(&text[..end], start)?;
+    let whole = captures.get(0)?;
+    let window = captures.name("value").unwrap_or(whole).range();
+    (!window.is_empty()).then_some(window)
+}
+
+fn end_of_line(text: &str, from: usize) -> usize {
+    memchr::memchr2(b'\n', b'\r', &text.as_bytes()[from..]).map_or(text.len(), |line| from + line)
+}
+
+/// The nearest character boundary at or before `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// A home folder in a text may be anybody's; it is this person's where a surer finding names the same.
+pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFinding>) {
+    let findings: Vec<_> = findings.collect();
+    let known: std::collections::HashSet<String> = findings
+        .iter()
+        .filter(|finding| finding.confidence >= super::DEFAULT_CONFIDENCE && finding.kind.starts_with("path."))
+        .filter_map(|finding| home_of(&finding.value).map(str::to_owned))
+        .collect();
+    if known.is_empty() {
+        return;
+    }
+    for finding in findings {
+        if finding.confidence < super::DEFAULT_CONFIDENCE
+            && &*finding.kind == "path.home"
+            && known.contains(&finding.value)
+        {
+            finding.confidence = IN_BLOCK;
+        }
+    }
+}

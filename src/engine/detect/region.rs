@@ -1,0 +1,92 @@
+//! Whose words a leaf holds.
+//!
+//! The same line means different things in an assistant's own prompt and in a file that it quotes: the
+//! first describes this machine, the second may describe any.
+
+use crate::engine::location::{Location, Root, Step};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Region {
+    /// Telemetry, settings, headers: written by the client about itself.
+    Client,
+    /// A system prompt.
+    System,
+    /// Turns of a conversation: the client's, the person's and the model's words mixed.
+    Conversation,
+    /// What a tool returned: files, web pages, command output.
+    ToolResult,
+    /// Declarations of tools.
+    Tools,
+}
+
+impl Region {
+    /// Named members of model requests: Anthropic, OpenAI Chat and Responses, Gemini, and wrappers of them.
+    pub fn of(location: &Location) -> Self {
+        if matches!(location.root, Root::Header { .. } | Root::Path(_) | Root::Query | Root::Head | Root::Trailer(_)) {
+            return Self::Client;
+        }
+        let Some(pointer) = location.steps.iter().find_map(|step| match step {
+            Step::Json(pointer) => Some(&**pointer),
+            _ => None,
+        }) else {
+            return Self::Client;
+        };
+        let mut steps = pointer.split('/').skip(1);
+        let mut depth = 0;
+        while let Some(step) = steps.next() {
+            depth += 1;
+            match step {
+                "system" | "systemInstruction" | "system_instruction" | "instructions" | "developer" => {
+                    return Self::System;
+                }
+                "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" => return Self::Tools,
+                "messages" | "input" | "contents" | "conversation" | "history" | "prompt" | "turns" => {
+                    let mut contents = 0;
+                    let nested = steps.any(|step| {
+                        contents += usize::from(step == "content");
+                        contents > 1
+                            || matches!(
+                                step,
+                                "output" | "functionResponse" | "function_response" | "tool_result" | "toolResult"
+                            )
+                    });
+                    return if nested { Self::ToolResult } else { Self::Conversation };
+                }
+                _ if depth >= 3 => break,
+                _ => {}
+            }
+        }
+        Self::Client
+    }
+
+    /// People, models and files speak here, not the client alone.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Conversation | Self::ToolResult | Self::Tools)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_every_api_family_are_told_apart() {
+        for (pointer, region) in [
+            ("/system/0/text", Region::System),
+            ("/systemInstruction/parts/0/text", Region::System),
+            ("/request/systemInstruction/parts/0/text", Region::System),
+            ("/instructions", Region::System),
+            ("/messages/0/content", Region::Conversation),
+            ("/messages/0/content/1/text", Region::Conversation),
+            ("/messages/2/content/0/content/0/text", Region::ToolResult),
+            ("/input/4/output", Region::ToolResult),
+            ("/contents/3/parts/0/functionResponse/response/output", Region::ToolResult),
+            ("/tools/3/input_schema/properties/timezone/default", Region::Tools),
+            ("/events/0/event_data/env/platform", Region::Client),
+            ("/metadata/user_id", Region::Client),
+        ] {
+            let location = Location { root: Root::Body, steps: vec![Step::Json(pointer.into())] };
+            assert_eq!(Region::of(&location), region, "{pointer}");
+        }
+    }
+}

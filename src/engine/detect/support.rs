@@ -1,0 +1,414 @@
+//! What speaks for a short or common value being the fact it looks like: its name, its place, its neighbours.
+
+use std::ops::Range;
+
+use crate::engine::visit::{Leaf, Place, Segment};
+
+/// What speaks for one match.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Support {
+    /// The leaf's name, or the one around it, tells of the kind.
+    pub named: bool,
+    /// The text before the match tells of the kind, or its place in a path or address does.
+    pub neighbour: bool,
+    /// One of many in a list.
+    pub listed: bool,
+}
+
+impl Support {
+    pub fn of(kind: &str, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>) -> Self {
+        let words = words_of(kind);
+        let pointer = place.pointer();
+        let around = pointer.iter().rev().filter_map(|segment| match segment {
+            Segment::Name(name) => Some(*name),
+            Segment::Index(_) => None,
+        });
+        let named = tells(leaf.name, words) || around.take(2).any(|name| tells(name, words));
+        // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
+        let listed = matches!(pointer.last(), Some(Segment::Index(index)) if *index >= 4);
+        Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
+    }
+
+    pub fn any(self) -> bool {
+        self.named || self.neighbour
+    }
+}
+
+/// The words by which a name tells of a kind, longest family first.
+const WORDS: &[(&str, &[&str])] = &[
+    ("tz.", &["tz", "timezone", "zone", "zoneinfo", "tzname", "offset", "utc", "时区", "時區"]),
+    ("time.", &["time", "date", "now", "clock", "时间", "日期"]),
+    ("locale.country", &["country", "region", "locale"]),
+    ("locale.", &["locale", "lang", "language", "languages", "lc", "culture", "语言", "区域"]),
+    ("geo.", &["geo", "country", "city", "region", "location", "lat", "lon", "place"]),
+    (
+        "net.",
+        &[
+            "ip",
+            "addr",
+            "address",
+            "mac",
+            "host",
+            "net",
+            "network",
+            "domain",
+            "ssid",
+            "gateway",
+            "dns",
+            "proxy",
+            "vpn",
+            "interface",
+        ],
+    ),
+    (
+        "host.",
+        &[
+            "host",
+            "hostname",
+            "machine",
+            "computer",
+            "node",
+            "device",
+            "fqdn",
+            "server",
+            "serial",
+            "model",
+            "主机",
+            "主机名",
+        ],
+    ),
+    ("user.uid", &["uid", "userid"]),
+    (
+        "user.",
+        &[
+            "user",
+            "username",
+            "login",
+            "logname",
+            "owner",
+            "account",
+            "author",
+            "who",
+            "whoami",
+            "fullname",
+            "email",
+            "mail",
+            "用户",
+            "用户名",
+        ],
+    ),
+    ("git.branch", &["branch", "head", "ref", "分支"]),
+    (
+        "git.",
+        &[
+            "git",
+            "author",
+            "committer",
+            "email",
+            "mail",
+            "name",
+            "user",
+            "remote",
+            "origin",
+            "repository",
+            "repo",
+            "commit",
+        ],
+    ),
+    (
+        "path.",
+        &[
+            "path",
+            "home",
+            "cwd",
+            "pwd",
+            "dir",
+            "directory",
+            "folder",
+            "workspace",
+            "project",
+            "root",
+            "exec",
+            "tmp",
+            "temp",
+            "目录",
+        ],
+    ),
+    (
+        "os.",
+        &[
+            "os",
+            "platform",
+            "system",
+            "distro",
+            "linux",
+            "kernel",
+            "release",
+            "version",
+            "arch",
+            "architecture",
+            "uname",
+            "virtualization",
+            "操作系统",
+            "平台",
+        ],
+    ),
+    ("hw.cores", &["cores", "cpus", "core", "concurrency", "processors", "nproc"]),
+    ("hw.mem", &["mem", "memory", "ram", "内存"]),
+    (
+        "hw.",
+        &[
+            "cpu",
+            "gpu",
+            "processor",
+            "screen",
+            "display",
+            "columns",
+            "rows",
+            "width",
+            "height",
+            "terminal",
+            "battery",
+            "hw",
+            "model",
+        ],
+    ),
+    ("env.shell", &["shell", "终端"]),
+    ("env.term", &["term", "terminal", "tty"]),
+    ("env.editor", &["editor", "ide", "visual"]),
+    ("env.", &["env", "environment", "ci", "container", "vars"]),
+    ("sw.", &["version", "runtime", "node", "python", "packages", "processes", "client", "agent"]),
+    ("id.", &["id", "uuid", "guid", "device", "machine", "install", "account", "org", "organization", "session"]),
+    ("api.", &["base", "url", "host", "endpoint", "key"]),
+];
+
+fn words_of(kind: &str) -> &'static [&'static str] {
+    WORDS.iter().find(|(family, _)| kind.starts_with(family)).map_or(&[], |(_, words)| words)
+}
+
+/// Whether one of the words that `name` is made of (`userName`, `x-user`, `git_user.name`) is among `words`.
+fn tells(name: &str, words: &[&str]) -> bool {
+    pieces(name).any(|piece| words.iter().any(|word| piece.eq_ignore_ascii_case(word)))
+        || words.iter().any(|word| name.eq_ignore_ascii_case(word))
+}
+
+/// The words in a name, by separators and by capitals.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_alphanumeric()).flat_map(|part| {
+        let bytes = part.as_bytes();
+        let mut start = 0;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while at < bytes.len() {
+                at += 1;
+                if at == bytes.len() || (bytes[at].is_ascii_uppercase() && !bytes[at - 1].is_ascii_uppercase()) {
+                    let piece = &part[start..at];
+                    start = at;
+                    return Some(piece);
+                }
+            }
+            None
+        })
+    })
+}
+
+/// Bytes before a match in which a telling word may stand.
+const REACH: usize = 40;
+
+fn neighbour(kind: &str, words: &[&str], text: &[u8], range: &Range<usize>) -> bool {
+    let before = &text[range.start.saturating_sub(REACH)..range.start];
+    let after = &text[range.end..];
+    if kind.starts_with("user.") {
+        let homes: [&[u8]; 5] = [b"/home/", b"/Users/", b"\\Users\\", b"-home-", b"-Users-"];
+        if homes.iter().any(|home| before.ends_with(home)) {
+            return true;
+        }
+        // `ann@laptop`, `~ann/`
+        if (after.starts_with(b"@") && !before.ends_with(b":")) || before.ends_with(b"~") {
+            return true;
+        }
+    }
+    if kind.starts_with("host.") && before.ends_with(b"@") {
+        return true;
+    }
+    // The label of a line, `Shell: zsh`, `TZ=CST`, `<timezone>`; not a word of the sentence before.
+    let label = match before.iter().rposition(|byte| matches!(byte, b'\n' | b',' | b';' | b'{' | b'|')) {
+        Some(at) => &before[at + 1..],
+        None => before,
+    };
+    let label = String::from_utf8_lossy(label);
+    let label = label.trim_end_matches([' ', '"', '\'', '`', '\\']);
+    let Some(label) = label.strip_suffix([':', '=', '>', '：']).or_else(|| label.strip_suffix(" is")) else {
+        return false;
+    };
+    let label = label.trim_end_matches(['"', '\'', '`', '*', ' ', '\\']);
+    let start = label.rfind(['<', '(', '.', '\u{3002}']).map_or(0, |at| at + 1);
+    let label = label.get(start..).unwrap_or(label);
+    label.len() <= REACH && (tells(label, words) || words.iter().any(|word| !word.is_ascii() && label.contains(word)))
+}
+
+/// Whether the match is not the middle of something longer.
+pub(super) fn stands_alone(text: &[u8], range: &Range<usize>, value: &str) -> bool {
+    let (before, after) = (&text[..range.start], &text[range.end..]);
+    let first = value.chars().next().is_some_and(char::is_alphanumeric);
+    let last = value.chars().next_back().is_some_and(char::is_alphanumeric);
+    if (first && word_ends(before)) || (last && word_begins(after)) {
+        return false;
+    }
+    // `10.0.0.1` is no part of `10.0.0.1.7` or `3.10.0.0.1`.
+    let numeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let starts_with_digit = numeric(value.as_bytes().first());
+    let ends_with_digit = numeric(value.as_bytes().last());
+    let point_before = before.len() >= 2 && before[before.len() - 1] == b'.' && numeric(before.get(before.len() - 2));
+    let point_after = after.first() == Some(&b'.') && numeric(after.get(1));
+    !((starts_with_digit && point_before) || (ends_with_digit && point_after))
+}
+
+/// Whether the match is a token of its own: nothing that could belong to it stands on either side.
+pub(super) fn is_token(text: &[u8], range: &Range<usize>) -> bool {
+    let part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    !part(text[..range.start].last()) && !part(text.get(range.end))
+}
+
+fn word_ends(before: &[u8]) -> bool {
+    let start = before.len().saturating_sub(4);
+    let tail = &before[start..];
+    // The last character, cut free of what may be half a character before it.
+    let c =
+        (0..tail.len()).find_map(|at| std::str::from_utf8(&tail[at..]).ok()).and_then(|tail| tail.chars().next_back());
+    c.is_some_and(joins)
+}
+
+fn word_begins(after: &[u8]) -> bool {
+    let head = &after[..after.len().min(4)];
+    let c = match std::str::from_utf8(head) {
+        Ok(head) => head.chars().next(),
+        Err(error) => std::str::from_utf8(&head[..error.valid_up_to()]).ok().and_then(|head| head.chars().next()),
+    };
+    c.is_some_and(joins)
+}
+
+/// Letters of scripts that put no spaces between words do not join a neighbour.
+fn joins(c: char) -> bool {
+    c.is_alphanumeric() && c < '\u{2e80}'
+}
+
+/// Whether several other values of the same sort stand close by: a list, a table, documentation.
+pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -> bool {
+    let from = range.start.saturating_sub(120);
+    let to = (range.end + 120).min(text.len());
+    let around = [&text[from..range.start], &text[range.end..to]];
+    let like: fn(&[u8]) -> bool = match kind.split('.').next() {
+        Some("tz") => |word| word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
+        Some("locale") => {
+            |word| word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
+        }
+        _ => return false,
+    };
+    let words = around.iter().flat_map(|side| {
+        side.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'/' | b'_' | b'-' | b'+' | b':'))
+    });
+    words.filter(|word| !word.is_empty() && like(word)).count() >= 2
+}
+
+/// Words so common in code and talk that alone they mean nothing, whatever their length.
+pub(super) fn is_common(lower: &str) -> bool {
+    const COMMON: &[&str] = &[
+        "admin",
+        "administrator",
+        "alpine",
+        "android",
+        "arch",
+        "arm64",
+        "aarch64",
+        "bash",
+        "build",
+        "builder",
+        "centos",
+        "chrome",
+        "client",
+        "cloud",
+        "code",
+        "codespace",
+        "computer",
+        "container",
+        "cursor",
+        "darwin",
+        "debian",
+        "default",
+        "desktop",
+        "dev",
+        "devcontainer",
+        "develop",
+        "developer",
+        "development",
+        "docker",
+        "editor",
+        "english",
+        "fedora",
+        "feature",
+        "github",
+        "gitlab",
+        "guest",
+        "home",
+        "host",
+        "hotfix",
+        "jenkins",
+        "kernel",
+        "laptop",
+        "linux",
+        "localhost",
+        "local",
+        "localdomain",
+        "macbook",
+        "machine",
+        "macos",
+        "main",
+        "master",
+        "network",
+        "nobody",
+        "node",
+        "office",
+        "owner",
+        "podman",
+        "powershell",
+        "product",
+        "production",
+        "project",
+        "python",
+        "release",
+        "remote",
+        "root",
+        "runner",
+        "sandbox",
+        "screen",
+        "server",
+        "service",
+        "session",
+        "shell",
+        "staging",
+        "student",
+        "system",
+        "terminal",
+        "test",
+        "tester",
+        "testing",
+        "trunk",
+        "ubuntu",
+        "unknown",
+        "user",
+        "username",
+        "vagrant",
+        "virtual",
+        "vscode",
+        "windows",
+        "workspace",
+        "workstation",
+        "x86_64",
+        "xterm",
+        "default-user",
+        "worker",
+        "workbench",
+    ];
+    COMMON.contains(&lower)
+}

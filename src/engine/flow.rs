@@ -1,0 +1,433 @@
+//! One request on its way: its units audited in the order they are sent, and what they came to.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
+use super::certificate::{Certificate, CertifiedEdit};
+use super::decode::{Decoded, Layer, Origin, walk};
+use super::detect::RawFinding;
+use super::finding::{Action, Detector, Finding, Severity};
+use super::location::{Location, Root, Step};
+use super::names::Names;
+use super::policy::{Mode, Question, Subject};
+use super::replace::StandIns;
+use super::rewrite::{Change, rewrite, span_of};
+use super::settle::{Judge, Settled};
+use super::visit::{Leaf, Place, Visitor};
+use super::{Engine, OnError};
+
+/// What became of a request as a whole, mildest first.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    #[default]
+    Forwarded,
+    Edited,
+    Withheld,
+}
+
+/// The audit of one request, from its head to its end.
+pub struct Flow {
+    engine: Arc<Engine>,
+    id: String,
+    request: Arc<Request>,
+    client: Option<(Arc<str>, Option<String>)>,
+    summary: FlowSummary,
+}
+
+/// What a flow came to.
+#[derive(Debug, Default)]
+pub struct FlowSummary {
+    /// Payload bytes, before any edit.
+    pub bytes_sent: u64,
+    /// Those that were decoded to their leaves.
+    pub bytes_read: u64,
+    pub unread: Vec<Unread>,
+    pub kinds: BTreeMap<Arc<str>, u64>,
+    pub verdict: Verdict,
+    /// Of an edited request.
+    pub certificate: Option<Certificate>,
+    pub names: Names,
+}
+
+impl Flow {
+    pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
+        let client = engine.rules.client_of(&request);
+        Self { engine, id, request, client, summary: FlowSummary::default() }
+    }
+
+    pub fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The pack of the client that sent this, and its version where the request states one.
+    pub fn client(&self) -> Option<(&str, Option<&str>)> {
+        self.client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()))
+    }
+
+    /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
+    pub fn path(&self, reveal: bool) -> String {
+        let target = self.request.head.target();
+        let path = target.split(['?', '#']).next().unwrap_or(target);
+        if reveal { path.to_owned() } else { self.summary.names.mask_path(path) }
+    }
+
+    /// Audits one unit, in wire order. Never fails: what cannot be read is reported, and the policy or
+    /// `on_error` decides whether it may leave.
+    pub fn audit(&mut self, part: Part) -> Audit {
+        let unit = Unit { request: &self.request, part };
+        let (engine, client) = (&self.engine, self.client());
+        // A detector that panics costs its unit's findings, never the request or the process.
+        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client)));
+        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
+        self.summary.names.learn(&audited.findings);
+        for finding in &mut audited.findings {
+            finding.shown_location = self.summary.names.masked(&finding.location);
+        }
+        self.count(&audited);
+        Audit {
+            findings: audited.findings,
+            unread: audited.unread,
+            bytes_read: audited.bytes_read,
+            bytes_sent: audited.bytes_sent,
+            outgoing: audited.outgoing,
+        }
+    }
+
+    /// Notes bytes that went by uninspected: over a limit, after an inspector failed.
+    pub fn unread(&mut self, location: Location, bytes: u64, reason: &'static str) -> Finding {
+        self.summary.bytes_sent += bytes;
+        let unread = Unread { location, bytes, reason, entropy: 0.0 };
+        let mut finding = self.engine.unread_finding(&unread, self.client(), &self.request);
+        finding.shown_location = self.summary.names.masked(&finding.location);
+        *self.summary.kinds.entry(finding.kind.clone()).or_default() += 1;
+        self.summary.unread.push(unread);
+        finding
+    }
+
+    /// Notes that a unit was withheld by the caller, which the engine could not know.
+    pub fn withhold(&mut self) {
+        self.summary.verdict = Verdict::Withheld;
+    }
+
+    pub fn close(mut self) -> FlowSummary {
+        if self.summary.verdict != Verdict::Edited {
+            self.summary.certificate = None;
+        }
+        self.summary
+    }
+
+    fn count(&mut self, audited: &Audited) {
+        let summary = &mut self.summary;
+        summary.bytes_sent += audited.bytes_sent;
+        summary.bytes_read += audited.bytes_read;
+        summary.unread.extend(audited.unread.iter().cloned());
+        for finding in &audited.findings {
+            *summary.kinds.entry(finding.kind.clone()).or_default() += 1;
+        }
+        let verdict = match &audited.outgoing {
+            Outgoing::Unchanged(_) => Verdict::Forwarded,
+            Outgoing::Rewritten(_) => Verdict::Edited,
+            Outgoing::Withheld(_) => Verdict::Withheld,
+        };
+        summary.verdict = summary.verdict.max(verdict);
+        if let Some(certificate) = &audited.certificate {
+            summary.certificate.get_or_insert_default().add(certificate);
+        }
+    }
+}
+
+/// What one unit came to.
+pub(super) struct Audited {
+    findings: Vec<Finding>,
+    unread: Vec<Unread>,
+    bytes_read: u64,
+    bytes_sent: u64,
+    outgoing: Outgoing,
+    certificate: Option<Certificate>,
+}
+
+type Client<'a> = Option<(&'a str, Option<&'a str>)>;
+
+impl Engine {
+    /// The path of a unit: decode, inspect, decide, rewrite.
+    fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+        let mut detectors = Detectors {
+            rules: self.rules.inspector(unit.request, client.map(|(pack, _)| pack)),
+            facts: self.facts.matcher(),
+            found: Vec::new(),
+        };
+        let decoded = walk(unit, &self.limits, &mut detectors);
+        let judge = Judge {
+            policy: &self.policy,
+            subject: subject(unit.request, client),
+            stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
+            layers: &decoded.layers,
+        };
+        let settled = judge.settle(in_wire_order(detectors.finish(), &decoded));
+        self.conclude(unit, client, decoded, settled)
+    }
+
+    fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
+        let enforced = self.policy.mode() == Mode::Enforce;
+        let mut refusal =
+            settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
+        let mut rewritten = None;
+        let mut certificate = None;
+        if refusal.is_none() && !settled.edits.is_empty() {
+            let (outcome, failed) = make(unit, &decoded, &mut settled);
+            (rewritten, certificate) = outcome.unzip();
+            if failed && self.on_error == OnError::Closed {
+                refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
+            }
+        }
+        for (finding, spot) in settled.findings.iter_mut().zip(&settled.spots) {
+            if let Some((part, span)) = span_of(&decoded, &spot.target, spot.window.clone()) {
+                finding.part = Some(part);
+                finding.span = Some(span);
+            }
+        }
+        let mut findings = settled.findings;
+        for unread in &decoded.unread {
+            let finding = self.unread_finding(unread, client, unit.request);
+            if finding.action == Action::Block && enforced && refusal.is_none() {
+                refusal = Some(self.blocked(&finding));
+            }
+            findings.push(finding);
+        }
+        if self.on_error == OnError::Closed
+            && enforced
+            && refusal.is_none()
+            && let Some(unread) = decoded.unread.iter().find(|unread| is_failure(unread))
+        {
+            refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
+        }
+        let outgoing = match (refusal, rewritten) {
+            (Some(refusal), _) => Outgoing::Withheld(refusal),
+            (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
+            (None, None) => Outgoing::Unchanged(payload(&unit.part)),
+        };
+        if matches!(outgoing, Outgoing::Withheld(_)) {
+            certificate = None;
+            for finding in &mut findings {
+                // Nothing left, so nothing stands in its place.
+                finding.replacement = None;
+            }
+        }
+        Audited {
+            findings,
+            bytes_read: decoded.bytes_read,
+            bytes_sent: decoded.bytes_sent,
+            unread: decoded.unread,
+            outgoing,
+            certificate,
+        }
+    }
+
+    /// What becomes of a unit whose inspection did not come to an end.
+    fn failed(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+        let bytes = payload(&unit.part);
+        let sent = bytes.len() as u64;
+        let location = Location { root: root_of(&unit.part), steps: Vec::new() };
+        let unread = Unread { location, bytes: sent, reason: "inspector", entropy: 0.0 };
+        let outgoing = match self.on_error {
+            OnError::Open => Outgoing::Unchanged(bytes),
+            OnError::Closed => Outgoing::Withheld(failure("inspector", "the inspection failed")),
+        };
+        Audited {
+            findings: vec![self.unread_finding(&unread, client, unit.request)],
+            unread: vec![unread],
+            bytes_read: 0,
+            bytes_sent: sent,
+            outgoing,
+            certificate: None,
+        }
+    }
+
+    fn unread_finding(&self, unread: &Unread, client: Client<'_>, request: &Request) -> Finding {
+        let kind: Arc<str> = "audit.unread".into();
+        // A few bytes of noise are in every body; what could hold a document is worth a look.
+        let severity = if is_failure(unread) || unread.bytes >= 1024 { Severity::Medium } else { Severity::Low };
+        let question =
+            Question { kind: &kind, location: &unread.location, severity, confidence: 1.0, proposed: Action::Log };
+        let decision = self.policy.decide(&subject(request, client), &question);
+        let (action, would) = match self.policy.mode() {
+            Mode::Audit => (Action::Log, Some(decision.action)),
+            Mode::Enforce => (decision.action, None),
+        };
+        Finding {
+            kind,
+            location: unread.location.clone(),
+            shown_location: None,
+            detector: Detector::Unread,
+            rule: None,
+            severity,
+            confidence: 1.0,
+            value: format!("{} bytes: {}", unread.bytes, unread.reason).into(),
+            observed: None,
+            part: None,
+            span: None,
+            action,
+            would,
+            replacement: None,
+            decided_by: decision.by,
+        }
+    }
+
+    fn blocked(&self, finding: &Finding) -> Refusal {
+        let rule = finding.rule.as_deref().map(|rule| format!(", found by {rule}")).unwrap_or_default();
+        Refusal {
+            reason: "policy",
+            message: format!(
+                "divulge withheld this request: policy \"{}\" blocks {}{rule}. Nothing was sent.",
+                self.policy.name(),
+                finding.kind,
+            ),
+        }
+    }
+}
+
+/// Both detectors see every value in one walk.
+struct Detectors<'e> {
+    rules: super::detect::Inspector<'e>,
+    facts: Option<&'e super::detect::facts::Matcher>,
+    found: Vec<RawFinding>,
+}
+
+impl Visitor for Detectors<'_> {
+    #[inline]
+    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.rules.leaf(leaf, place);
+        if let Some(facts) = self.facts {
+            facts.inspect(leaf, place, &mut self.found);
+        }
+    }
+
+    fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
+        self.rules.unread(place, bytes, reason);
+    }
+}
+
+impl Detectors<'_> {
+    fn finish(self) -> Vec<RawFinding> {
+        let mut found = self.rules.finish();
+        found.extend(self.found);
+        found
+    }
+}
+
+/// By where the bytes stand on the wire, layer inside layer; the rules' findings before the facts'.
+fn in_wire_order(found: Vec<RawFinding>, decoded: &Decoded) -> Vec<RawFinding> {
+    let mut placed: Vec<(Vec<u32>, RawFinding)> = found
+        .into_iter()
+        .map(|raw| {
+            let window = raw.window.as_ref().map_or(0, |window| window.start as u32);
+            let mut key = vec![window, raw.target.raw.start];
+            let mut layer = raw.target.layer;
+            while let Some(Layer { origin: Origin::Leaf { leaf, window, .. }, .. }) =
+                decoded.layers.get(layer.0 as usize)
+            {
+                key.extend([window.start, leaf.raw.start]);
+                layer = leaf.layer;
+            }
+            key.push(layer.0);
+            key.reverse();
+            (key, raw)
+        })
+        .collect();
+    placed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    placed.into_iter().map(|(_, raw)| raw).collect()
+}
+
+fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
+    Subject {
+        host: &request.host,
+        client: client.map(|(pack, _)| pack),
+        client_version: client.and_then(|(_, version)| version),
+        group: None,
+    }
+}
+
+/// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made.
+fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(Rewritten, Certificate)>, bool) {
+    let mut failed = false;
+    loop {
+        if settled.edits.is_empty() {
+            return (None, failed);
+        }
+        let edits = settled.edits.iter().map(|edit| edit.edit.clone()).collect();
+        let error = match rewrite(unit, decoded, edits) {
+            Ok(rewrite) => {
+                let certified = settled.edits.iter().map(|edit| CertifiedEdit {
+                    location: edit.location.clone(),
+                    old: edit.old.as_str().into(),
+                    new: match &edit.edit.change {
+                        Change::Replace(text) => text.as_str().into(),
+                        Change::Remove => "".into(),
+                    },
+                });
+                let integrity = std::mem::take(&mut settled.integrity);
+                let certificate =
+                    Certificate::of(certified.collect(), rewrite.rest_before, rewrite.rest_after, integrity);
+                let rewritten = Rewritten { head: rewrite.head, payload: rewrite.payload };
+                return (Some((rewritten, certificate)), failed);
+            }
+            Err(error) => error,
+        };
+        failed = true;
+        let at = error.edit();
+        if at >= settled.edits.len() {
+            settled.edits.clear();
+        } else {
+            let edit = settled.edits.remove(at);
+            for index in edit.findings {
+                settled.findings[index].action = Action::Log;
+                settled.findings[index].replacement = None;
+            }
+        }
+    }
+}
+
+fn failure(reason: &'static str, why: &str) -> Refusal {
+    Refusal { reason, message: format!("divulge withheld this request: {why} ({reason}). Nothing was sent.") }
+}
+
+/// Whether this is for `on_error` to decide: a limit that was hit, a content coding that cannot be undone.
+/// Values that are merely opaque, or spoilt, are for the policy.
+fn is_failure(unread: &Unread) -> bool {
+    match unread.reason {
+        "limit" | "ratio" | "depth" | "inspector" => true,
+        "content-coding" => {
+            let coding = |step: &Step| matches!(step, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd);
+            unread.location.root == Root::Body && unread.location.steps.iter().all(coding)
+        }
+        _ => false,
+    }
+}
+
+fn payload(part: &Part) -> Bytes {
+    match part {
+        Part::Head => Bytes::new(),
+        Part::Document(bytes)
+        | Part::Frame { bytes, .. }
+        | Part::Line { bytes, .. }
+        | Part::Message { bytes, .. }
+        | Part::Chunk { bytes, .. } => bytes.clone(),
+    }
+}
+
+fn root_of(part: &Part) -> Root {
+    match part {
+        Part::Head => Root::Head,
+        Part::Message { index, .. } => Root::Message(*index),
+        _ => Root::Body,
+    }
+}

@@ -1,0 +1,307 @@
+//! Findings and flows as lines of JSON, the form in which they leave the process.
+//!
+//! This is the only writer of a [`Finding`]: values, replacements and the names inside a location are
+//! masked here unless the user asked for them by `reveal`. Equal values are linked by a digest that is
+//! keyed per installation, so the lines alone do not let anyone test a guess.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use hmac::Mac;
+use serde::Serialize;
+
+use super::certificate::Certificate;
+use super::finding::{Action, Detector, Finding, PartOf, Severity};
+use super::flow::FlowSummary;
+use super::location::Location;
+use super::replace::keyed;
+
+/// The version of the lines' schema.
+pub const SCHEMA: u32 = 1;
+
+/// What a line says about the flow it belongs to.
+#[derive(Clone, Copy)]
+pub struct LineContext<'a> {
+    /// RFC 3339, UTC.
+    pub time: &'a str,
+    pub session: &'a str,
+    pub flow: &'a str,
+    pub host: &'a str,
+    pub method: Option<&'a str>,
+    /// Without the query; masked by `Flow::path`.
+    pub path: Option<&'a str>,
+    pub client: Option<&'a str>,
+    pub client_version: Option<&'a str>,
+    /// Raw values, for the user's own eyes.
+    pub reveal: bool,
+    pub digest_key: &'a [u8; 32],
+}
+
+/// A found value made safe to store and show: enough to recognise, too little to reuse.
+///
+/// `9f86… (64 bytes)`: the first 4 characters of values of 16 bytes or more, and nothing of shorter ones.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Evidence {
+    preview: String,
+    bytes: usize,
+}
+
+impl Evidence {
+    pub fn of(value: &str) -> Self {
+        let kept = if value.len() >= 16 { 4 } else { 0 };
+        Self { preview: value.chars().take(kept).collect(), bytes: value.len() }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}… ({} bytes)", self.preview, self.bytes)
+    }
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The digest that links equal values: HMAC-SHA-256 under the installation's key, in hex.
+pub fn value_hmac(key: &[u8; 32], value: &str) -> String {
+    let mut mac = keyed(key, b"value");
+    mac.update(value.as_bytes());
+    hex(&mac.finalize().into_bytes())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// `text` with every occurrence of a found value replaced by `…`, for places that quote what they hold.
+pub fn mask<'a>(text: &'a str, values: impl IntoIterator<Item = &'a str>) -> Cow<'a, str> {
+    let mut masked = Cow::Borrowed(text);
+    for value in values {
+        if !value.is_empty() && masked.contains(value) {
+            masked = Cow::Owned(masked.replace(value, "…"));
+        }
+    }
+    masked
+}
+
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    schema: u32,
+    r#type: &'static str,
+    time: &'a str,
+    session: &'a str,
+    flow: &'a str,
+    host: &'a str,
+    method: Option<&'a str>,
+    path: Option<Cow<'a, str>>,
+    client: Option<&'a str>,
+    client_version: Option<&'a str>,
+    kind: &'a str,
+    location: Cow<'a, str>,
+    layers: Vec<String>,
+    detector: Detector,
+    rule: Option<&'a str>,
+    severity: Severity,
+    confidence: f64,
+    value: String,
+    value_hmac: String,
+    action: Action,
+    replacement: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartOf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<String>,
+}
+
+/// One finding as one line, without a line end.
+pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
+    // How many bytes were not read is no value that was found.
+    let plain = context.reveal || finding.detector == Detector::Unread;
+    let shown = |text: &str| if plain { text.to_owned() } else { Evidence::of(text).to_string() };
+    let path = context.path.map(|path| path.split('?').next().unwrap_or(path));
+    let location = match &finding.shown_location {
+        Some(masked) if !context.reveal => Cow::Borrowed(&**masked),
+        _ => Cow::Owned(finding.location.to_string()),
+    };
+    let line = FindingLine {
+        schema: SCHEMA,
+        r#type: "finding",
+        time: context.time,
+        session: context.session,
+        flow: context.flow,
+        host: context.host,
+        method: context.method,
+        path: path.map(|path| match context.reveal {
+            true => path.into(),
+            false => mask(path, long_enough(&finding.value).chain(finding.observed.as_deref())),
+        }),
+        client: context.client,
+        client_version: context.client_version,
+        kind: &finding.kind,
+        location,
+        layers: layers(&finding.location),
+        detector: finding.detector,
+        rule: finding.rule.as_deref(),
+        severity: finding.severity,
+        confidence: rounded(finding.confidence),
+        value: shown(&finding.value),
+        value_hmac: value_hmac(context.digest_key, &finding.value),
+        action: finding.action,
+        replacement: finding.replacement.as_deref().map(shown),
+        would: finding.would,
+        decided_by: finding.decided_by.as_deref(),
+        part: finding.part,
+        span: finding.span.map(|span| [span.start, span.end]),
+        observed: finding.observed.as_deref().map(shown),
+    };
+    json(&line)
+}
+
+/// Values of one or two characters occur anywhere: hiding them would hide the place and show the value.
+pub(super) fn long_enough(value: &str) -> impl Iterator<Item = &str> {
+    Some(value).filter(|value| value.len() >= 3).into_iter()
+}
+
+/// The steps that undo an encoding: `gzip`, `b64`, `json` …, from the wire inwards.
+pub fn layers(location: &Location) -> Vec<String> {
+    let name = |step: &super::location::Step| {
+        let printed = step.to_string();
+        let label = printed.strip_prefix('!')?;
+        Some(label.split([':', '@']).next().unwrap_or(label).to_owned())
+    };
+    location.steps.iter().filter_map(name).collect()
+}
+
+#[derive(Serialize)]
+struct FlowLine<'a> {
+    schema: u32,
+    r#type: &'static str,
+    time: &'a str,
+    session: &'a str,
+    flow: &'a str,
+    host: &'a str,
+    method: Option<&'a str>,
+    path: Option<&'a str>,
+    client: Option<&'a str>,
+    client_version: Option<&'a str>,
+    bytes_sent: u64,
+    bytes_read: u64,
+    unread: Vec<UnreadLine>,
+    kinds: BTreeMap<&'a str, u64>,
+    verdict: super::flow::Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct UnreadLine {
+    location: String,
+    bytes: u64,
+    reason: &'static str,
+    entropy: f64,
+}
+
+#[derive(Serialize)]
+struct CertificateLine<'a> {
+    edits: Vec<EditLine>,
+    rest_before: String,
+    rest_after: String,
+    integrity: Vec<IntegrityLine<'a>>,
+    /// Bytes unchanged since the conversation's previous turn; null where that turn is not known.
+    prefix: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct EditLine {
+    location: String,
+    old_len: u64,
+    new_len: u64,
+    old_hmac: String,
+    new_hmac: String,
+}
+
+#[derive(Serialize)]
+struct IntegrityLine<'a> {
+    kind: &'a str,
+    location: String,
+}
+
+/// The last line of a flow, without a line end.
+pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
+    let line = FlowLine {
+        schema: SCHEMA,
+        r#type: "flow",
+        time: context.time,
+        session: context.session,
+        flow: context.flow,
+        host: context.host,
+        method: context.method,
+        path: context.path.map(|path| path.split('?').next().unwrap_or(path)),
+        client: context.client,
+        client_version: context.client_version,
+        bytes_sent: summary.bytes_sent,
+        bytes_read: summary.bytes_read,
+        unread: summary
+            .unread
+            .iter()
+            .map(|unread| UnreadLine {
+                location: summary.names.shown(&unread.location, context.reveal),
+                bytes: unread.bytes,
+                reason: unread.reason,
+                entropy: rounded(unread.entropy),
+            })
+            .collect(),
+        kinds: summary.kinds.iter().map(|(kind, count)| (&**kind, *count)).collect(),
+        verdict: summary.verdict,
+        certificate: summary.certificate.as_ref().map(|certificate| certificate_line(certificate, summary, context)),
+    };
+    json(&line)
+}
+
+fn certificate_line<'a>(
+    certificate: &'a Certificate,
+    summary: &FlowSummary,
+    context: &LineContext<'_>,
+) -> CertificateLine<'a> {
+    let edits = certificate.edits.iter().map(|edit| EditLine {
+        location: summary.names.shown(&edit.location, context.reveal),
+        old_len: edit.old.len() as u64,
+        new_len: edit.new.len() as u64,
+        old_hmac: value_hmac(context.digest_key, &edit.old),
+        new_hmac: value_hmac(context.digest_key, &edit.new),
+    });
+    let integrity = certificate
+        .integrity
+        .iter()
+        .map(|(kind, location)| IntegrityLine { kind, location: summary.names.shown(location, context.reveal) });
+    CertificateLine {
+        edits: edits.collect(),
+        rest_before: hex(&certificate.rest_before),
+        rest_after: hex(&certificate.rest_after),
+        integrity: integrity.collect(),
+        prefix: None,
+    }
+}
+
+/// A 32-bit float printed as 64 bits would show digits that it does not have.
+fn rounded(number: f32) -> f64 {
+    (f64::from(number) * 1000.0).round() / 1000.0
+}
+
+fn json(line: &impl Serialize) -> String {
+    serde_json::to_string(line).expect("lines hold nothing but strings, numbers and lists of them")
+}

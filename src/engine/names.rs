@@ -1,0 +1,90 @@
+//! Keeps found values out of what names their places: a member called `/home/ann/p`, a path segment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::finding::Finding;
+use super::kinds::{self, Entropy};
+use super::location::{Location, Root, Step, write_name};
+
+/// The values found in one flow so far that must not be read off a location. Has no `Debug` that shows them.
+#[derive(Clone, Default)]
+pub struct Names {
+    /// As they are spelled in a location, and as they are.
+    values: Vec<(Arc<str>, Box<str>)>,
+    /// Path segments that hold a finding.
+    segments: BTreeSet<u32>,
+}
+
+/// Values of a flow that are remembered; a request with more has no names worth hiding left.
+const MOST: usize = 512;
+/// Shorter values occur in names by chance: hiding them would hide the place.
+const SHORTEST: usize = 4;
+
+impl Names {
+    pub(super) fn learn(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            if let Root::Path(segment) = finding.location.root {
+                self.segments.insert(segment);
+            }
+            let telling = kinds::find(&finding.kind).is_none_or(|kind| kind.entropy != Entropy::Low);
+            let values = [Some(&finding.value), finding.observed.as_ref()];
+            for value in values.into_iter().flatten().filter(|value| telling && value.len() >= SHORTEST) {
+                if self.values.len() < MOST && !self.values.iter().any(|(known, _)| known == value) {
+                    let mut spelled = String::with_capacity(value.len() + 4);
+                    // Writing to a string cannot fail.
+                    let _ = write_name(value, &mut spelled);
+                    self.values.push((value.clone(), spelled.into()));
+                }
+            }
+        }
+    }
+
+    /// The printed location with found values in its names replaced by `…`; none where there are none.
+    pub(super) fn masked(&self, location: &Location) -> Option<Box<str>> {
+        let named = |step: &Step| match step {
+            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) => name.len() >= SHORTEST,
+            _ => false,
+        };
+        if self.values.is_empty() || !location.steps.iter().any(named) {
+            return None;
+        }
+        let printed = location.to_string();
+        let mut masked = printed.clone();
+        for (_, spelled) in &self.values {
+            if masked.contains(&**spelled) {
+                masked = masked.replace(&**spelled, "…");
+            }
+        }
+        (masked != printed).then(|| masked.into())
+    }
+
+    /// The location as it may be shown.
+    pub fn shown(&self, location: &Location, reveal: bool) -> String {
+        match self.masked(location) {
+            Some(masked) if !reveal => masked.into(),
+            _ => location.to_string(),
+        }
+    }
+
+    /// A path whose segments that hold a found value are `…`.
+    pub fn mask_path(&self, path: &str) -> String {
+        let mut masked = String::with_capacity(path.len());
+        for (index, segment) in path.split('/').enumerate() {
+            if index > 0 {
+                masked.push('/');
+            }
+            // Segments are counted from the one after the first slash.
+            let found = index > 0 && self.segments.contains(&(index as u32 - 1));
+            let holds = self.values.iter().any(|(value, _)| segment.contains(&**value));
+            masked.push_str(if found || holds { "…" } else { segment });
+        }
+        masked
+    }
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Names({} values)", self.values.len())
+    }
+}

@@ -1,0 +1,245 @@
+//! What stands in a value's place: something of the same type and shape that says less.
+//!
+//! ```text
+//! redact      9f86d081-884c-4d65-9a2f-eaa0c55ad015 -> 1d0c65fb-…   keyed: one value, one stand-in, for ever
+//! generalize  Asia/Shanghai -> Etc/UTC, /home/ann/work -> /home/user/work, 6.1.0-18-amd64 -> 6.1.0
+//! ```
+//!
+//! Deterministic: nothing but the value, its kind and the key of the installation goes in, so a prompt
+//! prefix that was edited once is edited alike on every later turn and the provider's cache still holds.
+
+mod clock;
+mod coarse;
+mod path;
+mod shape;
+
+pub(in crate::engine) use clock::offset_minutes;
+pub(in crate::engine) use shape::keyed;
+
+use super::finding::Action;
+
+/// What the replacements depend on beside the value.
+#[derive(Clone, Copy)]
+pub struct StandIns<'a> {
+    /// The key of the installation; not shown by any type that prints.
+    pub key: &'a [u8; 32],
+    /// Minutes east of UTC of this machine's clock, where known: local times without an offset need it.
+    pub offset: Option<i32>,
+}
+
+/// How the value is spelled where it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Token {
+    /// Text of any sort.
+    Text,
+    /// A JSON number or a number of a binary format: the stand-in must be one too.
+    Number,
+    Bool,
+}
+
+impl StandIns<'_> {
+    /// What stands for `value` after `action`; none where the value already says no more than that.
+    pub fn of(&self, action: Action, kind: &str, value: &str, token: Token) -> Option<String> {
+        let stand_in = match (action, token) {
+            (_, Token::Bool) => "false".to_owned(),
+            (_, Token::Number) => self.number(kind, value),
+            (Action::Generalize, Token::Text) => self.generalize(kind, value)?,
+            (_, Token::Text) => self.redact(kind, value),
+        };
+        (stand_in != value).then_some(stand_in)
+    }
+
+    fn redact(&self, kind: &str, value: &str) -> String {
+        let (family, _) = kind.split_once('.').unwrap_or((kind, ""));
+        match family {
+            "secret" => return value.chars().map(|c| if c.is_alphanumeric() { 'x' } else { c }).collect(),
+            "cov" => return coarse::without_marks(kind, value).unwrap_or_default(),
+            "tz" | "time" | "locale" if !shape::is_opaque(value) => {
+                return self.generalize(kind, value).unwrap_or_else(|| value.to_owned());
+            }
+            _ => {}
+        }
+        // A digest or an encoding of the fact: whatever it is of, another of the same shape stands for it.
+        if family == "id" || shape::is_opaque(value) {
+            return shape::same(self.key, value);
+        }
+        match kind {
+            "path.home" | "path.cwd" | "path.project" | "path.exec" | "path.tmp" => path::redact(kind, value),
+            "host.machine_id" | "host.boot_id" | "host.serial" | "git.commit" => shape::same(self.key, value),
+            _ => coarse::placeholder(kind, value),
+        }
+    }
+
+    fn generalize(&self, kind: &str, value: &str) -> Option<String> {
+        if shape::is_opaque(value) && !kind.starts_with("cov.") {
+            return Some(shape::same(self.key, value));
+        }
+        match kind {
+            "tz.iana" => Some("Etc/UTC".to_owned()),
+            "tz.windows" | "tz.abbr" => Some("UTC".to_owned()),
+            "tz.offset" => Some(clock::zero_offset(value)),
+            "time.local" => clock::in_utc(value, self.offset),
+            "locale.bcp47"
+            | "locale.posix"
+            | "locale.accept_language"
+            | "locale.country"
+            | "locale.format"
+            | "locale.keyboard" => clock::common_locale(kind, value),
+            kind if kind.starts_with("path.") => path::generalize(kind, value),
+            kind if kind.starts_with("cov.") => coarse::without_marks(kind, value),
+            kind if ["os.", "hw.", "sw.", "env."].iter().any(|family| kind.starts_with(family)) => {
+                coarse::of_machine(kind, value)
+            }
+            _ => Some(self.redact(kind, value)),
+        }
+    }
+
+    fn number(&self, kind: &str, value: &str) -> String {
+        let whole = value.bytes().all(|byte| byte.is_ascii_digit());
+        match kind {
+            kind if kind.starts_with("id.") && whole => shape::same_number(self.key, value),
+            "user.uid" => "1000".to_owned(),
+            "hw.cores" | "hw.mem" | "hw.screen" if whole => coarse::power_of_two(value),
+            "hw.battery" => "1".to_owned(),
+            _ => "0".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn stand_in(action: Action, kind: &str, value: &str) -> Option<String> {
+        StandIns { key: &KEY, offset: Some(480) }.of(action, kind, value, Token::Text)
+    }
+
+    #[test]
+    fn generalized_values_keep_their_spelling() {
+        for (kind, value, expected) in [
+            ("tz.iana", "Asia/Shanghai", "Etc/UTC"),
+            ("tz.windows", "China Standard Time", "UTC"),
+            ("tz.offset", "+08:00", "+00:00"),
+            ("tz.offset", "-0330", "+0000"),
+            ("tz.offset", "UTC+8", "UTC+0"),
+            ("tz.offset", "-480", "0"),
+            ("tz.offset", "GMT+0800 (China Standard Time)", "GMT+0000 (Coordinated Universal Time)"),
+            ("time.local", "2026-11-22T20:29:12.138+08:00", "2026-11-22T12:29:12.138+00:00"),
+            ("time.local", "2026-01-01 03:00:00 +0530", "2025-12-31 21:30:00 +0000"),
+            ("time.local", "2026-11-22 20:29", "2026-11-22 12:29"),
+            ("time.local", "Sun Nov 22 2026 20:29:12 GMT+0800 (CST)", "Sun Nov 22 2026 12:29:12 GMT+0000 (UTC)"),
+            ("locale.bcp47", "zh-CN", "en-US"),
+            ("locale.bcp47", "zh", "en"),
+            ("locale.posix", "zh_CN.UTF-8", "en_US.UTF-8"),
+            ("locale.posix", "de_AT", "en_US"),
+            ("locale.accept_language", "zh-CN,zh;q=0.9", "en-US,en;q=0.9"),
+            ("locale.country", "CN", "US"),
+            ("locale.format", "2026年11月22日星期日", "Sunday, November 22, 2026"),
+            ("locale.format", "22.11.2026", "11/22/2026"),
+            ("path.home", "/home/ann", "/home/user"),
+            ("path.cwd", "/home/ann/work/billing", "/home/user/work/billing"),
+            ("path.cwd", r"C:\Users\Ann\src", r"C:\Users\user\src"),
+            ("path.cwd", "/srv/acme/billing", "/project"),
+            ("path.project", "-home-ann-work-billing", "-home-user-work-billing"),
+            ("os.kernel", "6.1.0-18-amd64", "6.1.0"),
+            ("os.kernel", "Linux 6.1.0-18-amd64 #1 SMP Debian 6.1.76-1", "Linux 6.1.0"),
+            ("os.version", "15.7.3", "15.0.0"),
+            ("os.distro", "Debian 12.4.0", "Debian 12.0.0"),
+            ("hw.cpu", "Example Core i7-1185G7 @ 3.00GHz", "generic"),
+            ("hw.mem", "15.3 GB", "16 GB"),
+            ("hw.cores", "14", "16"),
+            ("env.shell", "/usr/bin/zsh", "/bin/sh"),
+            ("sw.runtime", "v20.20.2", "v20.0.0"),
+            ("cov.zero_width", "a\u{200b}b", "ab"),
+            ("cov.apostrophe", "\u{2019}", "'"),
+            ("user.name", "ann", "user"),
+        ] {
+            assert_eq!(stand_in(Action::Generalize, kind, value).as_deref(), Some(expected), "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_says_nothing_more_is_left_alone() {
+        for (kind, value) in [
+            ("os.name", "linux"),
+            ("os.arch", "x64"),
+            ("path.exec", "/usr/bin/node"),
+            ("path.home", "/root"),
+            ("path.home", "~/.config"),
+            ("tz.iana", "Etc/UTC"),
+            ("time.local", "2026-11-22"),
+            ("os.kernel", "6.1.0"),
+            ("path.home", "/home/user"),
+        ] {
+            assert_eq!(stand_in(Action::Generalize, kind, value), None, "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn redacted_values_keep_type_and_shape() {
+        let shape = |text: &str| -> String {
+            text.chars()
+                .map(|c| match c {
+                    'a'..='f' | '0'..='9' => 'h',
+                    c => c,
+                })
+                .collect()
+        };
+        for value in [
+            "9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "0190a4d2-7c3f-7b1e-8a2f-eaa0c55ad015",
+        ] {
+            let redacted = stand_in(Action::Redact, "id.device", value).expect("an id is always redacted");
+            assert_eq!(shape(&redacted), shape(value));
+            assert_eq!(stand_in(Action::Redact, "id.device", value), Some(redacted), "the same again");
+        }
+        let uuid = stand_in(Action::Redact, "id.device", "0190a4d2-7c3f-7b1e-8a2f-eaa0c55ad015").unwrap_or_default();
+        assert_eq!((&uuid[14..15], &uuid[19..20]), ("7", "8"), "version and variant");
+
+        for (kind, value, expected) in [
+            ("git.remote", "git@git.example.org:acme/billing.git", "git@git.example.com:user/project.git"),
+            ("git.remote", "https://git.example.org/acme/billing", "https://git.example.com/user/project"),
+            ("user.email", "ann@acme.example", "user@example.com"),
+            ("host.name", "anns-laptop.local", "host.local"),
+            ("host.name", "anns-laptop", "host"),
+            ("net.ip.local", "10.1.2.3", "192.0.2.1"),
+            ("net.ip6", "fe80::1ff:fe23:4567:890a", "2001:db8::1"),
+            ("net.mac", "00-1B-44-11-3A-B7", "02-00-00-00-00-00"),
+            ("path.home", "/home/ann", "/home/user"),
+            ("path.cwd", "/home/ann/work/billing", "/home/user/project"),
+            ("path.cwd", r"C:\Users\Ann\src", r"C:\Users\user\project"),
+            ("secret.api_key", "sk-ab12-Cd", "xx-xxxx-xx"),
+            ("api.base_host", "https://gateway.acme.example/v1", "https://api.example.com/v1"),
+        ] {
+            assert_eq!(stand_in(Action::Redact, kind, value).as_deref(), Some(expected), "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn a_number_stays_a_number() {
+        let stand_ins = StandIns { key: &KEY, offset: None };
+        for (kind, value) in [("id.account", "9007199254740993"), ("hw.mem", "33000000"), ("tz.offset", "480")] {
+            let number = stand_ins.of(Action::Redact, kind, value, Token::Number).unwrap_or_default();
+            assert!(serde_json::from_str::<serde_json::Number>(&number).is_ok(), "{kind}: {number}");
+        }
+        assert_eq!(stand_ins.of(Action::Redact, "env.ci", "true", Token::Bool).as_deref(), Some("false"));
+    }
+
+    #[test]
+    fn what_stands_in_is_itself_left_alone_the_next_time() {
+        for (kind, value) in [
+            ("path.cwd", "/home/ann/work"),
+            ("host.name", "anns-laptop"),
+            ("git.remote", "git@git.example.org:acme/x.git"),
+            ("net.mac", "00:1b:44:11:3a:b7"),
+            ("secret.api_key", "sk-ab12"),
+            ("env.term", "iTerm.app"),
+        ] {
+            let once = stand_in(Action::Redact, kind, value).unwrap_or_else(|| value.to_owned());
+            assert_eq!(stand_in(Action::Redact, kind, &once), None, "{kind} {value}");
+        }
+    }
+}

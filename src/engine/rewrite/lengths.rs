@@ -1,0 +1,193 @@
+//! Lengths written beside the bytes they count: Connect and gRPC envelopes, protobuf fields.
+
+use std::ops::Range;
+
+use super::splice::Splice;
+use crate::engine::decode::{Format, Layer};
+
+/// Adds the splices of all lengths that change with `splices`.
+pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
+    let mut lengths = Vec::new();
+    match layer.format {
+        Format::Plain => {}
+        Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::Protobuf => {
+            let all: Vec<&Splice> = splices.iter().collect();
+            message(&layer.content, 0..layer.content.len(), &all, &mut lengths, 0)?;
+        }
+    }
+    splices.extend(lengths);
+    Some(())
+}
+
+/// Envelopes: a byte of flags, four of length, the message.
+fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    let mut at = 0;
+    while let Some(prefix) = content.get(at..at + 5) {
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
+        let body = at + 5..(at + 5).checked_add(length as usize)?.min(content.len());
+        let inside = splices.iter().filter(|splice| body.start <= splice.leaf.start && splice.leaf.end <= body.end);
+        let growth: isize = inside.map(Splice::growth).sum();
+        if growth != 0 {
+            let length = u32::try_from(i64::from(length) + growth as i64).ok()?;
+            out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
+        }
+        at = body.end;
+    }
+    Some(())
+}
+
+/// Nested deeper than the walk reads.
+const DEEPEST: usize = 128;
+
+/// Corrects the lengths of the fields in `range` that hold a splice, innermost first. Gives how much the range
+/// grows.
+fn message(
+    content: &[u8],
+    range: Range<usize>,
+    splices: &[&Splice],
+    out: &mut Vec<Splice>,
+    depth: usize,
+) -> Option<isize> {
+    if depth > DEEPEST {
+        return None;
+    }
+    let mut growth = 0;
+    let mut seen = 0;
+    for field in fields(content, range) {
+        let Some(length) = field.length.clone() else {
+            let whole = splices.iter().filter(|splice| within(&splice.leaf, &field.whole));
+            seen += whole.clone().count();
+            growth += whole.map(|splice| splice.growth()).sum::<isize>();
+            continue;
+        };
+        // A field that goes whole takes its length with it.
+        let gone = splices.iter().filter(|splice| splice.leaf == field.whole);
+        seen += gone.clone().count();
+        growth += gone.map(|splice| splice.growth()).sum::<isize>();
+        let inside: Vec<&Splice> = splices
+            .iter()
+            .filter(|splice| within(&splice.leaf, &field.value) && splice.leaf != field.whole)
+            .copied()
+            .collect();
+        if inside.is_empty() {
+            continue;
+        }
+        seen += inside.len();
+        let (own, deeper): (Vec<&Splice>, Vec<&Splice>) =
+            inside.into_iter().partition(|splice| splice.leaf == field.value);
+        let mut inner: isize = own.iter().map(|splice| splice.growth()).sum();
+        if !deeper.is_empty() {
+            inner += message(content, field.value.clone(), &deeper, out, depth + 1)?;
+        }
+        if inner != 0 {
+            let bytes = varint((field.value.len() as u64).checked_add_signed(inner as i64)?);
+            growth += bytes.len() as isize - length.len() as isize;
+            out.push(Splice::length(length, bytes));
+        }
+        growth += inner;
+    }
+    (seen == splices.len()).then_some(growth)
+}
+
+fn within(inner: &Range<usize>, outer: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// One field of a protobuf message (the wire format of protobuf.dev/programming-guides/encoding).
+pub(crate) struct Field {
+    pub number: u32,
+    pub wire: u8,
+    pub whole: Range<usize>,
+    pub value: Range<usize>,
+    /// The bytes of its length, where it has one.
+    pub length: Option<Range<usize>>,
+}
+
+/// The fields in `range` until one is malformed; the marks of a group count as fields without a value.
+pub(crate) fn fields(content: &[u8], range: Range<usize>) -> impl Iterator<Item = Field> {
+    let mut at = range.start;
+    let content = content.get(..range.end).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let start = at;
+        let (tag, after_tag) = read_varint(content, start)?;
+        let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number))?;
+        let wire = (tag & 7) as u8;
+        let (value, length) = match wire {
+            0 => (after_tag..read_varint(content, after_tag)?.1, None),
+            1 => (after_tag..after_tag + 8, None),
+            5 => (after_tag..after_tag + 4, None),
+            2 => {
+                let (length, body) = read_varint(content, after_tag)?;
+                (body..body.checked_add(usize::try_from(length).ok()?)?, Some(after_tag..body))
+            }
+            3 | 4 => (after_tag..after_tag, None),
+            _ => return None,
+        };
+        if value.end > content.len() {
+            return None;
+        }
+        at = value.end;
+        Some(Field { number, wire, whole: start..value.end, value, length })
+    })
+}
+
+/// The varint at `at` and where it ends.
+pub(crate) fn read_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
+        if index == 9 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Some((value, at + index + 1));
+        }
+    }
+    None
+}
+
+pub(super) fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(10);
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+pub(super) fn varint_of(text: &str) -> Option<Vec<u8>> {
+    let text = if text.is_empty() { "0" } else { text };
+    let value = text.parse::<u64>().ok().or_else(|| text.parse::<i64>().ok().map(|value| value as u64))?;
+    Some(varint(value))
+}
+
+/// `text` as a number of as many bytes as `raw`: an integer, or (as the walk reads it) a float.
+pub(super) fn fixed_of(text: &str, raw: &[u8]) -> Option<Vec<u8>> {
+    let text = if text.is_empty() { "0" } else { text };
+    match raw.len() {
+        4 => match text.contains(['.', 'e']) {
+            true => text.parse::<f32>().ok().map(|value| value.to_le_bytes().into()),
+            false => text.parse::<u32>().ok().map(|value| value.to_le_bytes().into()),
+        },
+        _ => match text.contains(['.', 'e']) {
+            true => text.parse::<f64>().ok().map(|value| value.to_le_bytes().into()),
+            false => text.parse::<u64>().ok().map(|value| value.to_le_bytes().into()),
+        },
+    }
+}
+
+/// The innermost field whose value is `raw`.
+pub(super) fn field_around(content: &[u8], raw: &Range<usize>) -> Option<Range<usize>> {
+    let mut range = 0..content.len();
+    for _ in 0..DEEPEST {
+        let field = fields(content, range).find(|field| within(raw, &field.value))?;
+        if field.value == *raw {
+            return Some(field.whole);
+        }
+        field.length.as_ref()?;
+        range = field.value;
+    }
+    None
+}

@@ -1,0 +1,207 @@
+//! Which rules a name calls for, whatever its spelling: `deviceId`, `Device-ID`, `x-device-id`,
+//! `app.device_id` all read `device id`.
+
+use std::collections::HashMap;
+
+use regex::RegexSet;
+
+use super::rule::Rule;
+
+/// Names longer than this name nothing that a rule knows.
+pub(crate) const LONGEST: usize = 96;
+
+/// Lower-case words joined by `_`, without a leading `x`, in place: no allocation.
+pub(crate) struct Words {
+    text: [u8; LONGEST * 2],
+    len: usize,
+    /// Where each word begins; only the last eight matter.
+    starts: [u8; 8],
+    count: usize,
+}
+
+impl Words {
+    pub fn of(name: &str) -> Option<Self> {
+        if name.is_empty() || name.len() > LONGEST {
+            return None;
+        }
+        let mut words = Words { text: [0; LONGEST * 2], len: 0, starts: [0; 8], count: 0 };
+        let bytes = name.as_bytes();
+        let mut boundary = true;
+        for (index, &byte) in bytes.iter().enumerate() {
+            if !byte.is_ascii_alphanumeric() {
+                // Not a name but a sentence, a path or other text.
+                if !matches!(byte, b'_' | b'-' | b'.' | b':' | b'$' | b' ') {
+                    return None;
+                }
+                boundary = true;
+                continue;
+            }
+            let previous = index.checked_sub(1).and_then(|at| bytes.get(at)).copied().unwrap_or(b'_');
+            let next = bytes.get(index + 1).copied().unwrap_or(b'_');
+            let after_next = bytes.get(index + 2).copied().unwrap_or(b'_');
+            // `deviceId`, and `OSVersion` before its V; `deviceIDs` keeps its s.
+            let plural = next == b's' && !after_next.is_ascii_lowercase();
+            let hump = byte.is_ascii_uppercase()
+                && (previous.is_ascii_lowercase()
+                    || previous.is_ascii_digit()
+                    || (previous.is_ascii_uppercase() && next.is_ascii_lowercase() && !plural));
+            if boundary || hump {
+                if words.len == 1 && words.text[0] == b'x' {
+                    words.len = 0;
+                    words.count = 0;
+                }
+                if words.len > 0 {
+                    words.put(b'_');
+                }
+                if words.count == words.starts.len() {
+                    words.starts.copy_within(1.., 0);
+                    words.count -= 1;
+                }
+                words.starts[words.count] = words.len as u8;
+                words.count += 1;
+            }
+            boundary = false;
+            words.put(byte.to_ascii_lowercase());
+        }
+        (words.len > 0).then_some(words)
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.text[self.len] = byte;
+        self.len += 1;
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
+    }
+
+    /// The name from each of its last words on: `app_device_id`, `device_id`, `id`.
+    fn tails(&self) -> impl Iterator<Item = &str> {
+        let text = self.as_str();
+        self.starts[..self.count].iter().map(move |&start| &text[usize::from(start)..])
+    }
+}
+
+/// Names to rules. Asked once for every distinct name; the answers are kept.
+#[derive(Debug, Default)]
+pub(crate) struct NameIndex {
+    /// In words, whole.
+    whole: HashMap<Box<str>, Vec<u16>>,
+    /// In words, the tail of a name.
+    tail: HashMap<Box<str>, Vec<u16>>,
+    /// As spelled.
+    exact: HashMap<Box<str>, Vec<u16>>,
+    keys: Option<RegexSet>,
+    key_rules: Vec<u16>,
+    /// Rules that look at values under any name.
+    unnamed: Vec<u16>,
+}
+
+impl NameIndex {
+    pub fn new(rules: &[Rule]) -> Self {
+        let mut index = Self::default();
+        let mut keys = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let number = number as u16;
+            let select = &rule.select;
+            if select.text {
+                continue;
+            }
+            let mut named = false;
+            for name in &select.names {
+                named = true;
+                let (map, name) = match name.strip_prefix("*_") {
+                    Some(tail) => (&mut index.tail, tail),
+                    None => (&mut index.whole, name.as_str()),
+                };
+                map.entry(name.into()).or_default().push(number);
+            }
+            for header in &select.header {
+                named = true;
+                index.exact.entry(header.as_str().into()).or_default().push(number);
+            }
+            if let Some(key) = &select.key {
+                named = true;
+                keys.push(key.as_str().to_owned());
+                index.key_rules.push(number);
+            }
+            if !named {
+                let last = select.path.iter().map(|glob| glob.last_name()).collect::<Option<Vec<_>>>();
+                match last.filter(|last| !last.is_empty()) {
+                    Some(last) => {
+                        for name in last {
+                            index.exact.entry(name.into()).or_default().push(number);
+                        }
+                    }
+                    None => index.unnamed.push(number),
+                }
+            }
+        }
+        // Each pattern compiled alone already, so the set fails only for its size; then each key is tried alone.
+        index.keys = RegexSet::new(&keys).ok();
+        index
+    }
+
+    /// The rules that `name` calls for, in order.
+    pub fn candidates(&self, name: &str, rules: &[Rule]) -> Vec<u16> {
+        let mut found = self.unnamed.clone();
+        if let Some(list) = self.exact.get(name) {
+            found.extend(list);
+        }
+        if name.len() <= LONGEST {
+            match &self.keys {
+                Some(keys) => found.extend(keys.matches(name).into_iter().map(|key| self.key_rules[key])),
+                None => found.extend(self.key_rules.iter().copied().filter(|&number| {
+                    let key = rules.get(usize::from(number)).and_then(|rule| rule.select.key.as_ref());
+                    key.is_some_and(|key| key.is_match(name))
+                })),
+            }
+        }
+        if let Some(words) = Words::of(name) {
+            found.extend(self.whole.get(words.as_str()).into_iter().flatten());
+            for tail in words.tails() {
+                found.extend(self.tail.get(tail).into_iter().flatten());
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_name_reads_the_same() {
+        for (name, words) in [
+            ("device_id", "device_id"),
+            ("deviceId", "device_id"),
+            ("deviceID", "device_id"),
+            ("DeviceID", "device_id"),
+            ("Device-Id", "device_id"),
+            ("x-device-id", "device_id"),
+            ("X-Device-ID", "device_id"),
+            ("device.id", "device_id"),
+            ("DEVICE_ID", "device_id"),
+            ("OSVersion", "os_version"),
+            ("osVersion", "os_version"),
+            ("deviceIDs", "device_ids"),
+            ("ai.user.id", "ai_user_id"),
+            ("x", "x"),
+        ] {
+            assert_eq!(Words::of(name).map(|words| words.as_str().to_owned()).as_deref(), Some(words), "{name}");
+        }
+        assert!(Words::of("/home/ann").is_none());
+    }
+
+    #[test]
+    fn names_of_any_length_and_many_words_are_taken() {
+        let name = "aB".repeat(48);
+        assert!(Words::of(&name).is_some());
+        assert!(Words::of(&"a".repeat(97)).is_none());
+        let last = Words::of("a_b_c_d_e_f_g_h_i_device_id").map(|words| words.tails().last().map(str::to_owned));
+        assert_eq!(last, Some(Some("id".to_owned())));
+    }
+}

@@ -1,0 +1,89 @@
+//! A folder of rules: whose hosts they are about, and how its client is known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{RuleError, Source};
+use super::file::PackFile;
+use super::rule::{Check, Compiler, Pattern};
+use crate::engine::audit::Request;
+
+#[derive(Debug)]
+pub struct Pack {
+    pub id: Arc<str>,
+    pub title: String,
+    /// Yields to packs that know a client.
+    pub generic: bool,
+    /// `api.example.com`, `*.example.com`.
+    pub hosts: Vec<String>,
+    /// Those that serve telemetry alone.
+    pub telemetry: Vec<String>,
+    pub clients: Vec<ClientSign>,
+    /// Variables that point the client at another base URL.
+    pub base_url: Vec<String>,
+    /// Variables that the child needs beside the usual ones.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A header that only this client sends.
+#[derive(Debug)]
+pub struct ClientSign {
+    pub header: String,
+    pub value: Pattern,
+}
+
+impl Pack {
+    /// A folder of rules without `pack.toml` is a pack without hosts, named after the folder.
+    pub(crate) fn bare(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            title: id.to_owned(),
+            generic: false,
+            hosts: Vec::new(),
+            telemetry: Vec::new(),
+            clients: Vec::new(),
+            base_url: Vec::new(),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn read(source: Source<'_>, check: Check) -> Result<Self, RuleError> {
+        let file = PackFile::read(source)?;
+        let compiler = Compiler { source, check };
+        let mut pack = Self::bare(file.id.get_ref());
+        pack.title = file.title.into_inner();
+        pack.generic = file.generic;
+        for (from, to) in [(file.hosts, &mut pack.hosts), (file.telemetry, &mut pack.telemetry)] {
+            for host in from {
+                let name = host.get_ref().strip_prefix("*.").unwrap_or(host.get_ref());
+                let valid = name.contains('.')
+                    && name.split('.').all(|label| !label.is_empty())
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+                if !valid {
+                    let problem = format!("host \"{}\" is no host name", host.get_ref());
+                    return Err(compiler.error(&host, problem, "\"api.example.com\" or \"*.example.com\""));
+                }
+                to.push(host.into_inner());
+            }
+        }
+        for sign in file.client {
+            let sign = sign.into_inner();
+            let value = compiler.pattern(&sign.value)?;
+            pack.clients.push(ClientSign { header: sign.header.into_inner().to_ascii_lowercase(), value });
+        }
+        pack.base_url = file.environment.base_url;
+        pack.environment = file.environment.set;
+        Ok(pack)
+    }
+
+    /// The version that `request` states, empty where it states none; `None` for another client.
+    pub(crate) fn recognise(&self, request: &Request) -> Option<Option<String>> {
+        self.clients.iter().find_map(|sign| {
+            let value = std::str::from_utf8(request.head.get(&sign.header)?).ok()?;
+            let captures = sign.value.regex()?.captures(value)?;
+            Some(captures.name("version").map(|version| version.as_str().to_owned()))
+        })
+    }
+}

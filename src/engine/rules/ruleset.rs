@@ -1,0 +1,277 @@
+//! All rules of all packs, indexed by what calls for them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+use super::error::{RuleError, Source};
+use super::file::RuleFile;
+use super::names::NameIndex;
+use super::pack::Pack;
+use super::rule::{Check, Compiler, Rule};
+use crate::engine::audit::Request;
+use crate::engine::detect::Inspector;
+
+/// One file of a pack. Only its name and its folder's name matter, not where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct PackSource<'a> {
+    /// `rules/<pack>/<file>.toml`, for messages; `pack.toml` describes the folder.
+    pub name: &'a str,
+    pub text: &'a str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/packs.rs"));
+
+/// Most names whose rules are remembered between units.
+const REMEMBERED: usize = 4096;
+
+pub(crate) type Candidates = Arc<[u16]>;
+pub(crate) type NameMemory = HashMap<Box<str>, Candidates>;
+
+#[derive(Debug)]
+pub struct RuleSet {
+    packs: Vec<Pack>,
+    rules: Vec<Rule>,
+    names: NameIndex,
+    /// Finds the literals of text rules, and the signs of an environment block.
+    pub(crate) literals: Literals,
+    /// Rules without conditions on the request, one bit each.
+    always: Vec<u64>,
+    /// The others.
+    conditional: Vec<u16>,
+    telemetry_rules: Vec<u16>,
+    hosts: HostSet,
+    telemetry: HostSet,
+    /// What names were asked for: real clients send the same few hundred again and again.
+    memory: RwLock<Arc<NameMemory>>,
+}
+
+/// One automaton for the literals of every text rule.
+#[derive(Debug)]
+pub(crate) struct Literals {
+    pub automaton: Option<AhoCorasick>,
+    /// The text rules of each literal; none for a sign.
+    pub rules: Vec<Vec<u16>>,
+}
+
+impl RuleSet {
+    /// The packs of this repository.
+    pub fn builtin() -> Self {
+        // The tests of this repository load every one of them with all checks.
+        Self::of(&[(BUILTIN, Check::OnUse)]).expect("the built-in packs pass the loader's checks")
+    }
+
+    /// The built-in packs and those of `sources`, with every check that there is.
+    pub fn load(sources: &[PackSource<'_>]) -> Result<Self, RuleError> {
+        Self::of(&[(BUILTIN, Check::OnUse), (sources, Check::Now)])
+    }
+
+    /// Those of `sources` alone.
+    pub fn load_only(sources: &[PackSource<'_>]) -> Result<Self, RuleError> {
+        Self::of(&[(sources, Check::Now)])
+    }
+
+    /// The texts that [`RuleSet::builtin`] is made of.
+    pub fn builtin_sources() -> &'static [PackSource<'static>] {
+        BUILTIN
+    }
+
+    fn of(groups: &[(&[PackSource<'_>], Check)]) -> Result<Self, RuleError> {
+        let mut packs: Vec<Pack> = Vec::new();
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut ids: HashMap<Arc<str>, usize> = HashMap::new();
+        for &(sources, check) in groups {
+            let mut folders: BTreeMap<&str, Vec<PackSource<'_>>> = BTreeMap::new();
+            for source in sources {
+                folders.entry(folder_of(source.name)).or_default().push(*source);
+            }
+            for (folder, mut files) in folders {
+                files.sort_by_key(|file| (!is_pack_file(file.name), file.name));
+                let mut pack = Pack::bare(folder.rsplit(['/', '\\']).next().unwrap_or(folder));
+                for file in files {
+                    let source = Source { name: file.name, text: file.text };
+                    if is_pack_file(file.name) {
+                        pack = Pack::read(source, check)?;
+                        continue;
+                    }
+                    let written = RuleFile::read(source)?;
+                    let id_place = written.id.span();
+                    let rule = Compiler { source, check }.rule(written, &pack.id, pack.generic)?;
+                    if let Some(&first) = ids.get(&rule.id) {
+                        let problem = format!("rule {} is already defined in {}", rule.id, rules[first].file);
+                        return Err(RuleError::at(source, id_place, problem, "an id of its own"));
+                    }
+                    ids.insert(rule.id.clone(), rules.len());
+                    rules.push(rule);
+                    if rules.len() > usize::from(u16::MAX) {
+                        return Err(RuleError::at(source, 0..0, "too many rules", "at most 65535"));
+                    }
+                }
+                packs.push(pack);
+            }
+        }
+        Ok(Self::index(packs, rules))
+    }
+
+    fn index(packs: Vec<Pack>, rules: Vec<Rule>) -> Self {
+        let mut always = vec![0; rules.len().div_ceil(64)];
+        let mut conditional = Vec::new();
+        let mut telemetry_rules = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            if rule.select.telemetry {
+                telemetry_rules.push(number as u16);
+            } else if rule.select.is_conditional() {
+                conditional.push(number as u16);
+            } else {
+                always[number / 64] |= 1 << (number % 64);
+            }
+        }
+        Self {
+            names: NameIndex::new(&rules),
+            literals: Literals::new(&rules),
+            hosts: HostSet::new(packs.iter().flat_map(|pack| pack.hosts.iter().chain(&pack.telemetry))),
+            telemetry: HostSet::new(packs.iter().flat_map(|pack| &pack.telemetry)),
+            packs,
+            rules,
+            always,
+            conditional,
+            telemetry_rules,
+            memory: RwLock::default(),
+        }
+    }
+
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// Pack by pack, each sorted by file name.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| *rule.id == *id)
+    }
+
+    /// Every host of every pack, those of telemetry too: `api.example.com`, `*.example.com`.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.packs.iter().flat_map(|pack| pack.hosts.iter().chain(&pack.telemetry)).map(String::as_str)
+    }
+
+    pub fn is_ai_host(&self, host: &str) -> bool {
+        self.hosts.contains(host)
+    }
+
+    /// Whether `host` serves telemetry alone.
+    pub fn is_telemetry_host(&self, host: &str) -> bool {
+        self.telemetry.contains(host)
+    }
+
+    /// The pack of the client that sent `request`, and its version where the request states one.
+    pub fn client_of(&self, request: &Request) -> Option<(Arc<str>, Option<String>)> {
+        self.packs.iter().find_map(|pack| Some((pack.id.clone(), pack.recognise(request)?)))
+    }
+
+    /// Collects what rules find in one unit of `request`.
+    pub fn inspector<'r>(&'r self, request: &Request, client: Option<&str>) -> Inspector<'r> {
+        let target = request.head.target();
+        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let mut active = self.always.clone();
+        let mut activate = |number: u16| active[usize::from(number) / 64] |= 1 << (number % 64);
+        for &number in &self.conditional {
+            if self.rules[usize::from(number)].select.admits(&request.host, path, client) {
+                activate(number);
+            }
+        }
+        if !self.telemetry_rules.is_empty() && self.is_telemetry_host(&request.host) {
+            self.telemetry_rules.iter().copied().for_each(activate);
+        }
+        Inspector::new(self, active)
+    }
+
+    pub(crate) fn remembered(&self) -> Arc<NameMemory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what a unit asked for, for those that follow.
+    pub(crate) fn remember(&self, fresh: NameMemory) {
+        if fresh.is_empty() || self.remembered().len() >= REMEMBERED {
+            return;
+        }
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        let mut grown = NameMemory::clone(&memory);
+        for (name, rules) in fresh {
+            if grown.len() >= REMEMBERED {
+                break;
+            }
+            grown.insert(name, rules);
+        }
+        *memory = Arc::new(grown);
+    }
+
+    pub(crate) fn candidates(&self, name: &str) -> Candidates {
+        self.names.candidates(name, &self.rules).into()
+    }
+}
+
+impl Literals {
+    fn new(rules: &[Rule]) -> Self {
+        let mut literals: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
+        for sign in crate::engine::detect::BLOCK_SIGNS {
+            literals.entry(sign).or_default();
+        }
+        for (number, rule) in rules.iter().enumerate() {
+            for literal in &rule.matching.near {
+                literals.entry(literal).or_default().push(number as u16);
+            }
+        }
+        // A state table is worth its memory: every byte of every text goes through it.
+        let build = |kind| AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(literals.keys());
+        let automaton = build(AhoCorasickKind::DFA).or_else(|_| build(AhoCorasickKind::ContiguousNFA)).ok();
+        Self { automaton, rules: literals.into_values().collect() }
+    }
+}
+
+/// Exact names, and names below a suffix.
+#[derive(Debug, Default)]
+struct HostSet {
+    exact: std::collections::HashSet<String>,
+    below: std::collections::HashSet<String>,
+}
+
+impl HostSet {
+    fn new<'a>(hosts: impl Iterator<Item = &'a String>) -> Self {
+        let mut set = Self::default();
+        for host in hosts {
+            match host.strip_prefix("*.") {
+                Some(suffix) => set.below.insert(suffix.to_owned()),
+                None => set.exact.insert(host.clone()),
+            };
+        }
+        set
+    }
+
+    fn contains(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        if self.exact.contains(&host) {
+            return true;
+        }
+        let mut rest = host.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            if self.below.contains(parent) {
+                return true;
+            }
+            rest = parent;
+        }
+        false
+    }
+}
+
+fn folder_of(name: &str) -> &str {
+    name.rfind(['/', '\\']).map_or("", |end| &name[..end])
+}
+
+fn is_pack_file(name: &str) -> bool {
+    name.rsplit(['/', '\\']).next() == Some("pack.toml")
+}

@@ -1,0 +1,417 @@
+//! Settles the findings of one unit: one finding a place, one action each, edits that do not overlap.
+//!
+//! ```text
+//! raw findings -> decide each -> merge those of one place -> edits, innermost first -> Settled
+//! ```
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::decode::{Layer, Origin};
+use super::detect::RawFinding;
+use super::finding::{Action, Detector, Finding};
+use super::location::{Location, Root};
+use super::policy::{Mode, OnIntegrity, Policy, Question, Subject};
+use super::replace::{StandIns, Token};
+use super::rewrite::{Change, Edit};
+use super::visit::{LayerId, Spelling, Target};
+
+/// One edit, with what its certificate says about it.
+#[derive(Clone)]
+pub(super) struct Planned {
+    pub edit: Edit,
+    pub location: Location,
+    /// What stood there, raw.
+    pub old: String,
+    /// The findings it answers.
+    pub findings: Vec<usize>,
+}
+
+/// The bytes of a finding.
+pub(super) struct Spot {
+    pub target: Target,
+    pub window: Option<Range<usize>>,
+}
+
+/// What one unit came to.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub findings: Vec<Finding>,
+    /// One for each finding.
+    pub spots: Vec<Spot>,
+    pub edits: Vec<Planned>,
+    /// The finding for which the unit is withheld.
+    pub block: Option<usize>,
+    /// Integrity values that edits leave without their match.
+    pub integrity: Vec<(Arc<str>, Location)>,
+}
+
+/// A finding that is decided and not yet written down.
+struct Decided {
+    raw: RawFinding,
+    action: Action,
+    by: Option<Arc<str>>,
+}
+
+pub(super) struct Judge<'a> {
+    pub policy: &'a Policy,
+    pub subject: Subject<'a>,
+    pub stand_ins: StandIns<'a>,
+    pub layers: &'a [Layer],
+}
+
+impl Judge<'_> {
+    pub fn settle(&self, raw: Vec<RawFinding>) -> Settled {
+        let decided = merge(raw.into_iter().map(|raw| self.decide(raw)).collect());
+        let mut settled = Settled::default();
+        for one in &decided {
+            settled.findings.push(self.finding(one));
+            settled.spots.push(Spot { target: one.raw.target, window: one.raw.window.clone() });
+        }
+        if self.policy.mode() == Mode::Audit {
+            return settled;
+        }
+        let edits = self.edits(&decided);
+        self.weigh_integrity(&decided, edits, &mut settled);
+        if settled.block.is_none() {
+            settled.block = settled.findings.iter().position(|finding| finding.action == Action::Block);
+        }
+        settled
+    }
+
+    fn decide(&self, raw: RawFinding) -> Decided {
+        let question = Question {
+            kind: &raw.kind,
+            location: &raw.location,
+            severity: raw.severity,
+            confidence: raw.confidence,
+            proposed: raw.action.unwrap_or(Action::Log),
+        };
+        let decision = self.policy.decide(&self.subject, &question);
+        let fixed = decision.action.edits() && is_fixed(&raw.location);
+        let action = if fixed { Action::Log } else { decision.action };
+        Decided { raw, action, by: decision.by }
+    }
+
+    fn finding(&self, decided: &Decided) -> Finding {
+        let raw = &decided.raw;
+        let (action, would) = match self.policy.mode() {
+            Mode::Audit => (Action::Log, Some(decided.action)),
+            Mode::Enforce => (decided.action, None),
+        };
+        Finding {
+            kind: raw.kind.clone(),
+            location: raw.location.clone(),
+            shown_location: None,
+            detector: raw.detector,
+            rule: raw.rule.clone(),
+            severity: raw.severity,
+            confidence: raw.confidence,
+            value: raw.value.as_str().into(),
+            observed: raw.observed.as_deref().map(Into::into),
+            part: None,
+            span: None,
+            action,
+            would,
+            replacement: None,
+            decided_by: decided.by.clone(),
+        }
+    }
+
+    /// The edits that the decisions ask for, none inside another's bytes.
+    fn edits(&self, decided: &[Decided]) -> Vec<Planned> {
+        let mut by_leaf: HashMap<(LayerId, u32, u32), Vec<usize>> = HashMap::new();
+        let mut leaves = Vec::new();
+        for (index, one) in decided.iter().enumerate().filter(|(_, one)| one.action.edits()) {
+            let target = one.raw.target;
+            let members = by_leaf.entry((target.layer, target.raw.start, target.raw.end)).or_default();
+            if members.is_empty() {
+                leaves.push((target.layer, target.raw.start, target.raw.end));
+            }
+            members.push(index);
+        }
+        let mut edits = Vec::new();
+        for leaf in leaves {
+            let mut members = by_leaf.remove(&leaf).unwrap_or_default();
+            members
+                .sort_by_key(|&index| (decided[index].window().start, std::cmp::Reverse(decided[index].window().end)));
+            let mut rest = members.as_slice();
+            while let Some(&first) = rest.first() {
+                let mut union = decided[first].window();
+                let mut taken = 1;
+                while let Some(&next) = rest.get(taken) {
+                    let window = decided[next].window();
+                    if window.start >= union.end {
+                        break;
+                    }
+                    union.end = union.end.max(window.end);
+                    taken += 1;
+                }
+                edits.extend(self.edit(decided, &rest[..taken], union));
+                rest = &rest[taken..];
+            }
+        }
+        self.without_nested(edits)
+    }
+
+    /// One edit for findings whose windows overlap and together cover `union`.
+    fn edit(&self, decided: &[Decided], members: &[usize], union: Range<usize>) -> Option<Planned> {
+        // The widest leads; of several alike the strictest.
+        let lead = *members
+            .iter()
+            .max_by_key(|&&index| (decided[index].window().len(), decided[index].action, std::cmp::Reverse(index)))?;
+        let covers = decided[lead].window() == union;
+        let strictest = members.iter().map(|&index| decided[index].action).max()?;
+        let one = &decided[lead].raw;
+        let old = assembled(decided, members, &union);
+        let removal = if covers { decided[lead].action } else { strictest } == Action::Strip;
+        let change = if removal && !matches!(one.location.root, Root::Path(_)) {
+            Change::Remove
+        } else {
+            let action = if covers { decided[lead].action } else { strictest };
+            let text = if covers { self.inner_first(decided, lead, members, &old, &union) } else { old.clone() };
+            let stand_in = self.stand_in(action, &one.kind, &text, one.target.spelling);
+            match stand_in.unwrap_or(text) {
+                // Nothing more to take away: what stands there is left as it is.
+                same if same == old => return None,
+                other => Change::Replace(other),
+            }
+        };
+        let window = (union != WHOLE).then_some(union);
+        let mut location = one.location.clone();
+        if !covers && let Some(window) = &window {
+            location.steps.pop();
+            location.steps.push(super::location::Step::Window(window.start as u32, window.end as u32));
+        }
+        let edit = Edit { target: one.target, window, change };
+        Some(Planned { edit, location, old, findings: members.to_vec() })
+    }
+
+    /// The text of the lead with its stricter inner findings already replaced.
+    fn inner_first(
+        &self,
+        decided: &[Decided],
+        lead: usize,
+        members: &[usize],
+        old: &str,
+        union: &Range<usize>,
+    ) -> String {
+        let mut text = String::with_capacity(old.len());
+        let mut at = 0;
+        for &index in members {
+            let inner = &decided[index];
+            let window = inner.window();
+            if index == lead || inner.action <= decided[lead].action || window == *union {
+                continue;
+            }
+            let (start, end) = (window.start - union.start, window.end.saturating_sub(union.start));
+            let (Some(between), Some(piece)) = (old.get(at..start), old.get(start..end)) else { continue };
+            text.push_str(between);
+            if inner.action != Action::Strip {
+                let stand_in = self.stand_in(inner.action, &inner.raw.kind, piece, Spelling::Raw);
+                text.push_str(stand_in.as_deref().unwrap_or(piece));
+            }
+            at = end;
+        }
+        text.push_str(old.get(at..).unwrap_or_default());
+        text
+    }
+
+    fn stand_in(&self, action: Action, kind: &str, text: &str, spelling: Spelling) -> Option<String> {
+        let token = match spelling {
+            Spelling::JsonToken if matches!(text, "true" | "false") => Token::Bool,
+            Spelling::JsonToken | Spelling::Varint | Spelling::Fixed => Token::Number,
+            _ => Token::Text,
+        };
+        self.stand_ins.of(action, kind, text, token)
+    }
+
+    /// Drops edits inside bytes that another edit replaces as a whole.
+    fn without_nested(&self, edits: Vec<Planned>) -> Vec<Planned> {
+        let around = |planned: &Planned| {
+            let mut layer = planned.edit.target.layer;
+            loop {
+                let Some(Layer { origin: Origin::Leaf { leaf, .. }, .. }) = self.layers.get(layer.0 as usize) else {
+                    return None;
+                };
+                if let Some(outer) = edits.iter().position(|other| other.edit.target == *leaf) {
+                    return Some(outer);
+                }
+                layer = leaf.layer;
+            }
+        };
+        let outer: Vec<Option<usize>> = edits.iter().map(around).collect();
+        let mut kept = edits.clone();
+        for (index, outer) in outer.iter().enumerate() {
+            if let Some(outer) = outer {
+                let inner = kept[index].findings.clone();
+                kept[*outer].findings.extend(inner);
+            }
+        }
+        kept.into_iter().zip(outer).filter(|(_, outer)| outer.is_none()).map(|(edit, _)| edit).collect()
+    }
+
+    /// Applies `on_integrity` to the edits of bytes that an integrity value covers, and writes down what
+    /// the others do.
+    fn weigh_integrity(&self, decided: &[Decided], edits: Vec<Planned>, settled: &mut Settled) {
+        let seals: Vec<&RawFinding> =
+            decided.iter().map(|one| &one.raw).filter(|raw| raw.kind.starts_with("integrity.")).collect();
+        let mut edited = vec![false; decided.len()];
+        for edit in edits {
+            let broken: Vec<_> = seals.iter().filter(|seal| covers(seal, &edit.location)).collect();
+            if !broken.is_empty() {
+                match self.policy.on_integrity() {
+                    OnIntegrity::Log => continue,
+                    OnIntegrity::Block => settled.block = settled.block.or(edit.findings.first().copied()),
+                    OnIntegrity::Edit => {}
+                }
+                for seal in broken {
+                    let entry = (seal.kind.clone(), seal.location.clone());
+                    if !settled.integrity.contains(&entry) {
+                        settled.integrity.push(entry);
+                    }
+                }
+            }
+            let replacement: Option<Arc<str>> = match &edit.edit.change {
+                Change::Replace(text) => Some(text.as_str().into()),
+                Change::Remove => None,
+            };
+            for &index in &edit.findings {
+                edited[index] = true;
+                settled.findings[index].replacement = replacement.clone();
+            }
+            settled.edits.push(edit);
+        }
+        for (finding, edited) in settled.findings.iter_mut().zip(edited) {
+            // Said is what was done: a value that was already coarse, or is bound by a seal, stays.
+            if finding.action.edits() && !edited {
+                finding.action = Action::Log;
+            }
+        }
+        if settled.block.is_some() {
+            settled.edits.clear();
+        }
+    }
+}
+
+const WHOLE: Range<usize> = 0..usize::MAX;
+
+impl Decided {
+    fn window(&self) -> Range<usize> {
+        self.raw.window.clone().unwrap_or(WHOLE)
+    }
+
+    fn text(&self) -> &str {
+        self.raw.observed.as_deref().unwrap_or(&self.raw.value)
+    }
+}
+
+/// The text in `union`, put together from the findings that cover it.
+fn assembled(decided: &[Decided], members: &[usize], union: &Range<usize>) -> String {
+    let mut text: Vec<u8> = Vec::new();
+    for &index in members {
+        let start = decided[index].window().start - union.start;
+        let piece = decided[index].text().as_bytes();
+        if start <= text.len() && start + piece.len() > text.len() {
+            text.extend_from_slice(&piece[text.len() - start..]);
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// One finding for each place: those on the same bytes are one fact, told by several detectors.
+fn merge(decided: Vec<Decided>) -> Vec<Decided> {
+    let mut places: HashMap<(LayerId, u32, u32, Option<(usize, usize)>), usize> = HashMap::with_capacity(decided.len());
+    let mut merged: Vec<Decided> = Vec::with_capacity(decided.len());
+    for one in decided {
+        let target = one.raw.target;
+        let window = one.raw.window.as_ref().map(|window| (window.start, window.end));
+        // What covers the body as a whole, or stands nowhere, is no value of its place.
+        let seal = one.raw.detector == Detector::Integrity || target.raw.is_empty();
+        let key = (target.layer, target.raw.start, target.raw.end, window);
+        match places.get(&key).copied() {
+            Some(at) if !seal => join(&mut merged[at], one),
+            _ => {
+                if !seal {
+                    places.insert(key, merged.len());
+                }
+                merged.push(one);
+            }
+        }
+    }
+    merged
+}
+
+/// What is known for certain names the kind; the strictest action stays.
+fn join(kept: &mut Decided, other: Decided) {
+    let action = kept.action.max(other.action);
+    let severity = kept.raw.severity.max(other.raw.severity);
+    let confidence = kept.raw.confidence.max(other.raw.confidence);
+    let by = if other.action > kept.action { other.by.clone() } else { kept.by.clone() };
+    let rule = kept.raw.rule.clone().or_else(|| other.raw.rule.clone());
+    if weight(&other.raw) > weight(&kept.raw) {
+        kept.raw = other.raw;
+    }
+    kept.raw.severity = severity;
+    kept.raw.confidence = confidence;
+    kept.raw.rule = rule;
+    kept.action = action;
+    kept.by = by;
+}
+
+/// How much a detector knows about the kind of what it found.
+fn weight(raw: &RawFinding) -> (u8, u32) {
+    let rank = match raw.detector {
+        Detector::Fact if raw.confidence >= 0.7 => 4,
+        Detector::Rule | Detector::Template | Detector::Covert | Detector::Integrity => 3,
+        Detector::Prompt => 2,
+        Detector::Fact | Detector::Unread => 1,
+    };
+    (rank, (raw.confidence * 1000.0) as u32)
+}
+
+/// Fields that make the message what it is: an edit would not hide a fact but break the request.
+fn is_fixed(location: &Location) -> bool {
+    const FIXED: &[&str] = &[
+        "host",
+        ":authority",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "expect",
+        "te",
+        "trailer",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+    ];
+    match &location.root {
+        Root::Header { name, .. } => FIXED.contains(&&**name),
+        Root::Head => true,
+        _ => false,
+    }
+}
+
+/// Whether an edit at `location` changes bytes that the integrity value vouches for.
+fn covers(seal: &RawFinding, location: &Location) -> bool {
+    let in_body = matches!(location.root, Root::Body | Root::Message(_));
+    match seal.kind.as_ref() {
+        // Signs the request line and named fields as well as the body.
+        "integrity.sigv4" | "integrity.http_signature" => true,
+        // Vouches for the member it stands in.
+        "integrity.thinking" | "integrity.reasoning" | "integrity.thought" => {
+            in_body && parent(&seal.location).is_some_and(|parent| location.to_string().starts_with(&parent))
+        }
+        _ => in_body,
+    }
+}
+
+/// The object that holds the value.
+fn parent(location: &Location) -> Option<String> {
+    let printed = location.to_string();
+    Some(printed[..=printed.rfind('/')?].to_owned())
+}

@@ -1,0 +1,297 @@
+//! One client connection: plain proxy requests, then CONNECT, then what the tunnel turns out to carry.
+//!
+//! Each phase is a task of its own that ends when the next begins: the memory of a handshake is not kept
+//! through an idle hour.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::server::Acceptor;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::error::UpstreamError;
+use super::half::Half;
+use super::http1::{self, Http1, Intended};
+use super::http2;
+use super::stream::{ClientSocket, Wire};
+use super::upstream::{Dialled, Offer, Origin, Version};
+use super::{Decision, Peer, Shared, tunnel};
+use crate::engine::{OnError, Severity};
+
+/// A connection fresh from the listener.
+pub async fn accept(shared: Arc<Shared>, tcp: TcpStream, peer: Peer) {
+    let _ = tcp.set_nodelay(true);
+    let client = Half::new(Wire::ClientPlain(ClientSocket::new(tcp, Bytes::new())));
+    let plain = Http1::new(shared, peer, client, Intended::Proxy, None);
+    http1::serve(plain).await;
+}
+
+/// After CONNECT was answered: looks at what comes, and carries it accordingly.
+///
+/// Boxed, because a tunnel may carry HTTP again, which would make the type of the future contain itself.
+pub fn tunnel(
+    shared: Arc<Shared>,
+    peer: Peer,
+    client: ClientSocket,
+    host: String,
+    port: u16,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(classify(shared, peer, client, host, port))
+}
+
+async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
+    let by_address = host.parse::<IpAddr>().is_ok();
+    // An address says nothing about whose host it is: the ClientHello's name decides then.
+    if !by_address && let Decision::Tunnel(reason) = shared.decide(&host) {
+        return raw(&shared, client, Bytes::new(), &host, port, reason).await;
+    }
+    client.start_recording();
+    let first = match first_bytes(&shared, &mut client).await {
+        Ok(first) => first,
+        Err(_) => return,
+    };
+    let read = client.stop_recording();
+    let client = {
+        let (tcp, ahead) = client.into_parts();
+        debug_assert!(ahead.is_empty() || read.is_empty() || !first.is_empty());
+        ClientSocket::new(tcp, if ahead.is_empty() { read } else { [read, ahead].concat().into() })
+    };
+    match Opening::of(&first) {
+        Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
+        Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
+        Opening::Silent => tokio::spawn(not_tls(shared, client, host, port, "the client sent nothing")),
+        Opening::Other => tokio::spawn(not_tls(shared, client, host, port, "neither TLS nor HTTP")),
+    };
+}
+
+/// What the first bytes of a tunnel say that it carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Opening {
+    Tls,
+    Http,
+    Silent,
+    Other,
+}
+
+impl Opening {
+    fn of(first: &[u8]) -> Self {
+        match first {
+            [] => Opening::Silent,
+            // Handshake record of TLS 1.x (RFC 8446, section 5.1).
+            [0x16, 0x03, ..] => Opening::Tls,
+            [a, b, c, ..] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => Opening::Http,
+            _ => Opening::Other,
+        }
+    }
+}
+
+/// At least three bytes, or what came until the deadline or the end.
+async fn first_bytes(shared: &Shared, client: &mut ClientSocket) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(3);
+    let read = async {
+        while first.len() < 3 {
+            let mut space = [0u8; 3];
+            let want = 3 - first.len();
+            let n = client.read(&mut space[..want]).await?;
+            if n == 0 {
+                return if first.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
+            }
+            first.extend_from_slice(&space[..n]);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(shared.deadlines.head, read).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Ok(first),
+    }
+}
+
+/// Bytes that nobody asked to read.
+async fn raw(shared: &Arc<Shared>, client: ClientSocket, first: Bytes, host: &str, port: u16, reason: &'static str) {
+    let dialled = tokio::time::timeout(shared.deadlines.connect, shared.dialer.transport(host, port)).await;
+    match dialled {
+        Ok(Ok(upstream)) if !shared.dialer.is_offline(host, port) => {
+            tunnel::relay(shared, client, first, upstream, host, port, reason).await;
+        }
+        Ok(Ok(_)) => tracing::warn!(host, port, "a tunnel has no offline upstream: closed"),
+        Ok(Err(error)) => tracing::warn!(host, port, %error, "tunnel not opened"),
+        Err(_) => tracing::warn!(host, port, "tunnel not opened within the deadline"),
+    }
+}
+
+/// A tunnel that was to be decrypted and cannot be: a finding always, passed on only under `--on-error open`.
+async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: u16, what: &'static str) {
+    shared.note_connection(&host, "audit.not_tls", Severity::Medium, 1.0, what);
+    if shared.intake.on_error == OnError::Closed {
+        tracing::warn!(host, port, what, "tunnel refused (--on-error closed)");
+        return;
+    }
+    raw(&shared, client, Bytes::new(), &host, port, "not TLS").await;
+}
+
+/// HTTP without TLS inside a tunnel: read like any other.
+async fn plain_http(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, port: u16) {
+    let origin = Origin { host: host.into(), port, secure: false };
+    shared.note_connection(&origin.host, "audit.not_tls", Severity::Medium, 1.0, "HTTP in clear text");
+    let half = Half::new(Wire::ClientPlain(client));
+    http1::serve(Http1::new(shared, peer, half, Intended::Origin { origin, silent: true, name: None }, None)).await;
+}
+
+async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
+    client.start_recording();
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), client);
+    let mut start = match tokio::time::timeout(shared.deadlines.head, hello).await {
+        Ok(Ok(start)) => start,
+        Ok(Err(error)) => {
+            shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "a malformed ClientHello");
+            tracing::debug!(host, %error, "malformed ClientHello");
+            return;
+        }
+        Err(_) => {
+            shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "no ClientHello within the deadline");
+            return;
+        }
+    };
+    let read = start.io.stop_recording();
+    let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
+    let offer = Offer::of(start.client_hello().alpn());
+    let by_address = host.parse::<IpAddr>().is_ok();
+    // A name in the ClientHello is whose certificate the client wants to see.
+    let name: String = match &sni {
+        Some(sni) if by_address => sni.clone(),
+        _ => host.clone(),
+    };
+    let decision = shared.decide(&name);
+    let (Decision::Intercept, Some(offer)) = (decision, offer) else {
+        let reason = match decision {
+            Decision::Tunnel(reason) => reason,
+            Decision::Intercept => {
+                shared.note_connection(
+                    &name,
+                    "audit.not_tls",
+                    Severity::Medium,
+                    1.0,
+                    "TLS that carries no HTTP (ALPN)",
+                );
+                if shared.intake.on_error == OnError::Closed {
+                    return;
+                }
+                "TLS without HTTP"
+            }
+        };
+        let (tcp, ahead) = start.io.into_parts();
+        let socket = ClientSocket::new(tcp, ahead);
+        return raw(&shared, socket, read, &host, port, reason).await;
+    };
+    if let Some(sni) = sni.as_deref().filter(|sni| *sni != name) {
+        let observed = format!("the tunnel was opened for {name}, the ClientHello names {sni}");
+        shared.note_connection(&name, "audit.identity", Severity::High, 1.0, &observed);
+    }
+    let origin = Origin { host: name.as_str().into(), port, secure: true };
+    let upstream = reach(&shared, peer, &origin, offer).await;
+    let (version, choice) = match &upstream {
+        Reached::Known(choice) => (choice.unwrap_or(Version::Http1), *choice),
+        Reached::Fresh(dialled) => (dialled.version(), dialled.choice),
+        // A dropped handshake would look like a broken CA: finish it, then say 502.
+        Reached::Failed(_) => (offer.first(), (offer != Offer::Silent).then(|| offer.first())),
+    };
+    let leaf_name = sni.as_deref().unwrap_or(&name);
+    let config = match shared.authority.server_config(leaf_name, choice.map(Version::alpn)) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(host = leaf_name, %error, "no certificate could be made");
+            return;
+        }
+    };
+    let accepted = tokio::time::timeout(shared.deadlines.head, start.into_stream(config)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let (confidence, observed) = refusal(&error);
+            shared.note_connection(&name, "audit.untrusted", Severity::Medium, confidence, &observed);
+            return;
+        }
+        Err(_) => return,
+    };
+    let intended = Intended::Origin { origin: origin.clone(), silent: choice.is_none(), name: sni };
+    let client = Wire::ClientTls(Box::new(stream));
+    match (version, upstream) {
+        (Version::Http1, upstream) => {
+            let upstream = upstream.into_wire().map(|found| found.map(Half::new));
+            tokio::spawn(http1::serve(Http1::new(shared, peer, Half::new(client), intended, upstream)));
+        }
+        (Version::Http2, upstream) => {
+            let upstream = upstream.into_wire();
+            tokio::spawn(http2::serve(shared, peer, client, intended, upstream));
+        }
+    }
+}
+
+/// What stands behind a name before the client is answered.
+enum Reached {
+    /// Its choice is remembered: dialled when there is a request.
+    Known(Option<Version>),
+    Fresh(Box<Dialled>),
+    Failed(UpstreamError),
+}
+
+impl Reached {
+    fn into_wire(self) -> Option<Result<Wire, UpstreamError>> {
+        match self {
+            Reached::Known(_) => None,
+            Reached::Fresh(dialled) => Some(Ok(dialled.wire)),
+            Reached::Failed(error) => Some(Err(error)),
+        }
+    }
+}
+
+async fn reach(shared: &Shared, _: Peer, origin: &Origin, offer: Offer) -> Reached {
+    if let Some(choice) = shared.dialer.known_choice(origin, offer) {
+        return Reached::Known(choice);
+    }
+    match shared.dialer.dial(origin, offer).await {
+        Ok(dialled) => Reached::Fresh(Box::new(dialled)),
+        Err(error) => {
+            tracing::warn!(host = %origin.host, port = origin.port, %error, "upstream not reached");
+            Reached::Failed(error)
+        }
+    }
+}
+
+/// How a client refused our certificate, and how sure that is.
+fn refusal(error: &io::Error) -> (f32, String) {
+    let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match alert {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            (0.95, format!("the client refused our certificate: alert {alert:?}"))
+        }
+        Some(other) => (0.5, format!("the handshake failed: {other}")),
+        None => (0.6, "the client broke off the handshake".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_is_classified_by_its_first_bytes() {
+        for (first, opening) in [
+            (&b"\x16\x03\x01"[..], Opening::Tls),
+            (b"GET", Opening::Http),
+            (b"PRI", Opening::Http),
+            (b"SSH", Opening::Http),
+            (b"get", Opening::Other),
+            (b"\x16\x02\x01", Opening::Other),
+            (b"\x16", Opening::Other),
+            (b"", Opening::Silent),
+        ] {
+            assert_eq!(Opening::of(first), opening, "{first:?}");
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! One HTTP/1.1 request and its response, both directions at once.
+//!
+//! A single poll function moves bytes up and down: no task, no channel, 64 KiB each way at most. The
+//! response may begin, and even end, before the request body does. While the response is awaited the
+//! client is still read, so that its leaving cancels the upstream at once.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::time::{Instant, Sleep};
+
+use super::error::{UpstreamError, UpstreamFault};
+use super::half::{Half, WINDOW};
+use super::intake::{Intake, Release};
+use crate::config::Deadlines;
+use crate::engine::Refusal;
+use crate::wire::body::{BodyReader, BodyWriter, Progress};
+use crate::wire::head::{ForwardRequest, ForwardResponse, Framing, HeadEdit, RequestHead, ResponseHead, TargetOut};
+use crate::wire::limits::Limits;
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub enum End {
+    /// Both messages are complete.
+    Done {
+        /// The client's connection may carry another request.
+        keep_client: bool,
+        /// The upstream's connection may carry another request.
+        keep_upstream: bool,
+    },
+    /// 101: what follows is no HTTP.
+    Switched { head: Box<ResponseHead> },
+}
+
+/// Why an exchange broke off.
+#[derive(Debug)]
+pub enum Broken {
+    /// Nobody is left to answer.
+    ClientGone,
+    /// The request broke the protocol or a deadline before the response began: answer with this status, then close.
+    Refuse { status: u16, reason: &'static str },
+    /// The policy withheld it before the response began.
+    Withheld { refusal: Refusal, body_complete: bool },
+    /// The upstream failed before the response began. `clean`: the whole request was read.
+    Upstream { error: UpstreamError, body_complete: bool },
+    /// Failed under way: end both connections without a clean end.
+    Cut(&'static str),
+}
+
+pub struct Exchange<'a> {
+    pub client: &'a mut Half,
+    pub up: &'a mut Half,
+    pub intake: &'a mut Intake,
+    pub head: &'a RequestHead,
+    pub limits: &'a Limits,
+    pub deadlines: &'a Deadlines,
+    pub request: RequestState,
+    /// We answered the client's `Expect` ourselves; the upstream's own 100 is dropped.
+    pub continued: bool,
+    /// The upstream is asked to switch protocols.
+    pub upgrade: bool,
+    response: ResponseState,
+    interim: u32,
+    upstream_deaf: bool,
+    judged: bool,
+    progress: Instant,
+}
+
+/// The request's way up.
+pub struct RequestState {
+    pub reader: BodyReader,
+    writer: Option<BodyWriter>,
+    pub done: bool,
+}
+
+enum ResponseState {
+    Head,
+    Body { reader: BodyReader, reframe: Option<BodyWriter>, keep_client: bool, keep_upstream: bool },
+    Done { keep_client: bool, keep_upstream: bool },
+    Switched(Box<ResponseHead>),
+}
+
+impl RequestState {
+    pub fn new(head: &RequestHead, limits: &Limits) -> Self {
+        let reader = BodyReader::new(head.framing(), *limits);
+        let done = reader.is_done();
+        Self { reader, writer: None, done }
+    }
+
+    /// Reads a held body from `input` and gives what may go of it.
+    fn advance_held(&mut self, input: &mut BytesMut, intake: &mut Intake) -> Result<Option<Release>, Stop> {
+        let mut data = BytesMut::new();
+        let progress = self.reader.take(input, &mut data).map_err(|e| Stop::Malformed(400, e.reason))?;
+        let mut release = if data.is_empty() { Release::default() } else { intake.take(&mut data)? };
+        if progress == Progress::Done {
+            self.done = true;
+            let last = intake.finish()?;
+            release = join(release, last);
+        }
+        Ok((release.head.is_some() || !release.payload.is_empty() || self.done).then_some(release))
+    }
+}
+
+fn join(first: Release, second: Release) -> Release {
+    let payload = match (first.payload.is_empty(), second.payload.is_empty()) {
+        (_, true) => first.payload,
+        (true, false) => second.payload,
+        (false, false) => [first.payload, second.payload].concat().into(),
+    };
+    Release { head: first.head.or(second.head), payload }
+}
+
+/// Why the request's way up stops.
+enum Stop {
+    Malformed(u16, &'static str),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+/// Collects a body whose head may not go before it is judged. No upstream is needed yet.
+pub async fn collect(
+    client: &mut Half,
+    intake: &mut Intake,
+    request: &mut RequestState,
+    deadlines: &Deadlines,
+) -> Result<Release, Broken> {
+    loop {
+        match request.advance_held(&mut client.input, intake) {
+            Ok(Some(release)) if release.head.is_some() || request.done => return Ok(release),
+            Ok(_) => {}
+            Err(Stop::Malformed(status, reason)) => return Err(Broken::Refuse { status, reason }),
+            Err(Stop::Refused(refusal)) => return Err(Broken::Withheld { refusal, body_complete: request.done }),
+        }
+        let read = async {
+            // Whatever waits for the client (an interim response) goes first.
+            client.drain().await?;
+            client.fill().await
+        };
+        match tokio::time::timeout(deadlines.body, read).await {
+            Err(_) => return Err(Broken::Refuse { status: 408, reason: "the request body stood still" }),
+            Ok(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
+            Ok(Ok(_)) => {}
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        client: &'a mut Half,
+        up: &'a mut Half,
+        intake: &'a mut Intake,
+        head: &'a RequestHead,
+        limits: &'a Limits,
+        deadlines: &'a Deadlines,
+        request: RequestState,
+        upgrade: bool,
+        continued: bool,
+    ) -> Self {
+        Self {
+            client,
+            up,
+            intake,
+            head,
+            limits,
+            deadlines,
+            request,
+            continued,
+            upgrade,
+            response: ResponseState::Head,
+            interim: 0,
+            upstream_deaf: false,
+            judged: false,
+            progress: Instant::now(),
+        }
+    }
+
+    /// Writes the head and what of the body may go with it, in one piece. `held`: the body goes through the
+    /// intake, which gives back what may leave; else it passes as it comes.
+    pub fn start(&mut self, edits: &[HeadEdit], payload: &[u8], target: TargetOut, held: bool) {
+        self.head.write(edits, &ForwardRequest { target, upgrade: self.upgrade }, &mut self.up.output);
+        if held {
+            self.request.writer = Some(BodyWriter::new(self.head.framing()));
+            self.write_held(payload);
+        }
+    }
+
+    fn write_held(&mut self, payload: &[u8]) {
+        let Some(writer) = &mut self.request.writer else { return };
+        if !payload.is_empty() {
+            writer.data(payload, &mut self.up.output);
+        }
+        if self.request.done {
+            // A held body is written whole, so that its length is what its head says.
+            let ended = writer.end(self.request.reader.trailers(), &mut self.up.output);
+            debug_assert!(ended.is_ok());
+        }
+    }
+
+    pub async fn run(mut self) -> Result<End, Broken> {
+        let mut sleep: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            match self.poll(cx) {
+                Poll::Ready(end) => return Poll::Ready(end),
+                Poll::Pending => {}
+            }
+            // One timer, re-armed only when it fires: progress merely moves the deadline.
+            loop {
+                let (deadline, phase) = self.deadline();
+                let timer = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                if deadline < timer.deadline() {
+                    timer.as_mut().reset(deadline);
+                }
+                match timer.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) if Instant::now() >= deadline => return Poll::Ready(Err(self.timed_out(phase))),
+                    Poll::Ready(()) => timer.as_mut().reset(deadline),
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Broken>> {
+        loop {
+            let mut moved = false;
+            moved |= self.upload(cx)?;
+            moved |= self.download(cx)?;
+            if let Some(end) = self.end() {
+                return Poll::Ready(Ok(end));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+            self.progress = Instant::now();
+        }
+    }
+
+    /// client -> upstream. True if anything moved.
+    fn upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        let mut moved = false;
+        let room = self.up.output.len() < WINDOW || self.upstream_deaf;
+        if !self.request.done && room && !self.client.input.is_empty() {
+            moved |= self.advance_request()?;
+        }
+        // Read for the body, and afterwards to notice that the client has left. Pipelined requests wait.
+        let wants =
+            if self.request.done { self.client.input.is_empty() } else { room && self.client.input.len() < WINDOW };
+        if wants && !self.client.eof {
+            match self.client.poll_fill(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
+                Poll::Ready(Ok(_)) => moved = !self.request.done,
+            }
+        }
+        let was_full = self.up.output.len() >= WINDOW;
+        if self.upstream_deaf {
+            self.up.output.clear();
+        } else if let Poll::Ready(Err(_)) = self.up.poll_drain(cx) {
+            // It may have answered already and stopped reading: the answer decides.
+            self.upstream_deaf = true;
+            moved = true;
+        }
+        if self.request.done && !self.judged && self.up.output.is_empty() {
+            // Nothing can be changed any more, so the last bytes went out before they are inspected.
+            self.judged = true;
+            let _ = self.intake.finish();
+        }
+        Ok(moved || (was_full && self.up.output.len() < WINDOW))
+    }
+
+    fn advance_request(&mut self) -> Result<bool, Broken> {
+        let before = self.client.input.len();
+        if self.request.writer.is_some() {
+            let release =
+                self.request.advance_held(&mut self.client.input, self.intake).map_err(|stop| self.stopped(stop))?;
+            if let Some(release) = release {
+                self.write_held(&release.payload);
+            }
+        } else {
+            let intake = &mut *self.intake;
+            let progress = self
+                .request
+                .reader
+                .pass(&mut self.client.input, &mut self.up.output, &mut |data| intake.observe(data))
+                .map_err(|e| self.stopped(Stop::Malformed(400, e.reason)))?;
+            self.request.done |= progress == Progress::Done;
+        }
+        Ok(self.client.input.len() != before)
+    }
+
+    fn stopped(&self, stop: Stop) -> Broken {
+        let begun = !matches!(self.response, ResponseState::Head);
+        match stop {
+            _ if begun => Broken::Cut("the request was stopped after its response had begun"),
+            Stop::Malformed(status, reason) => Broken::Refuse { status, reason },
+            Stop::Refused(refusal) => Broken::Withheld { refusal, body_complete: self.request.done },
+        }
+    }
+
+    /// upstream -> client. True if anything moved.
+    fn download(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        let mut moved = false;
+        let room = self.client.output.len() < WINDOW;
+        let finished = matches!(self.response, ResponseState::Done { .. } | ResponseState::Switched(_));
+        if room && !finished {
+            moved |= self.advance_response()?;
+            let finished = matches!(self.response, ResponseState::Done { .. } | ResponseState::Switched(_));
+            if !finished && !moved {
+                match self.up.poll_fill(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(0)) => {
+                        self.upstream_ended(true)?;
+                        moved = true;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        // No close_notify, a reset: whatever ends only here is cut short.
+                        tracing::debug!(%error, "upstream ended");
+                        self.upstream_ended(false)?;
+                        moved = true;
+                    }
+                    Poll::Ready(Ok(_)) => moved = true,
+                }
+            }
+        }
+        let was_full = self.client.output.len() >= WINDOW;
+        match self.client.poll_drain(cx) {
+            Poll::Ready(Err(_)) => return Err(Broken::ClientGone),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(moved || (was_full && self.client.output.len() < WINDOW))
+    }
+
+    fn advance_response(&mut self) -> Result<bool, Broken> {
+        let mut moved = false;
+        loop {
+            if self.up.input.is_empty()
+                && !matches!(&self.response, ResponseState::Body { reader, .. } if reader.is_done())
+            {
+                return Ok(moved);
+            }
+            match &mut self.response {
+                ResponseState::Head => {
+                    let parsed = ResponseHead::parse(&mut self.up.input, self.head.method(), self.upgrade, self.limits);
+                    let head = match parsed {
+                        Ok(Some(head)) => head,
+                        Ok(None) => return Ok(moved),
+                        Err(error) => return Err(self.upstream_failed(UpstreamFault::Malformed, error.reason)),
+                    };
+                    moved = true;
+                    self.begin_response(head)?;
+                }
+                ResponseState::Body { reader, reframe, keep_client, keep_upstream } => {
+                    let progress = match reframe {
+                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut |_| {}),
+                        Some(writer) => {
+                            let mut data = BytesMut::new();
+                            let progress = reader.take(&mut self.up.input, &mut data);
+                            writer.data(&data, &mut self.client.output);
+                            progress
+                        }
+                    };
+                    let before = self.up.input.len();
+                    match progress {
+                        Err(_) => return Err(Broken::Cut("the response body is malformed")),
+                        Ok(Progress::Done) => {
+                            if let Some(writer) = reframe {
+                                let _ = writer.end(None, &mut self.client.output);
+                            }
+                            let (keep_client, keep_upstream) = (*keep_client, *keep_upstream);
+                            self.response = ResponseState::Done { keep_client, keep_upstream };
+                            return Ok(true);
+                        }
+                        Ok(Progress::NeedMore) => return Ok(moved || before == 0),
+                    }
+                }
+                ResponseState::Done { .. } | ResponseState::Switched(_) => return Ok(moved),
+            }
+        }
+    }
+
+    fn begin_response(&mut self, head: ResponseHead) -> Result<(), Broken> {
+        if head.status() == 101 {
+            // The parser lets a 101 through only where an upgrade was offered.
+            head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
+            self.response = ResponseState::Switched(Box::new(head));
+            return Ok(());
+        }
+        if head.is_interim() {
+            self.interim += 1;
+            if self.interim > self.limits.interim as u32 {
+                return Err(self.upstream_failed(UpstreamFault::Malformed, "too many interim responses"));
+            }
+            let ours = head.status() == 100 && self.continued;
+            if !ours && self.head.minor_version() >= 1 {
+                head.write(&ForwardResponse::default(), &mut self.client.output);
+            }
+            return Ok(());
+        }
+        let http10 = self.head.minor_version() == 0;
+        let until_close = head.framing() == Framing::UntilClose;
+        // HTTP/1.0 knows no chunks: the body is sent plain and ends with the connection.
+        let unchunked = http10 && head.framing() == Framing::Chunked;
+        // A response that ends by closing is re-framed, so that a truncation cannot pass for its end.
+        let reframe = until_close && !http10;
+        let keep_client = self.head.keep_alive() && !http10;
+        let keep_upstream = head.keep_alive() && !until_close;
+        head.write(
+            &ForwardResponse { chunked: reframe, unchunked, close: !keep_client, upgrade: false },
+            &mut self.client.output,
+        );
+        let reader = BodyReader::new(head.framing(), *self.limits);
+        let reframe = match (reframe, unchunked) {
+            (true, _) => Some(BodyWriter::new(Framing::Chunked)),
+            (_, true) => Some(BodyWriter::new(Framing::UntilClose)),
+            _ => None,
+        };
+        self.response = if reader.is_done() {
+            ResponseState::Done { keep_client, keep_upstream }
+        } else {
+            ResponseState::Body { reader, reframe, keep_client, keep_upstream }
+        };
+        Ok(())
+    }
+
+    /// The upstream's stream ended, cleanly or not.
+    fn upstream_ended(&mut self, clean: bool) -> Result<(), Broken> {
+        match &mut self.response {
+            ResponseState::Head if self.up.input.is_empty() => {
+                Err(self
+                    .upstream_failed(UpstreamFault::Closed, "the upstream closed the connection without a response"))
+            }
+            ResponseState::Head => {
+                Err(self.upstream_failed(UpstreamFault::Closed, "the upstream closed within the response head"))
+            }
+            ResponseState::Body { reader, reframe, keep_client, .. } => {
+                reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
+                if let Some(writer) = reframe {
+                    let _ = writer.end(None, &mut self.client.output);
+                }
+                let keep_client = *keep_client && reframe.is_some();
+                self.response = ResponseState::Done { keep_client, keep_upstream: false };
+                Ok(())
+            }
+            ResponseState::Done { .. } | ResponseState::Switched(_) => Ok(()),
+        }
+    }
+
+    fn upstream_failed(&self, fault: UpstreamFault, message: &str) -> Broken {
+        match self.response {
+            ResponseState::Head => {
+                Broken::Upstream { error: UpstreamError::new(fault, message), body_complete: self.request.done }
+            }
+            _ => Broken::Cut("the upstream failed within the response"),
+        }
+    }
+
+    fn end(&mut self) -> Option<End> {
+        match &mut self.response {
+            ResponseState::Done { keep_client, keep_upstream } if self.client.output.is_empty() => {
+                // Bytes nobody asked for would be taken for the next answer.
+                let keep_upstream = *keep_upstream
+                    && self.request.done
+                    && self.up.input.is_empty()
+                    && !self.up.eof
+                    && !self.upstream_deaf;
+                Some(End::Done { keep_client: *keep_client && self.request.done, keep_upstream })
+            }
+            ResponseState::Switched(head) if self.client.output.is_empty() => {
+                Some(End::Switched { head: head.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// When the present phase has lasted too long.
+    fn deadline(&self) -> (Instant, Phase) {
+        let begun = !matches!(self.response, ResponseState::Head);
+        let (phase, span) = if begun {
+            (Phase::Stream, self.deadlines.idle)
+        } else if self.request.done || !self.intake.is_document() {
+            (Phase::Response, self.deadlines.response)
+        } else {
+            (Phase::Body, self.deadlines.body)
+        };
+        (self.progress + span, phase)
+    }
+
+    fn timed_out(&self, phase: Phase) -> Broken {
+        match phase {
+            Phase::Body => Broken::Refuse { status: 408, reason: "the request body stood still" },
+            Phase::Response => Broken::Upstream {
+                error: UpstreamError::new(UpstreamFault::Timeout, "no response within the deadline"),
+                body_complete: self.request.done,
+            },
+            Phase::Stream => Broken::Cut("nothing moved within the idle deadline"),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Body,
+    Response,
+    Stream,
+}

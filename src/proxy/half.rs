@@ -1,0 +1,109 @@
+//! One side of an exchange: a stream with what was read from it and what waits to be written to it.
+
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::stream::Wire;
+
+/// Most bytes that wait in one direction: reading stops while the other side has not taken so many.
+pub const WINDOW: usize = 64 * 1024;
+/// A whole TLS record.
+const READ: usize = 16 * 1024;
+
+pub struct Half {
+    pub io: Wire,
+    pub input: BytesMut,
+    pub output: BytesMut,
+    /// The peer has ended its stream.
+    pub eof: bool,
+    /// Written to since the last flush: TLS may hold bytes of it back.
+    dirty: bool,
+}
+
+impl Half {
+    pub fn new(io: Wire) -> Self {
+        Self { io, input: BytesMut::new(), output: BytesMut::new(), eof: false, dirty: false }
+    }
+
+    /// Reads once. `Ok(0)` is the peer's clean end; over TLS an end without close_notify is an error.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.eof {
+            return Poll::Ready(Ok(0));
+        }
+        let n = if self.input.is_empty() {
+            // An idle connection owns no buffer: read on the stack, then keep what has come.
+            let mut space = [MaybeUninit::<u8>::uninit(); READ];
+            let mut buf = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+            self.input.extend_from_slice(buf.filled());
+            buf.filled().len()
+        } else {
+            self.input.reserve(READ);
+            ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx))?
+        };
+        if n == 0 {
+            self.eof = true;
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes what waits. Ready when nothing waits any more, neither here nor in TLS.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(n);
+            self.dirty = true;
+        }
+        if self.dirty {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    pub async fn drain(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_drain(cx)).await
+    }
+
+    /// Gives back the memory of empty buffers, before the connection waits for its next request.
+    pub fn release_buffers(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+    }
+
+    /// Ends our side, then reads for a moment so that the peer gets the last answer before a reset.
+    pub async fn close_lingering(&mut self) {
+        use tokio::io::AsyncWriteExt;
+        let ended = async {
+            self.drain().await?;
+            self.io.shutdown().await?;
+            let mut rest = 256 * 1024;
+            loop {
+                self.input.clear();
+                let n = self.fill().await?;
+                if n == 0 || n >= rest {
+                    return Ok::<(), io::Error>(());
+                }
+                rest -= n;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), ended).await;
+    }
+}

@@ -1,0 +1,458 @@
+//! A request body on its way to the engine: what passes at once, what is held until it is judged.
+//!
+//! Where the policy can change nothing, bytes go on as they come and a copy is inspected beside them. Where
+//! it can, whole documents are held to their end, framed bodies to the end of each frame.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
+use crate::record::{FlowMeta, Recorder};
+use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
+use crate::wire::head::{Framing, HeadEdit};
+
+/// Inspected pieces of a body that is neither document nor framed.
+const CHUNK: usize = 64 * 1024;
+/// Bodies from here on are inspected without holding up the other connections of this thread.
+const HEAVY: usize = 256 * 1024;
+
+/// What may leave now.
+#[derive(Debug, Default)]
+pub struct Release {
+    /// The head may go, with these edits. Comes once, first.
+    pub head: Option<Vec<HeadEdit>>,
+    pub payload: Bytes,
+}
+
+enum Shape {
+    /// No body: the head is all.
+    Bare,
+    Document(BytesMut),
+    Envelopes(EnvelopeReader, BytesMut),
+    Lines(LineReader, BytesMut),
+    Chunks {
+        held: BytesMut,
+        offset: u64,
+    },
+    /// The limit was passed and `--on-error open` lets the rest go by.
+    Uninspected(u64),
+}
+
+pub struct Intake {
+    /// Until the flow is closed.
+    flow: Option<Flow>,
+    request: Arc<Request>,
+    meta: Arc<FlowMeta>,
+    recorder: Recorder,
+    shape: Shape,
+    hold: bool,
+    limit: usize,
+    on_error: OnError,
+    reveal: bool,
+    index: u64,
+    head_due: bool,
+    messages: bool,
+}
+
+/// What an intake needs to know beside the request.
+#[derive(Clone)]
+pub struct IntakeSettings {
+    pub body_limit: usize,
+    pub on_error: OnError,
+    /// Raw values may be shown.
+    pub reveal: bool,
+}
+
+impl Intake {
+    /// Opens the flow. `framing` tells whether a body follows and whether its length is known.
+    pub fn new(
+        engine: &Arc<Engine>,
+        recorder: &Recorder,
+        settings: &IntakeSettings,
+        id: String,
+        request: Request,
+        framing: Framing,
+    ) -> Self {
+        // Closed means that nothing may pass unread, so even a policy that only logs has to see it first.
+        let hold = engine.may_change(&request) || settings.on_error == OnError::Closed;
+        let shape = shape_of(&request, framing, hold, settings.body_limit);
+        let request = Arc::new(request);
+        let flow = engine.open(id.clone(), request.clone());
+        let client = flow.client();
+        let meta = FlowMeta {
+            flow: id,
+            host: request.host.clone(),
+            method: Some(request.head.method().to_owned()),
+            path: None,
+            client: client.map(|(client, _)| client.to_owned()),
+            client_version: client.and_then(|(_, version)| version.map(str::to_owned)),
+        };
+        recorder.counters.flows.fetch_add(1, Ordering::Relaxed);
+        recorder.counters.active.fetch_add(1, Ordering::Relaxed);
+        Self {
+            flow: Some(flow),
+            request,
+            meta: Arc::new(meta),
+            recorder: recorder.clone(),
+            shape,
+            hold,
+            limit: settings.body_limit,
+            on_error: settings.on_error,
+            reveal: settings.reveal,
+            index: 0,
+            head_due: true,
+            messages: false,
+        }
+    }
+
+    pub fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    pub fn meta(&self) -> &Arc<FlowMeta> {
+        &self.meta
+    }
+
+    /// Whether the body is held back until it is judged: then `take` is its way, else `observe`.
+    pub fn holds(&self) -> bool {
+        self.hold && !matches!(self.shape, Shape::Uninspected(_) | Shape::Bare)
+    }
+
+    /// Whether units may have to be edited or withheld.
+    pub fn may_edit(&self) -> bool {
+        self.hold
+    }
+
+    pub fn is_closed_on_error(&self) -> bool {
+        self.on_error == OnError::Closed
+    }
+
+    /// Whether the body has an end that its sender is expected to reach soon, unlike a stream that stays open.
+    pub fn is_document(&self) -> bool {
+        matches!(self.shape, Shape::Document(_) | Shape::Bare)
+    }
+
+    /// Before the body: the head of a request that need not wait for it.
+    pub fn begin(&mut self) -> Result<Release, Refusal> {
+        match (&self.shape, self.hold) {
+            (Shape::Document(_), true) => Ok(Release::default()),
+            // Nothing can change: inspected at the end, beside the traffic.
+            (Shape::Document(_) | Shape::Bare, false) => {
+                self.head_due = false;
+                Ok(Release { head: Some(Vec::new()), payload: Bytes::new() })
+            }
+            (Shape::Bare, true) => {
+                let release = self.audit(Part::Head);
+                self.shape = Shape::Uninspected(0);
+                release
+            }
+            _ => self.audit(Part::Head),
+        }
+    }
+
+    /// A copy of body data that went on as it came.
+    pub fn observe(&mut self, data: &[u8]) {
+        match &mut self.shape {
+            Shape::Document(body) if body.len() + data.len() <= self.limit => body.extend_from_slice(data),
+            Shape::Document(_) => {
+                // What was copied is still inspected; what follows is reported as unread.
+                let _ = self.finish_document();
+                self.shape = Shape::Uninspected(data.len() as u64);
+            }
+            Shape::Envelopes(_, waiting) | Shape::Lines(_, waiting) => {
+                waiting.extend_from_slice(data);
+                let _ = self.units(false);
+            }
+            Shape::Chunks { held, .. } => {
+                held.extend_from_slice(data);
+                if held.len() >= CHUNK {
+                    let _ = self.chunk();
+                }
+            }
+            Shape::Uninspected(bytes) => *bytes += data.len() as u64,
+            Shape::Bare => {}
+        }
+    }
+
+    /// Takes body data that is held back, and gives what may go on of it.
+    pub fn take(&mut self, data: &mut BytesMut) -> Result<Release, Refusal> {
+        match &mut self.shape {
+            Shape::Document(body) if body.len() + data.len() <= self.limit => {
+                body.unsplit(data.split());
+                Ok(Release::default())
+            }
+            Shape::Document(_) => self.over_limit(data),
+            Shape::Envelopes(_, waiting) | Shape::Lines(_, waiting) => {
+                waiting.unsplit(data.split());
+                self.units(false)
+            }
+            Shape::Chunks { held, .. } => {
+                held.unsplit(data.split());
+                if held.len() >= CHUNK { self.chunk() } else { Ok(Release::default()) }
+            }
+            Shape::Uninspected(bytes) => {
+                *bytes += data.len() as u64;
+                Ok(Release { head: None, payload: data.split().freeze() })
+            }
+            Shape::Bare => Ok(Release::default()),
+        }
+    }
+
+    /// A pause in a body without frames: what waits is judged now, so that an open stream is not held up.
+    pub fn pause(&mut self) -> Result<Release, Refusal> {
+        match &self.shape {
+            Shape::Chunks { held, .. } if !held.is_empty() => self.chunk(),
+            _ => Ok(Release::default()),
+        }
+    }
+
+    /// The end of the body.
+    pub fn finish(&mut self) -> Result<Release, Refusal> {
+        match &mut self.shape {
+            Shape::Bare => {
+                let release = self.audit(Part::Head);
+                self.shape = Shape::Uninspected(0);
+                if self.hold { release } else { Ok(Release::default()) }
+            }
+            Shape::Document(_) => self.finish_document(),
+            Shape::Envelopes(..) | Shape::Lines(..) => self.units(true),
+            Shape::Chunks { .. } => self.chunk(),
+            Shape::Uninspected(bytes) => {
+                let bytes = std::mem::take(bytes);
+                if bytes > 0 {
+                    self.note_unread(bytes, "limit");
+                }
+                Ok(Release::default())
+            }
+        }
+    }
+
+    /// Ends the flow: its line is written. A body that broke off before is inspected as far as it came.
+    pub fn close(&mut self) {
+        if self.flow.is_none() {
+            return;
+        }
+        if !matches!(&self.shape, Shape::Uninspected(0)) {
+            let _ = self.finish();
+        }
+        if let Some(flow) = self.flow.take() {
+            self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
+            self.recorder.closed(&self.meta, flow.close());
+        }
+    }
+
+    /// The refusal of a unit that the engine itself would have let pass.
+    fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
+        if let Some(flow) = &mut self.flow {
+            flow.withhold();
+        }
+        Refusal { reason, message }
+    }
+
+    /// One message of a WebSocket: what may go in its place.
+    pub fn message(&mut self, text: bool, payload: Bytes) -> Result<Option<Bytes>, Refusal> {
+        self.messages = true;
+        let index = self.index;
+        self.index += 1;
+        let before = payload.clone();
+        let release = self.audit(Part::Message { index, text, bytes: payload })?;
+        Ok((release.payload != before).then_some(release.payload))
+    }
+
+    /// Bytes of a WebSocket message over the limit, or of an opaque upgrade.
+    pub fn note_unread(&mut self, bytes: u64, reason: &'static str) {
+        let root = if self.messages { Root::Message(self.index) } else { Root::Body };
+        if let Some(flow) = &mut self.flow {
+            let finding = flow.unread(Location { root, steps: Vec::new() }, bytes, reason);
+            self.recorder.note(&self.meta, vec![finding]);
+        }
+    }
+
+    fn finish_document(&mut self) -> Result<Release, Refusal> {
+        let Shape::Document(body) = &mut self.shape else { return Ok(Release::default()) };
+        let body = std::mem::take(body).freeze();
+        self.shape = Shape::Uninspected(0);
+        let heavy = body.len() >= HEAVY;
+        let part = Part::Document(body);
+        if heavy { tokio::task::block_in_place(|| self.audit(part)) } else { self.audit(part) }
+    }
+
+    /// A held document that outgrew the limit.
+    fn over_limit(&mut self, data: &mut BytesMut) -> Result<Release, Refusal> {
+        let Shape::Document(body) = &mut self.shape else { return Ok(Release::default()) };
+        let mut held = std::mem::take(body);
+        held.unsplit(data.split());
+        if self.on_error == OnError::Closed {
+            self.shape = Shape::Uninspected(0);
+            self.note_unread(held.len() as u64, "limit");
+            let message = format!("the request body is longer than {} bytes and may not pass unread", self.limit);
+            return Err(self.refuse("limit", message));
+        }
+        self.shape = Shape::Uninspected(held.len() as u64);
+        let head = self.head_due.then(Vec::new);
+        self.head_due = false;
+        Ok(Release { head, payload: held.freeze() })
+    }
+
+    fn units(&mut self, end: bool) -> Result<Release, Refusal> {
+        let mut out = BytesMut::new();
+        let mut first: Option<Bytes> = None;
+        let mut push = |bytes: Bytes| match (&first, out.is_empty()) {
+            (None, true) => first = Some(bytes),
+            _ => {
+                if let Some(first) = first.take() {
+                    out.extend_from_slice(&first);
+                }
+                out.extend_from_slice(&bytes);
+            }
+        };
+        loop {
+            let index = self.index;
+            let part = match self.next_unit(end) {
+                Some(Piece::Envelope(bytes)) => Part::Frame { index, bytes },
+                Some(Piece::Line(bytes)) => Part::Line { index, bytes },
+                Some(Piece::Unread(bytes, reason)) => {
+                    self.over_frame(bytes.len() as u64, reason)?;
+                    push(bytes);
+                    continue;
+                }
+                None => break,
+            };
+            self.index += 1;
+            let release = self.audit(part)?;
+            push(release.payload);
+        }
+        let payload = match first {
+            Some(first) => first,
+            None => out.freeze(),
+        };
+        Ok(Release { head: None, payload })
+    }
+
+    /// The next whole envelope or line of what waits.
+    fn next_unit(&mut self, end: bool) -> Option<Piece> {
+        match &mut self.shape {
+            Shape::Envelopes(reader, waiting) => match reader.step(waiting) {
+                Ok(Some(EnvelopeEvent::Envelope { raw, .. })) => Some(Piece::Envelope(raw)),
+                Ok(Some(EnvelopeEvent::Oversize { raw, .. })) => Some(Piece::Unread(raw, "limit")),
+                Ok(None) if end => reader.finish().map(|raw| Piece::Unread(raw, "malformed")),
+                Ok(None) => None,
+                Err(_) => {
+                    let mut rest = BytesMut::from(reader.finish().unwrap_or_default());
+                    rest.unsplit(waiting.split());
+                    (!rest.is_empty()).then(|| Piece::Unread(rest.freeze(), "malformed"))
+                }
+            },
+            Shape::Lines(reader, waiting) => {
+                let event = reader.step(waiting).or_else(|| if end { reader.finish() } else { None });
+                event.map(|event| match event {
+                    LineEvent::Line(raw) => Piece::Line(raw),
+                    LineEvent::Oversize { raw, .. } => Piece::Unread(raw, "limit"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn over_frame(&mut self, bytes: u64, reason: &'static str) -> Result<(), Refusal> {
+        self.note_unread(bytes, reason);
+        if self.hold && self.on_error == OnError::Closed {
+            return Err(self.refuse(reason, "a frame of the request cannot be read".into()));
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self) -> Result<Release, Refusal> {
+        let Shape::Chunks { held, offset } = &mut self.shape else { return Ok(Release::default()) };
+        let bytes = held.split().freeze();
+        if bytes.is_empty() {
+            return Ok(Release::default());
+        }
+        let at = *offset;
+        *offset += bytes.len() as u64;
+        self.audit(Part::Chunk { offset: at, bytes })
+    }
+
+    /// Asks the engine. A failed inspection is `--on-error`'s affair, counted and shown.
+    fn audit(&mut self, part: Part) -> Result<Release, Refusal> {
+        let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
+        let first = std::mem::replace(&mut self.head_due, false);
+        let audit = flow.audit(part);
+        if self.meta.path.is_none() {
+            // Known only now which parts of the path are findings, to be masked.
+            let meta = FlowMeta { path: Some(flow.path(self.reveal)), ..FlowMeta::clone(&self.meta) };
+            self.meta = Arc::new(meta);
+        }
+        if audit.unread.iter().any(|unread| unread.reason == "inspector") {
+            self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "inspection failed; see --on-error");
+        }
+        self.recorder.note(&self.meta, audit.findings);
+        match audit.outgoing {
+            Outgoing::Unchanged(payload) => Ok(Release { head: first.then(Vec::new), payload }),
+            Outgoing::Rewritten(rewritten) => {
+                Ok(Release { head: first.then_some(rewritten.head), payload: rewritten.payload })
+            }
+            Outgoing::Withheld(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// What the reader of a framed body found next.
+enum Piece {
+    Envelope(Bytes),
+    Line(Bytes),
+    Unread(Bytes, &'static str),
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Framed bodies frame by frame, documents whole, the rest in pieces.
+fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Shape {
+    let known_length = matches!(framing, Framing::Length(_));
+    match framing {
+        Framing::None | Framing::Length(0) => return Shape::Bare,
+        _ => {}
+    }
+    let kind = request.head.get("content-type").and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // A body of known length is a document whatever is in it: edits can then still correct its length.
+    if known_length {
+        return Shape::Document(BytesMut::new());
+    }
+    if kind.starts_with("application/grpc") || kind.starts_with("application/connect+") {
+        return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
+    }
+    if matches!(
+        kind.as_str(),
+        "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/json-lines"
+            | "application/x-json-stream"
+    ) {
+        return Shape::Lines(LineReader::new(limit), BytesMut::new());
+    }
+    let document = kind.contains("json")
+        || kind.starts_with("multipart/")
+        || kind.starts_with("text/")
+        || kind.contains("xml")
+        || matches!(
+            kind.as_str(),
+            "application/x-www-form-urlencoded"
+                | "application/proto"
+                | "application/x-protobuf"
+                | "application/protobuf"
+        );
+    // Where nothing can change, any body may be read whole beside the traffic.
+    if document || !hold {
+        return Shape::Document(BytesMut::new());
+    }
+    Shape::Chunks { held: BytesMut::new(), offset: 0 }
+}

@@ -1,0 +1,170 @@
+//! The proxy: accepts connections, decrypts those it is asked to, and carries the bytes.
+//!
+//! ```text
+//! listener -> connection (CONNECT, ClientHello, ALPN) -> exchange | http2 | tunnel -> upstream
+//! ```
+//!
+//! It decides nothing about content: every request goes through an `intake` to the engine.
+
+pub mod connection;
+pub mod error;
+pub mod exchange;
+pub mod half;
+pub mod http1;
+pub mod http2;
+pub mod intake;
+pub mod listener;
+pub mod pool;
+pub mod stream;
+pub mod tunnel;
+pub mod upstream;
+pub mod websocket;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
+
+use crate::ca::Authority;
+use crate::config::{Deadlines, Intercept, glob_fits};
+use crate::engine::{Action, Detector, Engine, Finding, Location, OnError, Root, Severity};
+use crate::record::{FlowMeta, Recorder};
+use crate::wire::limits::Limits;
+use intake::IntakeSettings;
+use upstream::Dialer;
+
+/// All that the connections share.
+pub struct Shared {
+    /// One request sees one snapshot; a reload swaps it.
+    pub engine: ArcSwap<Engine>,
+    pub authority: Authority,
+    pub dialer: Dialer,
+    pub pool: pool::Pool,
+    pub recorder: Recorder,
+    pub intercept: Vec<Intercept>,
+    pub deadlines: Deadlines,
+    pub limits: Limits,
+    pub intake: IntakeSettings,
+    /// Hosts for which a client has sent a request through our certificate.
+    pub trusted: Cache<(IpAddr, Arc<str>), ()>,
+    /// Hosts asked for but out of the CA's scope, warned about once.
+    pub warned: Cache<Arc<str>, ()>,
+    flows: AtomicU64,
+}
+
+/// What happens to connections for a host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    Intercept,
+    Tunnel(&'static str),
+}
+
+pub struct SharedParts {
+    pub engine: Arc<Engine>,
+    pub authority: Authority,
+    pub dialer: Dialer,
+    pub recorder: Recorder,
+    pub intercept: Vec<Intercept>,
+    pub deadlines: Deadlines,
+    pub body_limit: usize,
+    pub on_error: OnError,
+    pub reveal: bool,
+}
+
+impl Shared {
+    pub fn new(parts: SharedParts) -> Self {
+        Self {
+            engine: ArcSwap::new(parts.engine),
+            authority: parts.authority,
+            dialer: parts.dialer,
+            pool: pool::Pool::default(),
+            recorder: parts.recorder,
+            intercept: parts.intercept,
+            deadlines: parts.deadlines,
+            limits: Limits::default(),
+            intake: IntakeSettings { body_limit: parts.body_limit, on_error: parts.on_error, reveal: parts.reveal },
+            trusted: Cache::new(4096),
+            warned: Cache::new(4096),
+            flows: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether `host` is decrypted. Without the CA's scope it is tunnelled, and the user is told once.
+    pub fn decide(&self, host: &str) -> Decision {
+        if !self.wants(host) {
+            return Decision::Tunnel("not intercepted");
+        }
+        if self.authority.permits(host) {
+            return Decision::Intercept;
+        }
+        let name: Arc<str> = host.into();
+        if self.warned.get(&name).is_none() {
+            self.warned.insert(name, ());
+            tracing::warn!(
+                host,
+                "asked for, but outside the CA's scope: tunnelled unread. `divulge ca rotate --ca-scope any` makes a CA for any host"
+            );
+        }
+        Decision::Tunnel("outside the CA's scope")
+    }
+
+    fn wants(&self, host: &str) -> bool {
+        self.intercept.iter().any(|rule| match rule {
+            Intercept::All => true,
+            Intercept::Ai => self.engine.load().rules().is_ai_host(host),
+            Intercept::Glob(glob) => glob_fits(glob, host),
+        })
+    }
+
+    pub fn next_flow(&self) -> String {
+        format!("{:06}", self.flows.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A finding about a connection rather than a request.
+    pub fn note_connection(&self, host: &str, kind: &'static str, severity: Severity, confidence: f32, observed: &str) {
+        let meta = Arc::new(FlowMeta {
+            flow: self.next_flow(),
+            host: host.to_owned(),
+            method: None,
+            path: None,
+            client: None,
+            client_version: None,
+        });
+        self.recorder.note(&meta, vec![connection_finding(kind, severity, confidence, host, observed)]);
+    }
+}
+
+/// A finding on the connection itself: no field of a request carries it.
+pub fn connection_finding(
+    kind: &'static str,
+    severity: Severity,
+    confidence: f32,
+    host: &str,
+    observed: &str,
+) -> Finding {
+    Finding {
+        kind: kind.into(),
+        location: Location { root: Root::Head, steps: Vec::new() },
+        shown_location: None,
+        detector: Detector::Rule,
+        rule: None,
+        severity,
+        confidence,
+        value: host.into(),
+        observed: Some(observed.into()),
+        part: None,
+        span: None,
+        action: Action::Log,
+        would: None,
+        replacement: None,
+        decided_by: None,
+    }
+}
+
+/// Who is at the other end, as far as pools and findings tell clients apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+}

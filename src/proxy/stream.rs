@@ -1,0 +1,153 @@
+//! The byte streams that the proxy carries, as two flat enums: one match instead of a virtual call, and one
+//! type for every phase of a connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{client, server};
+
+/// A client's socket: bytes that an earlier phase read too far come first, and what a ClientHello took can
+/// be kept so that a tunnel sends exactly what the client sent.
+pub struct ClientSocket {
+    tcp: TcpStream,
+    ahead: Bytes,
+    record: Option<BytesMut>,
+}
+
+impl ClientSocket {
+    pub fn new(tcp: TcpStream, ahead: Bytes) -> Self {
+        Self { tcp, ahead, record: None }
+    }
+
+    /// From now on keeps a copy of what is read.
+    pub fn start_recording(&mut self) {
+        self.record = Some(BytesMut::new());
+    }
+
+    /// What was read since [`Self::start_recording`].
+    pub fn stop_recording(&mut self) -> Bytes {
+        self.record.take().map(BytesMut::freeze).unwrap_or_default()
+    }
+
+    /// The socket and what was read ahead of it.
+    pub fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.tcp, self.ahead)
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        } else {
+            let n = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..n]);
+            self.ahead.advance(n);
+        }
+        if let Some(record) = &mut self.record {
+            record.extend_from_slice(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// What TLS towards an upstream runs on.
+pub enum Transport {
+    Tcp(TcpStream),
+    /// TLS to a parent proxy, inside which the upstream's own TLS runs.
+    ProxyTls(Box<client::TlsStream<TcpStream>>),
+    /// The built-in upstream of `--offline`.
+    Memory(DuplexStream),
+}
+
+/// Either side of an exchange.
+pub enum Wire {
+    ClientPlain(ClientSocket),
+    ClientTls(Box<server::TlsStream<ClientSocket>>),
+    UpstreamPlain(Transport),
+    UpstreamTls(Box<client::TlsStream<Transport>>),
+}
+
+impl Wire {
+    /// Whether the peer's last bytes ended with a TLS close_notify, or the stream is plain: only then is an
+    /// end of file the end that the peer meant.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Wire::ClientTls(_) | Wire::UpstreamTls(_))
+    }
+}
+
+macro_rules! each {
+    ($this:expr, $inner:ident => $call:expr, $($variant:path),+) => {
+        match $this.get_mut() { $($variant($inner) => $call),+ }
+    };
+}
+
+macro_rules! forward_io {
+    ($type:ty, $($variant:path),+) => {
+        impl AsyncRead for $type {
+            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                each!(self, io => Pin::new(io).poll_read(cx, buf), $($variant),+)
+            }
+        }
+
+        impl AsyncWrite for $type {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                each!(self, io => Pin::new(io).poll_write(cx, buf), $($variant),+)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs), $($variant),+)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $($variant(io) => io.is_write_vectored()),+ }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self, io => Pin::new(io).poll_flush(cx), $($variant),+)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self, io => Pin::new(io).poll_shutdown(cx), $($variant),+)
+            }
+        }
+    };
+}
+
+forward_io!(Transport, Transport::Tcp, Transport::ProxyTls, Transport::Memory);
+forward_io!(Wire, Wire::ClientPlain, Wire::ClientTls, Wire::UpstreamPlain, Wire::UpstreamTls);

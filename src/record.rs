@@ -1,0 +1,358 @@
+//! What was found goes from the proxy to whoever wants it: a findings file, live viewers, the summary.
+//!
+//! A bounded queue and one thread. Handing over never waits: what the queue cannot take is dropped, counted
+//! and shown, and the request goes on.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use crate::engine::line::{LineContext, finding_line, flow_line};
+use crate::engine::{Finding, FlowSummary, Severity};
+
+/// Batches that wait for the writer before further ones are dropped.
+const QUEUE: usize = 16 * 1024;
+/// Findings kept for the summary of one run.
+const KEPT: usize = 200_000;
+/// Lines that one slow viewer may be behind.
+const VIEWER_QUEUE: usize = 1024;
+
+/// What every line of one flow says about it.
+#[derive(Clone, Debug)]
+pub struct FlowMeta {
+    pub flow: String,
+    pub host: String,
+    pub method: Option<String>,
+    /// Without the query.
+    pub path: Option<String>,
+    pub client: Option<String>,
+    pub client_version: Option<String>,
+}
+
+/// Counters that a status line shows while the proxy runs.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub flows: AtomicU64,
+    pub active: AtomicU64,
+    pub tunnels: AtomicU64,
+    pub tunnelled_bytes: AtomicU64,
+    pub unread_bytes: AtomicU64,
+    pub findings: AtomicU64,
+    /// Batches that the queue could not take.
+    pub dropped: AtomicU64,
+    /// Inspections that failed (a bug of ours, an overload): the audit is incomplete.
+    pub failed_inspections: AtomicU64,
+    /// 0 nothing, 1 low, 2 medium, 3 high.
+    worst: AtomicU64,
+}
+
+impl Counters {
+    fn note_severity(&self, severity: Severity) {
+        let rank = match severity {
+            Severity::Low => 1,
+            Severity::Medium => 2,
+            Severity::High => 3,
+        };
+        self.worst.fetch_max(rank, Ordering::Relaxed);
+    }
+
+    pub fn reached(&self, severity: Severity) -> bool {
+        let rank = match severity {
+            Severity::Low => 1,
+            Severity::Medium => 2,
+            Severity::High => 3,
+        };
+        self.worst.load(Ordering::Relaxed) >= rank
+    }
+}
+
+/// A connection whose content was not read.
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    pub host: String,
+    pub port: u16,
+    pub sent: u64,
+    pub received: u64,
+    /// `not intercepted`, `out of the CA's scope`, `not TLS` …
+    pub reason: &'static str,
+}
+
+enum Entry {
+    Findings { meta: Arc<FlowMeta>, time: SystemTime, findings: Vec<Finding> },
+    Closed { meta: Arc<FlowMeta>, time: SystemTime, summary: Box<FlowSummary> },
+    Tunnel(Tunnel),
+    Flush(SyncSender<()>),
+}
+
+/// All that one run has seen, for its summary.
+#[derive(Default)]
+pub struct Collected {
+    pub findings: Vec<(Arc<FlowMeta>, Finding)>,
+    pub flows: Vec<(Arc<FlowMeta>, FlowSummary)>,
+    pub tunnels: Vec<Tunnel>,
+    /// Findings beyond what is kept here; the findings file has them.
+    pub not_kept: u64,
+}
+
+pub struct RecorderParts {
+    pub session: String,
+    /// `-` is standard output.
+    pub findings: Option<PathBuf>,
+    pub reveal: bool,
+    pub digest_key: [u8; 32],
+    /// Keep what is seen for a summary at the end.
+    pub collect: bool,
+}
+
+/// The handle that the proxy holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: SyncSender<Entry>,
+    pub counters: Arc<Counters>,
+    viewers: Arc<Viewers>,
+    wanted: bool,
+}
+
+/// Keeps the writer thread; [`RecordKeeper::finish`] waits for it.
+pub struct RecordKeeper {
+    queue: SyncSender<Entry>,
+    collected: Arc<Mutex<Collected>>,
+    failed: Arc<AtomicBool>,
+    _thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Viewers {
+    list: Mutex<Vec<tokio::sync::mpsc::Sender<Arc<str>>>>,
+    any: AtomicBool,
+}
+
+impl Viewers {
+    fn send(&self, line: &str) {
+        let line: Arc<str> = line.into();
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        // A viewer that does not read loses lines, never the proxy's time; one that is gone is forgotten.
+        list.retain(|viewer| {
+            !matches!(viewer.try_send(line.clone()), Err(tokio::sync::mpsc::error::TrySendError::Closed(_)))
+        });
+        self.any.store(!list.is_empty(), Ordering::Relaxed);
+    }
+}
+
+/// Opens the findings file and starts the writer.
+pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
+    let out: Option<Box<dyn Write + Send>> = match &parts.findings {
+        None => None,
+        Some(path) if path.as_os_str() == "-" => Some(Box::new(io::stdout())),
+        Some(path) => {
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).write(true).truncate(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            Some(Box::new(io::BufWriter::new(options.open(path)?)))
+        }
+    };
+    let (queue, entries) = mpsc::sync_channel(QUEUE);
+    let counters = Arc::new(Counters::default());
+    let viewers = Arc::new(Viewers::default());
+    let collected = Arc::new(Mutex::new(Collected::default()));
+    let failed = Arc::new(AtomicBool::new(false));
+    let wanted = out.is_some() || parts.collect;
+    let writer = Writer { out, parts, viewers: viewers.clone(), collected: collected.clone(), failed: failed.clone() };
+    let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
+    let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
+    Ok((recorder, RecordKeeper { queue, collected, failed, _thread: thread }))
+}
+
+impl Recorder {
+    /// Hands findings over. Never waits.
+    pub fn note(&self, meta: &Arc<FlowMeta>, findings: Vec<Finding>) {
+        if findings.is_empty() {
+            return;
+        }
+        self.counters.findings.fetch_add(findings.len() as u64, Ordering::Relaxed);
+        for finding in &findings {
+            self.counters.note_severity(finding.severity);
+        }
+        if self.is_wanted() {
+            self.hand_over(Entry::Findings { meta: meta.clone(), time: SystemTime::now(), findings });
+        }
+    }
+
+    pub fn closed(&self, meta: &Arc<FlowMeta>, summary: FlowSummary) {
+        let unread = summary.bytes_sent.saturating_sub(summary.bytes_read);
+        self.counters.unread_bytes.fetch_add(unread, Ordering::Relaxed);
+        if self.is_wanted() {
+            self.hand_over(Entry::Closed { meta: meta.clone(), time: SystemTime::now(), summary: Box::new(summary) });
+        }
+    }
+
+    pub fn tunnel(&self, tunnel: Tunnel) {
+        self.counters.tunnels.fetch_add(1, Ordering::Relaxed);
+        self.counters.tunnelled_bytes.fetch_add(tunnel.sent + tunnel.received, Ordering::Relaxed);
+        if self.is_wanted() {
+            self.hand_over(Entry::Tunnel(tunnel));
+        }
+    }
+
+    /// Lines for one live viewer from now on.
+    pub fn watch(&self) -> tokio::sync::mpsc::Receiver<Arc<str>> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(VIEWER_QUEUE);
+        self.viewers.list.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.viewers.any.store(true, Ordering::Relaxed);
+        receiver
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.wanted || self.viewers.any.load(Ordering::Relaxed)
+    }
+
+    fn hand_over(&self, entry: Entry) {
+        match self.queue.try_send(entry) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl RecordKeeper {
+    /// Waits until everything handed over so far is written. False if that failed or took too long.
+    pub fn finish(&self) -> bool {
+        let (done, wait) = mpsc::sync_channel(1);
+        if self.queue.send(Entry::Flush(done)).is_err() {
+            return false;
+        }
+        wait.recv_timeout(Duration::from_secs(10)).is_ok() && !self.failed.load(Ordering::Relaxed)
+    }
+
+    pub fn collected(&self) -> Collected {
+        std::mem::take(&mut *self.collected.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Writer {
+    out: Option<Box<dyn Write + Send>>,
+    parts: RecorderParts,
+    viewers: Arc<Viewers>,
+    collected: Arc<Mutex<Collected>>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Writer {
+    fn run(mut self, entries: mpsc::Receiver<Entry>) {
+        loop {
+            let entry = match entries.try_recv() {
+                Ok(entry) => entry,
+                Err(mpsc::TryRecvError::Disconnected) => break,
+                Err(mpsc::TryRecvError::Empty) => {
+                    // Nothing more at once: whoever follows the file sees all of it now.
+                    self.flush();
+                    match entries.recv() {
+                        Ok(entry) => entry,
+                        Err(_) => break,
+                    }
+                }
+            };
+            self.take(entry);
+        }
+        self.flush();
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Findings { meta, time, findings } => {
+                let time = timestamp(time);
+                for finding in &findings {
+                    self.write(|context| finding_line(finding, context), &meta, &time);
+                }
+                if self.parts.collect {
+                    let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+                    for finding in findings {
+                        if collected.findings.len() < KEPT {
+                            collected.findings.push((meta.clone(), finding));
+                        } else {
+                            collected.not_kept += 1;
+                        }
+                    }
+                }
+            }
+            Entry::Closed { meta, time, summary } => {
+                self.write(|context| flow_line(&summary, context), &meta, &timestamp(time));
+                if self.parts.collect {
+                    self.collected.lock().unwrap_or_else(PoisonError::into_inner).flows.push((meta, *summary));
+                }
+            }
+            Entry::Tunnel(tunnel) => {
+                if self.parts.collect {
+                    self.collected.lock().unwrap_or_else(PoisonError::into_inner).tunnels.push(tunnel);
+                }
+            }
+            Entry::Flush(done) => {
+                self.flush();
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn write(&mut self, line: impl FnOnce(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) {
+        let watched = self.viewers.any.load(Ordering::Relaxed);
+        if self.out.is_none() && !watched {
+            return;
+        }
+        let context = LineContext {
+            time,
+            session: &self.parts.session,
+            flow: &meta.flow,
+            host: &meta.host,
+            method: meta.method.as_deref(),
+            path: meta.path.as_deref(),
+            client: meta.client.as_deref(),
+            client_version: meta.client_version.as_deref(),
+            reveal: self.parts.reveal,
+            digest_key: &self.parts.digest_key,
+        };
+        let mut line = line(&context);
+        if watched {
+            self.viewers.send(&line);
+        }
+        if let Some(out) = &mut self.out {
+            line.push('\n');
+            if let Err(error) = out.write_all(line.as_bytes()) {
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(Err(error)) = self.out.as_mut().map(|out| out.flush()) {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "findings can no longer be written; the audit is incomplete");
+        }
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub fn timestamp(time: SystemTime) -> String {
+    let t = time::OffsetDateTime::from(time);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        t.year(),
+        u8::from(t.month()),
+        t.day(),
+        t.hour(),
+        t.minute(),
+        t.second(),
+        t.millisecond()
+    )
+}

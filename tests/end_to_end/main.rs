@@ -1,0 +1,35 @@
+//! divulge from end to end: the real binary between real clients and recording upstreams, on loopback.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `peers` | the peers themselves, with nothing between them |
+//! | `fidelity` | what leaves is what came, byte for byte |
+//! | `interim` | 1xx both ways, and who answers `Expect` |
+//! | `streaming` | streams that stay open, deaths on either side, memory |
+//! | `versions` | ALPN mirrored, pools that never mix |
+//! | `websocket` | WebSocket over HTTP/1.1 and HTTP/2, compressed |
+//! | `upstreams` | where connections go and whom they trust |
+//! | `policy` | edits and refusals on the wire |
+//! | `framing` | malformed messages never pass |
+//! | `deadlines` | every phase ends |
+//! | `tunnels` | what a tunnel may hold, and whose name it bears |
+//! | `clients` | curl, Python, Node and git |
+//! | `run`, `serve`, `cli` | the commands |
+
+mod common;
+
+mod cli;
+mod clients;
+mod deadlines;
+mod fidelity;
+mod framing;
+mod interim;
+mod peers;
+mod policy;
+mod run;
+mod serve;
+mod streaming;
+mod tunnels;
+mod upstreams;
+mod versions;
+mod websocket;

@@ -1,0 +1,308 @@
+//! WebSocket over HTTP/1.1 and over HTTP/2: frames pass as they are, and are read although compressed.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use h2::{RecvStream, SendStream};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::common::h2_client::Http2;
+use crate::common::h2_upstream::Http2Upstream;
+use crate::common::websocket::{WebSocket, upgrade_answer, upgrade_request};
+use crate::common::wire::{Wire, field};
+use crate::common::{Authority, Divulge, HOST, Route, Upstream, bounded, show, soon};
+
+const MACHINE: &str = "zephyr-7f3a.example.com";
+
+/// An upstream that takes every upgrade and sends each message back.
+async fn echo(authority: &Authority, deflate: bool) -> Upstream {
+    Upstream::scripted(authority, &[], move |mut served| async move {
+        served.request().await;
+        served.wire.send(upgrade_answer(deflate)).await;
+        let mut socket = WebSocket::new(served.wire, false, deflate);
+        while let Some(text) = socket.message().await {
+            socket.send(&text).await;
+        }
+    })
+    .await
+}
+
+async fn auditing(authority: &Authority, upstream: std::net::SocketAddr) -> Divulge {
+    Divulge::serve().intercept("all").trusting(authority).to(upstream).facts(&[("host.fqdn", MACHINE)]).start().await
+}
+
+async fn open(route: &Route, deflate: bool) -> WebSocket {
+    let mut wire = route.tls(&[]).await;
+    wire.send(upgrade_request("/v1/responses", deflate)).await;
+    let head = soon("the answer to the upgrade", wire.head()).await.unwrap_or_default();
+    assert_eq!(show(&head), show(upgrade_answer(deflate).as_bytes()), "the upgrade was answered otherwise");
+    WebSocket::new(wire, true, deflate)
+}
+
+#[test]
+fn the_handshake_leaves_as_it_came() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = echo(&authority, true).await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let _socket = open(&Route::through(&divulge), true).await;
+        assert_eq!(show(&upstream.log.one().await.head), show(upgrade_request("/v1/responses", true).as_bytes()));
+    });
+}
+
+#[test]
+fn compressed_messages_are_read_with_the_context_of_those_before_them() {
+    bounded(async {
+        for deflate in [true, false] {
+            let authority = Authority::new();
+            let upstream = echo(&authority, deflate).await;
+            let divulge = auditing(&authority, upstream.address).await;
+            let mut socket = open(&Route::through(&divulge), deflate).await;
+            // The second repeats the first, so that it cannot be inflated alone.
+            let messages = [
+                format!("{{\"type\":\"create\",\"env\":{{\"host\":\"{MACHINE}\"}}}}"),
+                format!("{{\"type\":\"create\",\"env\":{{\"host\":\"{MACHINE}\"}}}}"),
+                "{\"type\":\"done\"}".to_owned(),
+                format!("{{\"a\":[0,{{\"b\":\"on {MACHINE}\"}}]}}"),
+            ];
+            for text in &messages {
+                socket.send(text).await;
+                assert_eq!(soon("the echo", socket.message()).await.as_ref(), Some(text));
+            }
+            for location in ["ws:/0!json:/env/host", "ws:/1!json:/env/host", "ws:/3!json:/a/1/b"] {
+                let finding: Value = divulge.finding_at(location).await;
+                assert_eq!(finding["kind"], "host.fqdn", "{finding}");
+            }
+            assert!(
+                !divulge
+                    .findings()
+                    .iter()
+                    .any(|finding| finding["location"].as_str().is_some_and(|at| at.starts_with("ws:/2"))),
+                "the third message tells nothing"
+            );
+        }
+    });
+}
+
+#[test]
+fn frames_pass_as_they_are() {
+    bounded(async {
+        let authority = Authority::new();
+        // first byte and payload of every frame, as the upstream got them
+        let upstream = Upstream::scripted(&authority, &[], |mut served| async move {
+            served.request().await;
+            served.wire.send(upgrade_answer(false)).await;
+            let mut socket = WebSocket::new(served.wire, false, false);
+            while let Some(frame) = socket.frame().await {
+                let told = format!("{:02x} {} {}", frame.first, frame.masked, frame.payload.len());
+                socket.send(&told).await;
+            }
+        })
+        .await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut socket = open(&Route::through(&divulge), false).await;
+        for (first, payload, told) in [
+            (0x81, &b"text"[..], "81 true 4"),
+            (0x82, &[0xff; 300], "82 true 300"),
+            (0x01, b"frag", "01 true 4"),
+            (0x89, b"ping", "89 true 4"),
+            (0x80, b"ment", "80 true 4"),
+            (0x8a, b"", "8a true 0"),
+            (0x82, &[7; 70_000], "82 true 70000"),
+        ] {
+            socket.send_frame(first, payload).await;
+            assert_eq!(soon("word of the frame", socket.message()).await.as_deref(), Some(told));
+        }
+    });
+}
+
+#[test]
+fn a_server_may_speak_first_and_close() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::scripted(&authority, &[], |mut served| async move {
+            served.request().await;
+            // Right behind the head, in the same segment.
+            served.wire.send([upgrade_answer(false).as_bytes(), b"\x81\x05hello"].concat()).await;
+            let mut socket = WebSocket::new(served.wire, false, false);
+            socket.send_frame(0x88, &[0x03, 0xe8]).await;
+            while socket.frame().await.is_some() {}
+        })
+        .await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut socket = open(&Route::through(&divulge), false).await;
+        assert_eq!(soon("the greeting", socket.message()).await.as_deref(), Some("hello"));
+        let close = soon("the close", socket.frame()).await.unwrap();
+        assert_eq!((close.first, &close.payload[..]), (0x88, &[0x03, 0xe8][..]));
+    });
+}
+
+#[test]
+fn an_upgrade_that_the_upstream_declines_stays_plain_http() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut wire = Route::through(&divulge).tls(&[]).await;
+        for _ in 0..2 {
+            wire.send(upgrade_request("/x", true)).await;
+            let response = wire.response().await;
+            assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+        }
+    });
+}
+
+#[test]
+fn a_101_that_nobody_asked_for_is_refused() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::answering(&authority, |_| upgrade_answer(false).into_bytes()).await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut wire = Route::through(&divulge).http1().await;
+        wire.send("GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await;
+        let response = wire.response().await;
+        assert_eq!(response.status, 502, "{}", show(&response.head));
+    });
+}
+
+#[test]
+fn other_upgrades_are_not_passed_on() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut wire = Route::through(&divulge).http1().await;
+        wire.send("GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n")
+            .await;
+        assert_eq!(wire.response().await.status, 200);
+        let seen = upstream.log.one().await;
+        assert_eq!(
+            (field(&seen.head, "upgrade"), field(&seen.head, "http2-settings")),
+            (None, None),
+            "{}",
+            show(&seen.head)
+        );
+    });
+}
+
+/// The two halves of an HTTP/2 stream as one stream of bytes.
+struct Tunnel {
+    recv: RecvStream,
+    send: SendStream<Bytes>,
+    left: Bytes,
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        if this.left.is_empty() {
+            match std::task::ready!(this.recv.poll_data(context)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(std::io::Error::other(error))),
+                Some(Ok(data)) => {
+                    let _ = this.recv.flow_control().release_capacity(data.len());
+                    this.left = data;
+                }
+            }
+        }
+        let count = this.left.len().min(into.remaining());
+        into.put_slice(&this.left[..count]);
+        this.left.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let this = self.get_mut();
+        this.send.reserve_capacity(bytes.len());
+        match std::task::ready!(this.send.poll_capacity(context)) {
+            Some(Ok(granted)) => {
+                let count = granted.min(bytes.len());
+                this.send.send_data(Bytes::copy_from_slice(&bytes[..count]), false).map_err(std::io::Error::other)?;
+                Poll::Ready(Ok(count))
+            }
+            Some(Err(error)) => Poll::Ready(Err(std::io::Error::other(error))),
+            None => Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let _ = self.get_mut().send.send_data(Bytes::new(), true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn websocket_over_http2_passes_and_is_read() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Http2Upstream::scripted(&authority, |mut stream| async move {
+            assert_eq!((stream.seen.method.as_str(), stream.seen.protocol.as_deref()), ("CONNECT", Some("websocket")));
+            let send = stream.start(&[("sec-websocket-extensions", "permessage-deflate")]);
+            let tunnel = Tunnel { recv: stream.body, send, left: Bytes::new() };
+            let mut socket = WebSocket::new(Wire::new(tunnel, None), false, true);
+            while let Some(text) = socket.message().await {
+                socket.send(&text).await;
+            }
+        })
+        .await;
+        let divulge = auditing(&authority, upstream.address).await;
+        for (index, route) in
+            [Route::direct(upstream.address, &authority), Route::through(&divulge)].into_iter().enumerate()
+        {
+            let mut client = Http2::connect(&route).await;
+            assert!(client.takes_extended_connect().await, "extended CONNECT is not offered (route {index})");
+            let mut request = http::Request::builder()
+                .method("CONNECT")
+                .uri(format!("https://{HOST}/v1/responses"))
+                .header("sec-websocket-version", "13")
+                .header("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
+                .body(())
+                .unwrap();
+            request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+            let (response, send) = client.open(request, false).await;
+            let response = soon("the answer to the extended CONNECT", response).await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["sec-websocket-extensions"], "permessage-deflate");
+            let tunnel = Tunnel { recv: response.into_body(), send, left: Bytes::new() };
+            let mut socket = WebSocket::new(Wire::new(tunnel, None), true, true);
+            for number in 0..3 {
+                let text = format!("{{\"n\":{number},\"env\":{{\"host\":\"{MACHINE}\"}}}}");
+                socket.send(&text).await;
+                assert_eq!(soon("the echo", socket.message()).await, Some(text));
+            }
+        }
+        divulge.finding_at("ws:/2!json:/env/host").await;
+    });
+}
+
+#[test]
+fn extended_connect_is_offered_only_where_the_upstream_takes_it() {
+    bounded(async {
+        let authority = Authority::new();
+        // Speaks HTTP/2 without the setting.
+        let upstream = Upstream::scripted(&authority, &["h2"], |served| async move {
+            let (stream, _) = served.wire.into_parts();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+        })
+        .await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut client = Http2::connect(&Route::through(&divulge)).await;
+        let answer = client.exchange(crate::common::h2_client::request("GET", "/", &[]), None, None).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(
+            !client.takes_extended_connect().await,
+            "extended CONNECT is offered though the upstream does not take it"
+        );
+    });
+}

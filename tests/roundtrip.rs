@@ -1,0 +1,315 @@
+//! Edits through every layer: what leaves decodes to the same values in the same places, the edited one aside,
+//! and no byte outside the declared spans has moved.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use divulge::engine::visit::{Leaf, LeafKind, Place, Target, Visitor};
+use divulge::engine::{Change, DecodeLimits, Decoded, Edit, Part, Request, Rewrite, RewriteError, Unit, rewrite, walk};
+use divulge::wire::head::RequestHead;
+
+#[derive(Clone, Debug)]
+struct Found {
+    location: String,
+    kind: LeafKind,
+    text: Vec<u8>,
+    target: Target,
+}
+
+#[derive(Default)]
+struct Collect(Vec<Found>);
+
+impl Visitor for Collect {
+    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let location = place.location().to_string();
+        self.0.push(Found { location, kind: leaf.kind, text: leaf.text.to_vec(), target: leaf.target });
+    }
+
+    fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
+}
+
+fn request(target: &str, fields: &[(&str, &str)]) -> Request {
+    let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let head = RequestHead::from_parts("POST", target, fields);
+    Request { host: "api.example.com".into(), port: 443, secure: true, head }
+}
+
+fn read(request: &Request, part: &Part) -> (Vec<Found>, Decoded) {
+    let mut found = Collect::default();
+    let decoded = walk(&Unit { request, part: part.clone() }, &DecodeLimits::default(), &mut found);
+    (found.0, decoded)
+}
+
+/// The head with its edits made.
+fn edited_head(request: &Request, result: &Rewrite) -> String {
+    let raw = request.head.raw();
+    let mut out = Vec::new();
+    let mut at = 0;
+    for edit in &result.head {
+        out.extend_from_slice(&raw[at..edit.span.start as usize]);
+        out.extend_from_slice(&edit.bytes);
+        at = edit.span.end as usize;
+    }
+    out.extend_from_slice(&raw[at..]);
+    String::from_utf8(out).unwrap()
+}
+
+#[track_caller]
+fn find<'a>(found: &'a [Found], location: &str) -> &'a Found {
+    let hit = found.iter().find(|found| found.location == location && found.kind != LeafKind::JsonName);
+    hit.unwrap_or_else(|| panic!("no {location} in {:#?}", found.iter().map(|f| &f.location).collect::<Vec<_>>()))
+}
+
+#[track_caller]
+fn edits(found: &[Found], changes: &[(&str, Change)]) -> Vec<Edit> {
+    let edit =
+        |(at, change): &(&str, Change)| Edit { target: find(found, at).target, window: None, change: change.clone() };
+    changes.iter().map(edit).collect()
+}
+
+fn put(text: &str) -> Change {
+    Change::Replace(text.into())
+}
+
+#[track_caller]
+fn change(request: &Request, part: &Part, changes: &[(&str, Change)]) -> Rewrite {
+    let (found, decoded) = read(request, part);
+    let result = rewrite(&Unit { request, part: part.clone() }, &decoded, edits(&found, changes)).unwrap();
+    assert_eq!(result.rest_before, result.rest_after, "something else moved");
+    result
+}
+
+/// Edits a body and gives it back as text.
+#[track_caller]
+fn change_json(body: &str, changes: &[(&str, Change)]) -> String {
+    let request = request("/", &[("content-type", "application/json")]);
+    let part = Part::Document(Bytes::copy_from_slice(body.as_bytes()));
+    String::from_utf8(change(&request, &part, changes).payload.to_vec()).unwrap()
+}
+
+/// Replaces the value at `location` and checks that a second walk finds the same values elsewhere.
+#[track_caller]
+fn replaced(request: &Request, part: &Part, location: &str, text: &str) -> Bytes {
+    let (before, _) = read(request, part);
+    let payload = change(request, part, &[(location, put(text))]).payload;
+    let again = match part {
+        Part::Document(_) => Part::Document(payload.clone()),
+        Part::Frame { index, .. } => Part::Frame { index: *index, bytes: payload.clone() },
+        Part::Line { index, .. } => Part::Line { index: *index, bytes: payload.clone() },
+        Part::Message { index, text, .. } => Part::Message { index: *index, text: *text, bytes: payload.clone() },
+        other => other.clone(),
+    };
+    let (after, _) = read(request, &again);
+    let values = |found: &[Found]| {
+        let kept = found.iter().filter(|found| found.location != location && !location.starts_with(&found.location));
+        kept.map(|found| (found.location.clone(), found.text.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&before), values(&after));
+    assert_eq!(String::from_utf8_lossy(&find(&after, location).text), text);
+    payload
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::GzBuilder::new().mtime(77).filename("events").write(Vec::new(), Default::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn without_edits_the_very_same_bytes_leave() {
+    let request = request("/", &[("content-encoding", "gzip"), ("content-length", "9")]);
+    let bytes = Bytes::from(gzip(br#"{"a":1}"#));
+    let part = Part::Document(bytes.clone());
+    let result = change(&request, &part, &[]);
+    assert_eq!((result.payload.as_ptr(), result.payload.len()), (bytes.as_ptr(), bytes.len()));
+    assert!(result.head.is_empty() && result.applied.is_empty());
+}
+
+#[test]
+fn a_member_goes_with_its_comma_wherever_it_stands() {
+    let remove = |names: &[&str]| -> Vec<(String, Change)> {
+        names.iter().map(|name| (format!("body!json:/{name}"), Change::Remove)).collect()
+    };
+    for (names, expected) in [
+        (&["a"][..], r#"{ "b\"": "x", "c": null , "d":[1]}"#),
+        (&["b\""], r#"{ "a" : 1, "c": null , "d":[1]}"#),
+        (&["c"], r#"{ "a" : 1, "b\"": "x", "d":[1]}"#),
+        (&["a", "b\"", "c"], r#"{ "d":[1]}"#),
+        (&["b\"", "c"], r#"{ "a" : 1, "d":[1]}"#),
+        (&["a", "c"], r#"{ "b\"": "x", "d":[1]}"#),
+        (&["d/0"], r#"{ "a" : 1, "b\"": "x", "c": null , "d":[0]}"#),
+    ] {
+        let changes = remove(names);
+        let changes: Vec<_> = changes.iter().map(|(at, change)| (at.as_str(), change.clone())).collect();
+        let body = r#"{ "a" : 1, "b\"": "x", "c": null , "d":[1]}"#;
+        assert_eq!(change_json(body, &changes), expected, "without {names:?}");
+    }
+    for (body, names, expected) in [
+        (r#"{"a":1,"b":2}"#, &["b"][..], r#"{"a":1}"#),
+        (r#"{"a":1,"b":2,"c":3}"#, &["b", "c"], r#"{"a":1}"#),
+        (r#"{"a":1,"b":2}"#, &["a", "b"], "{}"),
+        (
+            r#"{"a":{"x":true,"y":"s"},"b":["k",false,null]}"#,
+            &["a/x", "b/0", "b/1", "b/2"],
+            r#"{"a":{"y":"s"},"b":["",false,null]}"#,
+        ),
+    ] {
+        let changes = remove(names);
+        let changes: Vec<_> = changes.iter().map(|(at, change)| (at.as_str(), change.clone())).collect();
+        assert_eq!(change_json(body, &changes), expected, "without {names:?}");
+    }
+}
+
+#[test]
+fn only_the_bytes_that_spell_a_window_are_replaced() {
+    let body = r#"{"t":"\u0061\/é\u00e9 Asia\/Shanghai \ud83d\ude00!","n":1.50E+2}"#;
+    let request = request("/", &[("content-type", "application/json")]);
+    let part = Part::Document(Bytes::from_static(body.as_bytes()));
+    let (found, decoded) = read(&request, &part);
+    let leaf = find(&found, "body!json:/t");
+    let text = std::str::from_utf8(&leaf.text).unwrap();
+    let unit = Unit { request: &request, part: part.clone() };
+    let edit = |what: &str, with: &str| {
+        let start = text.find(what).unwrap();
+        Edit { target: leaf.target, window: Some(start..start + what.len()), change: put(with) }
+    };
+    let result = rewrite(&unit, &decoded, vec![edit("😀", "\"\u{1}"), edit("Asia/Shanghai", "Etc/UTC")]).unwrap();
+    let expected = r#"{"t":"\u0061\/é\u00e9 Etc/UTC \"\u0001!","n":1.50E+2}"#;
+    assert_eq!(std::str::from_utf8(&result.payload).unwrap(), expected);
+    assert_eq!(result.rest_before, result.rest_after);
+    let spans: Vec<_> = result.applied.iter().map(|applied| (applied.edit, applied.before.range())).collect();
+    let at = |what: &str| body.find(what).unwrap();
+    assert_eq!(spans, [(Some(1), at("Asia")..at("Asia") + 14), (Some(0), at(r"\ud83d")..at(r"\ud83d") + 12)]);
+
+    let inside = Edit { target: leaf.target, window: Some(1..3), change: put("x") };
+    assert!(rewrite(&unit, &decoded, vec![inside]).is_ok());
+    let smiley = text.find('😀').unwrap();
+    let split = Edit { target: leaf.target, window: Some(smiley..smiley + 1), change: put("x") };
+    assert_eq!(rewrite(&unit, &decoded, vec![split]).unwrap_err(), RewriteError::Misplaced { edit: 0 });
+    let overlapping = vec![edit("Asia/Shanghai", "a"), edit("Shanghai", "b")];
+    let error = rewrite(&unit, &decoded, overlapping).unwrap_err();
+    assert_eq!(error, RewriteError::Overlap { first: 0, second: 1 });
+}
+
+#[test]
+fn tokens_keep_their_type() {
+    let body = r#"{"n":-1.5e3,"b":true,"z":null}"#;
+    let changed = change_json(body, &[("body!json:/n", put("0")), ("body!json:/b", put("false"))]);
+    assert_eq!(changed, r#"{"n":0,"b":false,"z":null}"#);
+    let request = request("/", &[("content-type", "application/json")]);
+    let part = Part::Document(Bytes::from_static(body.as_bytes()));
+    let (found, decoded) = read(&request, &part);
+    for (at, text) in [("n", "x"), ("n", "true"), ("b", "1"), ("z", "0"), ("n", "1 2")] {
+        let edits = edits(&found, &[(&format!("body!json:/{at}"), put(text))]);
+        let error = rewrite(&Unit { request: &request, part: part.clone() }, &decoded, edits).unwrap_err();
+        assert_eq!(error, RewriteError::WrongType { edit: 0 }, "{at} = {text}");
+    }
+}
+
+#[test]
+fn an_edit_passes_out_through_every_layer() {
+    let inner = r#"{"device":"0011","keep":"\u00e9\/"}"#;
+    let layers = [
+        ("!json:", inner.to_owned()),
+        ("!b64!json:", BASE64_STANDARD.encode(inner)),
+        ("!b64url!json:", BASE64_URL_SAFE_NO_PAD.encode(r#"{"keep":"???>>>~~~","device":"00"}"#)),
+        ("!b64!gzip!json:", BASE64_STANDARD.encode(gzip(inner.as_bytes()))),
+        ("!hex!json:", inner.bytes().map(|byte| format!("{byte:02X}")).collect()),
+        ("!url!json:", inner.bytes().map(|byte| format!("%{byte:02x}")).collect()),
+        ("!b64!zstd!json:", BASE64_STANDARD.encode(zstd::encode_all(inner.as_bytes(), 5).unwrap())),
+        ("!json:/in!b64!json:", serde_json::json!({ "in": BASE64_STANDARD.encode(inner) }).to_string()),
+    ];
+    for (steps, value) in layers {
+        let body = serde_json::json!({ "before": "x", "value": value, "after": [1.5] }).to_string();
+        for coding in ["identity", "gzip", "deflate", "br", "zstd"] {
+            let request = request("/", &[("content-type", "application/json"), ("content-encoding", coding)]);
+            let body = match coding {
+                "gzip" => gzip(body.as_bytes()),
+                "deflate" => {
+                    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Default::default());
+                    encoder.write_all(body.as_bytes()).unwrap();
+                    encoder.finish().unwrap()
+                }
+                "br" => {
+                    let mut out = Vec::new();
+                    let mut writer = brotli::CompressorWriter::new(&mut out, 4096, 11, 22);
+                    writer.write_all(body.as_bytes()).unwrap();
+                    drop(writer);
+                    out
+                }
+                "zstd" => zstd::encode_all(body.as_bytes(), 3).unwrap(),
+                _ => body.clone().into_bytes(),
+            };
+            let step = if coding == "identity" { String::new() } else { format!("!{coding}") };
+            let location = format!("body{step}!json:/value{steps}/device");
+            let part = Part::Document(body.into());
+            replaced(&request, &part, &location, "a \"longer\" one");
+            replaced(&request, &part, &location, "");
+        }
+    }
+}
+
+#[test]
+fn gzip_members_that_hold_no_edit_stay_as_they_were() {
+    let (first, second, third) = (gzip(br#"{"a":"one","#), gzip(br#""b":"two","#), gzip(br#""c":"three"}"#));
+    let body = [&first[..], &second, &third].concat();
+    let request = request("/", &[("content-encoding", "gzip"), ("content-length", &body.len().to_string())]);
+    let result = change(&request, &Part::Document(body.into()), &[("body!gzip!json:/b", put("something else"))]);
+    assert!(result.payload.starts_with(&first) && result.payload.ends_with(&third));
+    // The header's time and name are the sender's.
+    assert!(result.payload[first.len()..].starts_with(&second[..17]));
+    let expected = format!("content-length: {}\r\n", result.payload.len());
+    assert!(edited_head(&request, &result).contains(&expected));
+}
+
+#[test]
+fn head_edits_touch_their_own_bytes() {
+    let request = request(
+        "/v1/ann%20l/x?tz=Asia%2FShanghai&a=1&id=7",
+        &[
+            ("Host", "api.example.com"),
+            ("X-Device", "0011"),
+            ("Cookie", "sid=abc; tz=UTC;  id=9"),
+            ("X-Meta", r#"{"id":"0011","v":1}"#),
+            ("X-Device", "2233"),
+        ],
+    );
+    let result = change(
+        &request,
+        &Part::Head,
+        &[
+            ("path:/1", put("b c")),
+            ("query!form:/tz", put("Etc/UTC x")),
+            ("query!form:/id", Change::Remove),
+            ("header:/x-device", Change::Remove),
+            ("header:/x-device[1]", put("0000")),
+            ("header:/cookie!cookie:/tz", Change::Remove),
+            ("header:/x-meta!json:/id", put("-")),
+        ],
+    );
+    let expected = "POST /v1/b%20c/x?tz=Etc%2FUTC+x&a=1 HTTP/1.1\r\nHost: api.example.com\r\n\
+        Cookie: sid=abc; id=9\r\nX-Meta: {\"id\":\"-\",\"v\":1}\r\nX-Device: 0000\r\n\r\n";
+    assert_eq!(edited_head(&request, &result), expected);
+
+    let all = ["query!form:/tz", "query!form:/a", "query!form:/id"].map(|at| (at, Change::Remove));
+    let result = change(&request, &Part::Head, &all);
+    assert!(edited_head(&request, &result).starts_with("POST /v1/ann%20l/x HTTP/1.1\r\n"));
+    let all = ["sid", "tz", "id"].map(|name| format!("header:/cookie!cookie:/{name}"));
+    let all: Vec<_> = all.iter().map(|at| (at.as_str(), Change::Remove)).collect();
+    assert!(!edited_head(&request, &change(&request, &Part::Head, &all)).contains("Cookie"));
+
+    let (found, decoded) = read(&request, &Part::Head);
+    let unit = Unit { request: &request, part: Part::Head };
+    let edits = edits(&found, &[("header:/x-device", put("a\r\nb: c"))]);
+    assert_eq!(rewrite(&unit, &decoded, edits).unwrap_err(), RewriteError::Unspellable { edit: 0 });
+}
+
+#[test]
+fn a_form_body_keeps_the_spelling_of_what_stays() {
+    let request = request("/", &[("content-type", "application/x-www-form-urlencoded"), ("content-length", "27")]);
+    let part = Part::Document(Bytes::from_static(b"a=%7e+x&b=1&c=%7B%22d%22:2%7d"));
+    let result = change(&request, &part, &[("body!form:/b", Change::Remove), ("body!form:/c!json:/d", put("33"))]);
+    assert_eq!(&result.payload[..], b"a=%7e+x&c=%7B%22d%22:33%7d");
+}

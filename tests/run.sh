@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# All tests, and what they need: the second command of the README.
+#
+#   tests/run.sh            everything
+#   tests/run.sh --quick    without the checks of form and documentation
+#
+# What is missing (curl, git, Python, Node and their packages) is installed where that can be done without
+# asking: system packages as root or with a sudo that asks for no password, the rest into the cache folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quick=false
+case "${1-}" in
+    '') ;;
+    --quick) quick=true ;;
+    *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+esac
+
+steps=() failed=()
+step() { printf '\n=== %s\n' "$1"; steps+=("$1"); }
+# Runs a check to its end and goes on after a failure, so that one run tells all.
+check() {
+    local name=$1 start=$SECONDS
+    shift
+    step "$name"
+    if "$@"; then
+        printf -- '--- %s: fine (%d s)\n' "$name" $((SECONDS - start))
+    else
+        printf -- '--- %s: FAILED (%d s)\n' "$name" $((SECONDS - start))
+        failed+=("$name")
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi
+}
+
+# program=Debian package
+install_programs() {
+    local missing=() wanted
+    for wanted in cc=gcc curl=curl git=git python3=python3 node=nodejs npm=npm; do
+        command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
+    done
+    if command -v python3 >/dev/null; then
+        # Debian splits these off.
+        python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    else
+        missing+=(python3-venv)
+    fi
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/cert.pem ] || [ "$(uname)" != Linux ] || missing+=(ca-certificates)
+    [ ${#missing[@]} = 0 ] && return 0
+    echo "installing ${missing[*]}"
+    if command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; then
+        return 0
+    fi
+    echo "Please install: ${missing[*]} (the tests drive them)" >&2
+    return 1
+}
+
+# nextest runs every test in a process of its own and ends those that hang.
+install_nextest() {
+    command -v cargo-nextest >/dev/null && return 0
+    echo "installing cargo-nextest (some minutes, once)"
+    cargo install --quiet --locked cargo-nextest && return 0
+    echo "cargo-nextest cannot be installed; cargo test serves instead"
+}
+
+all_tests() {
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run --locked
+    else
+        cargo test --locked --lib --bins --tests
+    fi
+}
+
+no_ring() {
+    local found
+    # An error is what is hoped for: no such package. Then it prints nothing on standard output.
+    found=$(cargo tree --locked --edges normal,build,dev --target all --invert ring 2>/dev/null || true)
+    [ -z "$found" ] || { printf 'ring is in the tree; it would be a second TLS library:\n%s\n' "$found"; return 1; }
+}
+
+step "programs"
+install_programs
+install_nextest
+if ! $quick; then
+    check "format" cargo fmt --check
+    check "clippy" cargo clippy --locked --all-targets -- -D warnings
+    check "no ring" no_ring
+fi
+check "tests" all_tests
+if ! $quick; then
+    check "documentation examples" cargo test --locked --doc --quiet
+    check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+    # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
+    check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+fi
+
+printf '\n=== summary\n'
+for name in "${failed[@]+"${failed[@]}"}"; do echo "FAILED: $name"; done
+checks=$((${#steps[@]} - 1))
+echo "$((checks - ${#failed[@]})) passed, ${#failed[@]} failed"
+[ ${#failed[@]} = 0 ]

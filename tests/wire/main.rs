@@ -1,0 +1,5 @@
+//! The wire codecs from outside: what they refuse, what they take, and that cuts do not matter.
+
+mod common;
+mod heads;
+mod websocket;
