@@ -57,7 +57,7 @@ pub struct Plan {
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
 pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
     let policy = policy(options)?;
-    let on_error = options.on_error(policy.mode() == Mode::Enforce);
+    let on_error = options.on_error(enforces(&policy));
     let facts = match &options.facts {
         Some(path) => {
             let text = read(path)?;
@@ -76,6 +76,11 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
         limits: DecodeLimits::default(),
         on_error,
     }))
+}
+
+/// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
+fn enforces(policy: &Policy) -> bool {
+    policy.mode() == Mode::Enforce && policy.name() != "audit"
 }
 
 pub fn policy(options: &Options) -> Result<Policy, StartError> {
@@ -133,7 +138,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let digest_key = digest_key(&options.state_dir()?);
     let engine = engine(options, digest_key)?;
     let policy = engine.policy().name().to_owned();
-    let on_error = options.on_error(engine.policy().mode() == Mode::Enforce);
+    let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
@@ -223,7 +228,7 @@ fn digest_key(state: &Path) -> [u8; 32] {
 }
 
 fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
-    let path: PathBuf = state.join("digest.key");
+    let path: PathBuf = state.join("digest-secret");
     crate::ca::files::private_dir(state).map_err(io::Error::other)?;
     for _ in 0..2 {
         match std::fs::read(&path) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::inspector::{Inspector, in_parts};
 use crate::engine::rules::rule::{JsonType, Matching};
-use crate::engine::visit::{Leaf, LeafKind, Place};
+use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// Longer values are texts, not identifiers.
 const LONGEST_VALUE: usize = 4096;
@@ -28,6 +28,9 @@ impl Inspector<'_> {
             }
         }
         if !select.path.is_empty() && !select.path.iter().any(|glob| glob.matches(place.pointer())) {
+            return;
+        }
+        if !select.list && matches!(place.pointer().last(), Some(Segment::Index(_))) {
             return;
         }
         let Ok(text) = std::str::from_utf8(leaf.text) else { return };
