@@ -27,3 +27,5 @@ pub mod offline;
 pub mod proxy;
 #[cfg(feature = "proxy")]
 pub mod record;
+#[cfg(feature = "proxy")]
+pub mod system_proxy;

@@ -112,10 +112,10 @@ fn sync_dir(_: &Path) -> io::Result<()> {
 }
 
 /// Keeps other processes out of a folder's CA while it is made, read or replaced. Ends with the value.
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
 
 impl Lock {
-    pub(super) fn exclusive(dir: &Path) -> Result<Lock, CaError> {
+    pub(crate) fn exclusive(dir: &Path) -> Result<Lock, CaError> {
         Self::take(dir, File::lock)
     }
 

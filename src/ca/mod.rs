@@ -20,6 +20,7 @@ pub mod files;
 mod leaf;
 mod root;
 mod scope;
+pub mod store;
 mod trust_store;
 
 pub use root::encode_pem;
@@ -44,6 +45,8 @@ pub struct Authority {
 pub struct Description {
     /// `O=divulge, OU=scope packs, CN=divulge CA 1a2b3c4d`
     pub subject: String,
+    /// `divulge CA 1a2b3c4d`
+    pub name: String,
     /// SHA-256 of the certificate.
     pub fingerprint: [u8; 32],
     pub not_before: OffsetDateTime,
@@ -130,6 +133,16 @@ impl Authority {
         Authority::of(root::read(&paths, true)?).map(Some)
     }
 
+    /// The certificate of the folder `state`, whatever condition its key is in and whether it is still valid:
+    /// to show it, and to take it out of trust stores.
+    pub fn certificate_in(state: &Path) -> Result<Option<(CertificateDer<'static>, Description)>, CaError> {
+        let paths = Paths::in_state(state);
+        if !paths.certificate.exists() {
+            return Ok(None);
+        }
+        root::read_certificate(&paths).map(Some)
+    }
+
     /// A CA of one's own: `certificate` may hold its chain, and the constraints of each in it count.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Authority, CaError> {
         let paths = Paths { certificate: certificate.to_owned(), key: key.to_owned() };
@@ -214,6 +227,13 @@ impl Authority {
     /// What follows a leaf in the handshake.
     fn leaves_chain(&self) -> Vec<CertificateDer<'static>> {
         self.leaves.chain().to_vec()
+    }
+
+    /// A leaf for `host` whatever the scope, to see others refuse it.
+    pub(crate) fn leaf_past_scope(&self, host: &str) -> CertificateDer<'static> {
+        let host = Host::read(host).unwrap();
+        let now = OffsetDateTime::now_utc();
+        self.leaves.certificate(&host, now - time::Duration::DAY, now + time::Duration::DAY).unwrap()
     }
 }
 

@@ -89,6 +89,20 @@ pub(super) fn write(paths: &Paths, created: &Created) -> Result<(), CaError> {
     files::write_private(&paths.certificate, encode_pem(&created.certificate).as_bytes())
 }
 
+/// The issuing certificate of a state folder alone.
+pub(super) fn read_certificate(paths: &Paths) -> Result<(CertificateDer<'static>, Description), CaError> {
+    let damaged = || CaError::file(&paths.certificate, "is damaged", "`divulge ca rotate` makes a new CA");
+    let der = CertificateDer::from_pem_slice(&read_bounded(&paths.certificate)?).map_err(|_| damaged())?;
+    let mut constraints = Constraints::default();
+    let certificate = parse(&der).map_err(|_| damaged())?;
+    constraints.add(&certificate);
+    let mut description = describe(&certificate, &der);
+    description.permitted = constraints.permitted_names();
+    description.unconstrained = constraints.is_free();
+    drop(certificate);
+    Ok((der, description))
+}
+
 /// Reads a CA back; `ours` are the files of a state folder, which are held to what this tool makes.
 pub(super) fn read(paths: &Paths, ours: bool) -> Result<Root, CaError> {
     let fix = |own: &'static str| if ours { "`divulge ca rotate` makes a new CA" } else { own };
@@ -159,7 +173,7 @@ pub(super) fn assemble(mut given: Vec<CertificateDer<'static>>, key: Arc<dyn Sig
             certificate.verify_signature(None).map_err(|_| "is damaged: its signature does not fit".to_owned())?;
         }
         if issuer.is_none() {
-            issuer = Some(describe(&certificate, &der, key.clone()));
+            issuer = Some((issuer_of(&certificate, key.clone()), describe(&certificate, &der)));
         }
         if let Some((issuer, _)) = &mut issuer {
             // No verifier needs the root from us, it must hold it already.
@@ -233,37 +247,38 @@ fn check(certificate: &X509Certificate<'_>, below: usize, now: OffsetDateTime) -
     Ok(())
 }
 
-fn describe(
-    certificate: &X509Certificate<'_>,
-    der: &CertificateDer<'static>,
-    key: Arc<dyn SigningKey>,
-) -> (Issuer, Description) {
-    let public_key = certificate.public_key().raw;
+fn issuer_of(certificate: &X509Certificate<'_>, key: Arc<dyn SigningKey>) -> Issuer {
     let stated_id = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
         x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
         _ => None,
     });
     let validity = certificate.validity();
-    let unit = certificate.subject().iter_organizational_unit().find_map(|unit| unit.as_str().ok());
-    let issuer = Issuer {
+    Issuer {
         key,
         subject: certificate.subject().as_raw().to_vec(),
-        key_id: stated_id.unwrap_or_else(|| key_id(public_key)),
+        key_id: stated_id.unwrap_or_else(|| key_id(certificate.public_key().raw)),
         not_before: validity.not_before.to_datetime(),
         not_after: validity.not_after.to_datetime(),
         chain: Vec::new(),
         without_subject: false,
-    };
-    let description = Description {
-        subject: certificate.subject().to_string(),
+    }
+}
+
+/// All but the constraints, which are those of the whole chain.
+fn describe(certificate: &X509Certificate<'_>, der: &CertificateDer<'static>) -> Description {
+    let subject = certificate.subject();
+    let unit = subject.iter_organizational_unit().find_map(|unit| unit.as_str().ok());
+    let name = subject.iter_common_name().find_map(|name| name.as_str().ok());
+    Description {
+        subject: subject.to_string(),
+        name: name.unwrap_or_default().to_owned(),
         fingerprint: <sha2::Sha256 as sha2::Digest>::digest(der).into(),
-        not_before: validity.not_before.to_datetime(),
-        not_after: validity.not_after.to_datetime(),
+        not_before: certificate.validity().not_before.to_datetime(),
+        not_after: certificate.validity().not_after.to_datetime(),
         made_for_packs: unit == Some("scope packs"),
         permitted: None,
         unconstrained: false,
-    };
-    (issuer, description)
+    }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, CaError> {

@@ -1,8 +1,10 @@
 //! The command line: one file per command, and what they share.
 
+pub mod ca;
 pub mod run;
 pub mod serve;
 pub mod start;
+pub mod system_proxy;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{LogFormat, Options};
+use crate::engine::rules::RuleSet;
 
 /// Exit status of wrong usage or settings.
 pub const WRONG_USAGE: u8 = 2;
@@ -33,6 +36,10 @@ enum Command {
     Run(Box<run::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
+    /// Make, show, export, install, remove or replace the CA of serve
+    Ca(ca::Args),
+    /// Point the desktop at serve, and back
+    SystemProxy(system_proxy::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -49,6 +56,11 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
+        Command::Ca(args) => {
+            let packs: Vec<String> = RuleSet::builtin().hosts().map(str::to_owned).collect();
+            ca::run(args, &packs)
+        }
+        Command::SystemProxy(args) => system_proxy::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -68,8 +80,28 @@ pub struct ConfigFile {
     pub config: Option<PathBuf>,
 }
 
+/// Where CA, sessions and aliases are kept, for commands that take no other settings.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StateOption {
+    /// Folder of the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
+    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE")]
+    pub state: Option<PathBuf>,
+}
+
+impl StateOption {
+    pub fn folder(&self) -> Result<PathBuf, String> {
+        crate::config::state_dir(self.state.as_deref()).map_err(|error| error.to_string())
+    }
+}
+
 /// Says what is wrong, cause by cause, and gives the exit status.
 pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("divulge: {}", printable(&explain(error)));
+    ExitCode::from(status)
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -80,8 +112,7 @@ pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
         }
         cause = inner.source();
     }
-    eprintln!("divulge: {}", printable(&message));
-    ExitCode::from(status)
+    message
 }
 
 /// Text for a terminal: control characters cannot move the cursor or change colours.
