@@ -229,13 +229,7 @@ impl Options {
     }
 
     pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
-        if let Some(dir) = &self.state {
-            return Ok(dir.clone());
-        }
-        use etcetera::BaseStrategy;
-        etcetera::choose_base_strategy()
-            .map(|dirs| dirs.data_dir().join("divulge"))
-            .map_err(|_| SettingsError::option("--state", "no home folder is known; name a folder"))
+        state_dir(self.state.as_deref())
     }
 
     pub fn listen(&self, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
@@ -303,6 +297,17 @@ impl Options {
             idle: read("--idle-timeout", self.idle_timeout, d.idle)?,
         })
     }
+}
+
+/// The state folder that was named, else `$XDG_DATA_HOME/divulge`.
+pub fn state_dir(named: Option<&Path>) -> Result<PathBuf, SettingsError> {
+    use etcetera::BaseStrategy;
+    if let Some(dir) = named {
+        return Ok(dir.to_owned());
+    }
+    etcetera::choose_base_strategy().map(|dirs| dirs.data_dir().join("divulge")).map_err(|_| {
+        SettingsError::option("--state", "there is no home folder (HOME is not set): name one with --state DIR")
+    })
 }
 
 /// `$XDG_CONFIG_HOME/divulge/config.toml`.

@@ -57,7 +57,7 @@ pub struct Plan {
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
 pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
     let policy = policy(options)?;
-    let on_error = options.on_error(policy.mode() == Mode::Enforce);
+    let on_error = options.on_error(enforces(&policy));
     let facts = match &options.facts {
         Some(path) => {
             let text = read(path)?;
@@ -78,6 +78,11 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
     }))
 }
 
+/// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
+fn enforces(policy: &Policy) -> bool {
+    policy.mode() == Mode::Enforce && policy.name() != "audit"
+}
+
 pub fn policy(options: &Options) -> Result<Policy, StartError> {
     let name = options.policy.as_deref().unwrap_or("audit");
     if let Some(preset) = Policy::preset(name) {
@@ -92,10 +97,15 @@ pub fn policy(options: &Options) -> Result<Policy, StartError> {
 }
 
 pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
-    if options.rules.is_empty() {
+    rules_of(&options.rules)
+}
+
+/// The built-in packs, and those in `folders` beside them.
+pub fn rules_of(folders: &[PathBuf]) -> Result<RuleSet, StartError> {
+    if folders.is_empty() {
         return Ok(RuleSet::builtin());
     }
-    let files = rule_files(&options.rules)?;
+    let files = rule_files(folders)?;
     let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
     RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
 }
@@ -133,7 +143,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let digest_key = digest_key(&options.state_dir()?);
     let engine = engine(options, digest_key)?;
     let policy = engine.policy().name().to_owned();
-    let on_error = options.on_error(engine.policy().mode() == Mode::Enforce);
+    let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
@@ -223,7 +233,7 @@ fn digest_key(state: &Path) -> [u8; 32] {
 }
 
 fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
-    let path: PathBuf = state.join("digest.key");
+    let path: PathBuf = state.join("digest-secret");
     crate::ca::files::private_dir(state).map_err(io::Error::other)?;
     for _ in 0..2 {
         match std::fs::read(&path) {

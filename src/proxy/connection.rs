@@ -64,7 +64,16 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     match Opening::of(&first) {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
         Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
-        Opening::Silent => tokio::spawn(not_tls(shared, client, host, port, "the client sent nothing")),
+        Opening::Silent => {
+            shared.note_connection(
+                &host,
+                "audit.not_tls",
+                Severity::Low,
+                1.0,
+                "the client sent nothing within the deadline",
+            );
+            return;
+        }
         Opening::Other => tokio::spawn(not_tls(shared, client, host, port, "neither TLS nor HTTP")),
     };
 }
@@ -81,7 +90,8 @@ enum Opening {
 impl Opening {
     fn of(first: &[u8]) -> Self {
         match first {
-            [] => Opening::Silent,
+            // Not even three bytes within the deadline.
+            [] | [_] | [_, _] => Opening::Silent,
             // Handshake record of TLS 1.x (RFC 8446, section 5.1).
             [0x16, 0x03, ..] => Opening::Tls,
             [a, b, c, ..] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => Opening::Http,
@@ -288,7 +298,7 @@ mod tests {
             (b"SSH", Opening::Http),
             (b"get", Opening::Other),
             (b"\x16\x02\x01", Opening::Other),
-            (b"\x16", Opening::Other),
+            (b"\x16", Opening::Silent),
             (b"", Opening::Silent),
         ] {
             assert_eq!(Opening::of(first), opening, "{first:?}");

@@ -187,7 +187,12 @@ impl<'a> Exchange<'a> {
     pub fn start(&mut self, edits: &[HeadEdit], payload: &[u8], target: TargetOut, held: bool) {
         self.head.write(edits, &ForwardRequest { target, upgrade: self.upgrade }, &mut self.up.output);
         if held {
-            self.request.writer = Some(BodyWriter::new(self.head.framing()));
+            let framing = match self.head.framing() {
+                // All of it is here: an edit has changed the length, and the head says so already.
+                Framing::Length(_) if self.request.done => Framing::Length(payload.len() as u64),
+                framing => framing,
+            };
+            self.request.writer = Some(BodyWriter::new(framing));
             self.write_held(payload);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -123,7 +124,11 @@ pub async fn serve(mut connection: Http1) {
                 connection.client.close_lingering().await;
                 break;
             }
-            After::Abort => return,
+            After::Abort => {
+                // What had come still arrives; the missing end says that it is not all.
+                let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.drain()).await;
+                return;
+            }
             After::Connect { host, port } => {
                 let Http1 { shared, peer, mut client, .. } = connection;
                 client.output.extend_from_slice(b"HTTP/1.1 200 Connection Established\r\n\r\n");

@@ -86,7 +86,6 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
 /// What the streams of one client connection share.
 struct Link {
     shared: Arc<Shared>,
-    peer: Peer,
     origin: Origin,
     name: Option<String>,
     upstream: Mutex<Option<UpstreamHandle>>,
@@ -163,8 +162,7 @@ pub async fn serve(
     let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(client)).await else {
         return;
     };
-    let link =
-        Arc::new(Link { shared: shared.clone(), peer, origin: origin.clone(), name, upstream: Mutex::new(handle) });
+    let link = Arc::new(Link { shared: shared.clone(), origin: origin.clone(), name, upstream: Mutex::new(handle) });
     let mut streams = JoinSet::new();
     let mut requests = 0u64;
     loop {
@@ -239,6 +237,9 @@ impl Stream {
         let (parts, body) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>().cloned();
         let begun = AtomicBool::new(false);
+        if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return answer(&mut respond, 400, "malformed-request", "user information in :authority");
+        }
         if let Some(observed) = link.misdirected(&parts.uri, &parts.headers) {
             shared.note_connection(&link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
             return answer(&mut respond, 421, "refused", "the names of tunnel, certificate and request disagree");

@@ -1,5 +1,8 @@
 //! The wire codecs from outside: what they refuse, what they take, and that cuts do not matter.
 
+mod bodies;
 mod common;
 mod heads;
+mod oracle;
+mod refused;
 mod websocket;

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::inspector::{Inspector, in_parts};
+use super::prompt::value_of;
 use crate::engine::rules::rule::{JsonType, Matching};
-use crate::engine::visit::{Leaf, LeafKind, Place};
+use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// Longer values are texts, not identifiers.
 const LONGEST_VALUE: usize = 4096;
@@ -28,6 +29,9 @@ impl Inspector<'_> {
             }
         }
         if !select.path.is_empty() && !select.path.iter().any(|glob| glob.matches(place.pointer())) {
+            return;
+        }
+        if !select.list && matches!(place.pointer().last(), Some(Segment::Index(_))) {
             return;
         }
         let Ok(text) = std::str::from_utf8(leaf.text) else { return };
@@ -54,11 +58,12 @@ impl Matching {
         }
         let window = match &self.value {
             Some(pattern) => {
-                let captures = pattern.regex()?.captures(text)?;
-                match captures.name("value") {
-                    Some(group) => group.range(),
-                    // A pattern without the group describes the whole value.
-                    None => 0..text.len(),
+                let regex = pattern.regex()?;
+                // A pattern without the group describes the whole value.
+                match regex.captures_len() {
+                    1 if regex.is_match(text) => 0..text.len(),
+                    1 => return None,
+                    _ => value_of(regex, &regex.captures(text)?)?,
                 }
             }
             None => 0..text.len(),

@@ -60,6 +60,8 @@ pub struct SelectFile {
     /// Only requests to hosts that a pack lists as telemetry.
     #[serde(default)]
     pub telemetry: bool,
+    /// `false`: not elements of an array.
+    pub list: Option<bool>,
     /// `false`: not in what people and models say to each other.
     pub conversation: Option<bool>,
 }

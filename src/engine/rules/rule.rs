@@ -53,6 +53,7 @@ pub struct Select {
     pub text: bool,
     pub client: Option<String>,
     pub telemetry: bool,
+    pub list: bool,
     pub conversation: bool,
     /// As written, for the documentation.
     pub written: Vec<(&'static str, String)>,
@@ -236,6 +237,7 @@ impl<'a> Compiler<'a> {
         let mut select = Select {
             text: file.text,
             telemetry: file.telemetry,
+            list: file.list.unwrap_or(true),
             conversation: file.conversation.unwrap_or(true),
             ..Select::default()
         };

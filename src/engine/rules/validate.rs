@@ -9,13 +9,13 @@ mod places;
 pub use places::{is_iana_zone, is_windows_zone};
 
 /// A validator with its argument.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Validator {
     check: Check,
     text: Box<str>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 enum Check {
     Plain(fn(&str) -> bool),
     Hex { least: usize, most: usize },
@@ -37,7 +37,7 @@ enum Range {
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
     digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
-    base64, word";
+    base64, login, full_name, word";
 
 impl Validator {
     /// `None` for a name or range that is not known.
@@ -135,6 +135,8 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "shell" => is_shell,
         "user_agent" => is_user_agent,
         "base64" => is_base64,
+        "login" => |value| !value.contains(char::is_whitespace) && is_login(value),
+        "full_name" => is_full_name,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })
@@ -557,6 +559,19 @@ fn is_user_agent(value: &str) -> bool {
     product.split_once('/').is_some_and(|(name, version)| {
         !name.is_empty() && version.bytes().next().is_some_and(|byte| byte.is_ascii_digit() || byte == b'v')
     })
+}
+
+/// `Ann Example`, `王小明`: two to five words of letters, or two to five Han characters.
+fn is_full_name(value: &str) -> bool {
+    let han = |c: char| matches!(c, '\u{4e00}'..='\u{9fff}');
+    let count = value.chars().count();
+    let words = value.split(' ').count();
+    value.chars().next().is_some_and(|first| first.is_uppercase() || han(first))
+        && ((2..=5).contains(&count) && value.chars().all(han)
+            || (2..=5).contains(&words)
+                && count <= 64
+                && value.split(' ').all(|word| !word.is_empty())
+                && value.chars().all(|c| c.is_alphabetic() || " .'-\u{2019}".contains(c)))
 }
 
 fn is_base64(value: &str) -> bool {

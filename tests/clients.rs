@@ -1,0 +1,289 @@
+//! Real assistants under `divulge run --offline`: they finish their turn, and the audit names what they gave away.
+//!
+//! Each client is a pinned package, installed by `tests/clients/install.sh` and run by `tests/clients/sealed.sh`:
+//! emptied environment, throw-away HOME, invented person and project, no network but loopback. Where the system
+//! allows no namespace these tests fail and say how to allow it; no assistant is ever run outside the room.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use divulge::offline::GREETING;
+use serde_json::Value;
+
+/// What the room would give away. Each name occurs nowhere else, so a finding of it is no accident.
+const HOST: &str = "kanarienvogel-host";
+const PERSON: &str = "Kanaria Vogelsang";
+const EMAIL: &str = "kanaria@vogelsang.example.com";
+const PROJECT: &str = "kanarienvogel-projekt";
+
+/// How one assistant is run. Its command gets the prompt as last argument.
+struct Client {
+    name: &'static str,
+    /// Writes what the client needs into HOME.
+    setup: &'static str,
+    variables: &'static [&'static str],
+    command: &'static [&'static str],
+}
+
+const CLAUDE: Client = Client {
+    name: "claude-code",
+    setup: "",
+    variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room"],
+    command: &["claude", "-p"],
+};
+
+const CODEX: Client = Client {
+    name: "codex",
+    setup: r#"mkdir "$HOME/.codex"; echo '{"OPENAI_API_KEY":"sk-dummy-key-of-the-sealed-room"}' >"$HOME/.codex/auth.json""#,
+    variables: &["OPENAI_API_KEY=sk-dummy-key-of-the-sealed-room"],
+    command: &["codex", "exec", "--skip-git-repo-check"],
+};
+
+/// The same, told to leave WebSockets alone.
+const CODEX_OVER_HTTP: Client = Client {
+    command: &[
+        "codex",
+        "exec",
+        "--skip-git-repo-check",
+        "-c",
+        r#"model_provider="plain""#,
+        "-c",
+        r#"model_providers.plain={name="plain",base_url="https://api.openai.com/v1",env_key="OPENAI_API_KEY",wire_api="responses",supports_websockets=false}"#,
+    ],
+    ..CODEX
+};
+
+const GEMINI: Client = Client {
+    name: "gemini-cli",
+    setup: r#"mkdir "$HOME/.gemini"; echo '{"security":{"auth":{"selectedType":"gemini-api-key"}}}' >"$HOME/.gemini/settings.json""#,
+    variables: &["GEMINI_API_KEY=dummy-key-of-the-sealed-room"],
+    command: &["gemini", "--skip-trust", "-p"],
+};
+
+const QWEN: Client = Client {
+    name: "qwen-code",
+    setup: r#"mkdir "$HOME/.qwen"; echo '{"security":{"auth":{"selectedType":"openai"}}}' >"$HOME/.qwen/settings.json""#,
+    variables: &[
+        "OPENAI_API_KEY=sk-dummy-key-of-the-sealed-room",
+        "OPENAI_BASE_URL=https://dashscope.aliyuncs.com/compatible-mode/v1",
+        "OPENAI_MODEL=qwen3-coder-plus",
+    ],
+    command: &["qwen", "-p"],
+};
+
+/// What one run left behind.
+struct Run {
+    status: Option<i32>,
+    printed: String,
+    told: String,
+    lines: Vec<Value>,
+    raw: String,
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// Installs the client, or finds it installed.
+fn installed(name: &str) -> PathBuf {
+    let output = Command::new(script("install.sh")).arg(name).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{name} could not be installed; the reason is above");
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// Runs the client sealed under `divulge run --offline` with `options`.
+fn audit(client: &Client, options: &[&str]) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = folder.path().join("findings.jsonl");
+    let path = std::env::var("PATH").unwrap();
+    let inside = format!(
+        r#"set -eu
+        git config --global user.name "{PERSON}"; git config --global user.email "{EMAIL}"
+        mkdir "$HOME/{PROJECT}"; cd "$HOME/{PROJECT}"
+        git init --quiet --initial-branch=main; git commit --quiet --allow-empty --message "Begin"
+        {}
+        exec "$@""#,
+        client.setup
+    );
+    let output = Command::new("timeout")
+        .arg("--kill-after=5")
+        .arg("120")
+        .arg(script("sealed.sh"))
+        .args(["--host", HOST])
+        .arg(format!("PATH={}:{path}", installed(client.name).join("bin").display()))
+        .args(client.variables)
+        .args(["--", "bash", "-c", &inside, "room", env!("CARGO_BIN_EXE_divulge"), "run", "--offline", "--findings"])
+        .arg(&findings)
+        .args(options)
+        .arg("--")
+        .args(client.command)
+        .arg(format!("say hi to {HOST}"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let raw = fs::read_to_string(&findings).unwrap_or_default();
+    let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Run {
+        status: output.status.code(),
+        printed: String::from_utf8_lossy(&output.stdout).into_owned(),
+        told: String::from_utf8_lossy(&output.stderr).into_owned(),
+        lines,
+        raw,
+    }
+}
+
+impl Run {
+    /// The turn is complete: the answer is printed and the client is content.
+    fn completed(self) -> Self {
+        assert!(
+            self.status == Some(0) && self.printed.contains(GREETING),
+            "the turn did not complete (status {:?})\nprinted: {}\ntold: {}",
+            self.status,
+            self.printed,
+            self.told
+        );
+        self
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(|line| line.get("kind").is_some())
+    }
+
+    fn flows(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(|line| line["type"] == "flow")
+    }
+
+    /// The findings of a kind to a host, at a location that holds `place`.
+    fn found(&self, host: &str, kind: &str, place: &str) -> Vec<&Value> {
+        let fits = |finding: &&Value| {
+            finding["host"] == host
+                && finding["kind"] == kind
+                && finding["location"].as_str().is_some_and(|location| location.contains(place))
+        };
+        self.findings().filter(fits).collect()
+    }
+
+    /// Tells all that is missing at once.
+    fn expect(&self, host: &str, expected: &[(&str, &str)]) {
+        let missing: Vec<_> =
+            expected.iter().filter(|(kind, place)| self.found(host, kind, place).is_empty()).collect();
+        let all: Vec<String> =
+            self.findings().map(|f| format!("{} {} {} {}", f["host"], f["path"], f["kind"], f["location"])).collect();
+        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", all.join("\n"));
+    }
+
+    /// A planted value, revealed, was found as this kind.
+    fn expect_planted(&self, planted: &[(&str, &str)]) {
+        let missing: Vec<_> = planted
+            .iter()
+            .filter(|(kind, value)| {
+                !self.findings().any(|f| {
+                    f["kind"] == *kind
+                        && [&f["value"], &f["observed"]]
+                            .iter()
+                            .any(|seen| seen.as_str().is_some_and(|seen| seen.contains(value)))
+                })
+            })
+            .collect();
+        let all: Vec<String> =
+            self.findings().map(|f| format!("{} {} {}", f["kind"], f["value"], f["location"])).collect();
+        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", all.join("\n"));
+    }
+
+    /// Without `--reveal` nothing planted stands in clear, in no output of ours.
+    fn keeps_quiet(&self) {
+        for planted in [HOST, PERSON, EMAIL, PROJECT] {
+            assert!(!self.raw.contains(planted), "{planted} stands in the findings");
+            assert!(!self.told.contains(planted), "{planted} stands in the summary:\n{}", self.told);
+        }
+    }
+}
+
+#[test]
+fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
+    let run = audit(&CLAUDE, &["--policy", "audit", "--reveal"]).completed();
+    run.expect(
+        "api.anthropic.com",
+        &[
+            ("id.device", "body!json:/metadata/user_id!json:/device_id"),
+            ("id.session", "body!json:/metadata/user_id!json:/session_id"),
+            ("id.session", "header:/x-claude-code-session-id"),
+            ("os.name", "header:/x-stainless-os"),
+            ("os.arch", "header:/x-stainless-arch"),
+            ("path.cwd", "body!json:/"),
+        ],
+    );
+    run.expect_planted(&[("host.name", HOST), ("git.name", PERSON), ("path.cwd", PROJECT)]);
+    assert!(run.flows().all(|flow| flow["verdict"] == "forwarded"), "audit changes nothing");
+    assert!(run.findings().all(|finding| finding["action"] == "log"), "audit only logs");
+}
+
+#[test]
+fn claude_code_completes_its_turn_under_balanced_and_strict() {
+    for policy in ["balanced", "strict"] {
+        let run = audit(&CLAUDE, &["--policy", policy]).completed();
+        run.keeps_quiet();
+        let device = run.found("api.anthropic.com", "id.device", "body!json:/metadata/user_id!json:/device_id");
+        assert!(!device.is_empty(), "{policy}: the device identifier was not found");
+        assert!(
+            device.iter().all(|finding| !["allow", "log", "warn"].contains(&finding["action"].as_str().unwrap())),
+            "{policy}: {device:?}"
+        );
+        assert!(run.flows().any(|flow| flow["verdict"] == "edited"), "{policy}: nothing was edited");
+    }
+}
+
+#[test]
+fn codex_completes_its_turn_over_a_websocket() {
+    let run = audit(&CODEX, &["--reveal"]).completed();
+    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    assert!(
+        run.findings().any(|f| f["host"] == "api.openai.com" && f["location"].as_str().unwrap().starts_with("ws:/")),
+        "the messages of the socket were inspected"
+    );
+}
+
+#[test]
+fn codex_completes_its_turn_over_http() {
+    let run = audit(&CODEX_OVER_HTTP, &["--reveal"]).completed();
+    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    assert!(
+        run.findings().any(|f| f["host"] == "api.openai.com"
+            && f["path"] == "/v1/responses"
+            && f["location"].as_str().unwrap().starts_with("body!")),
+        "the request body was inspected"
+    );
+}
+
+#[test]
+fn gemini_cli_completes_its_turn() {
+    let run = audit(&GEMINI, &["--reveal"]).completed();
+    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    assert!(run.flows().any(|flow| flow["host"] == "generativelanguage.googleapis.com"));
+}
+
+#[test]
+fn qwen_code_completes_its_turn() {
+    let run = audit(&QWEN, &["--reveal"]).completed();
+    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    assert!(run.flows().any(|flow| flow["host"] == "dashscope.aliyuncs.com"));
+}
+
+#[test]
+fn the_room_has_loopback_alone_and_leaves_nothing_behind() {
+    let inside = r#"tail -n +3 /proc/net/dev | cut -d: -f1; echo "$HOME"; env | cut -d= -f1 | sort | tr '\n' ' '; hostname; exit 7"#;
+    let output = Command::new(script("sealed.sh"))
+        .args(["--host", HOST, "KEY=dummy", "--", "bash", "-c", inside])
+        .env("ANTHROPIC_API_KEY", "not for the room")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "the command's own status: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert_eq!(lines[0], "lo");
+    assert!(lines[1].contains("divulge-home.") && !Path::new(lines[1]).exists(), "HOME is gone: {}", lines[1]);
+    // bash itself sets PWD, SHLVL and _.
+    assert_eq!(lines[2], format!("HOME KEY LANG PATH PWD SHLVL TERM _ {HOST}"));
+}
