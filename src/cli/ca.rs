@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::start::{self, StartError};
-use super::{INCOMPLETE, StateOption, WRONG_USAGE, fail, printable};
+use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail, printable};
 use crate::ca::store::{self, Certificate, Place, Store};
 use crate::ca::{Authority, CaError, Description, Scope, encode_pem};
 use crate::config::{Options, SettingsError};
@@ -22,7 +22,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    state: StateOption,
+    state: StateFolder,
 }
 
 #[derive(Clone, Debug, Subcommand)]

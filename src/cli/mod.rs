@@ -37,14 +37,14 @@ enum Command {
     Run(Box<run::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
-    /// Make, show, export, install, remove or replace the CA of serve
+    /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
-    /// Live view of a running serve: flows, findings, what stays unread
-    Watch(watch::Args),
     /// List, show and test the rules, and write the page about them
     Rules(rules::Args),
+    /// Live view of a running serve: flows, findings, what stays unread
+    Watch(watch::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -63,8 +63,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Ca(args) => ca::run(args),
         Command::SystemProxy(args) => system_proxy::run(args),
-        Command::Watch(args) => watch::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -84,9 +84,9 @@ pub struct ConfigFile {
     pub config: Option<PathBuf>,
 }
 
-/// Where CA, sessions and aliases are kept, for commands that need no more of the settings.
+/// The state folder, for commands that need no more of the settings.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct StateOption {
+pub struct StateFolder {
     /// Folder of the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
     #[arg(long, value_name = "DIR", env = "DIVULGE_STATE", global = true)]
     pub state: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub struct StateOption {
     pub config: Option<PathBuf>,
 }
 
-impl StateOption {
+impl StateFolder {
     /// The settings, this folder among them.
     pub fn options(&self) -> Result<Options, SettingsError> {
         Options { state: self.state.clone(), ..Options::default() }.with_file(self.config.as_deref())
@@ -104,12 +104,6 @@ impl StateOption {
 
 /// Says what is wrong, cause by cause, and gives the exit status.
 pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("divulge: {}", printable(&explain(error)));
-    ExitCode::from(status)
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -120,7 +114,8 @@ pub(crate) fn explain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    message
+    eprintln!("divulge: {}", printable(&message));
+    ExitCode::from(status)
 }
 
 /// Text for a terminal: control characters cannot move the cursor or change colours.

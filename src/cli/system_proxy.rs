@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{INCOMPLETE, StateOption, WRONG_USAGE, fail};
+use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail};
 use crate::system_proxy::{self, Status, SystemProxyError};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    state: StateOption,
+    state: StateFolder,
     /// Where serve listens [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT", env = "DIVULGE_LISTEN", global = true)]
     listen: Option<String>,

@@ -11,12 +11,12 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{INCOMPLETE, StateOption, WRONG_USAGE, fail};
+use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    state: StateOption,
+    state: StateFolder,
 }
 
 pub fn run(args: Args) -> ExitCode {
