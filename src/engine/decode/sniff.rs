@@ -20,7 +20,8 @@ use super::protobuf;
 pub(super) enum Reading {
     /// Nothing.
     Plain,
-    Json,
+    /// JSON, or lines of it, as it stands.
+    Document(Class),
     /// Header and claims: where they stand, and their JSON.
     Jwt([(Range<usize>, Vec<u8>); 2]),
     Base64 {
@@ -48,7 +49,7 @@ impl Reading {
     /// as it stands, whatever is inside.
     pub fn is_certain(&self) -> bool {
         match self {
-            Reading::Json => true,
+            Reading::Document(_) => true,
             Reading::Plain | Reading::Jwt(_) => false,
             Reading::Base64 { class, .. }
             | Reading::Hex { class, .. }
@@ -91,8 +92,15 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
     let all = 0..text.len();
     let start = json::blank(text, 0);
     match text.get(start..).unwrap_or_default() {
-        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) if json::is_document(rest, json_depth) => {
-            return (all, Reading::Json);
+        // Nothing in them, so they are values themselves.
+        b"{}" | b"[]" => return (all, Reading::Plain),
+        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) => {
+            if json::is_document(rest, json_depth) {
+                return (all, Reading::Document(Class::Json));
+            }
+            if newline_delimited(rest, json_depth) && all_lines(rest, json_depth) {
+                return (all, Reading::Document(Class::Lines));
+            }
         }
         [b'e', b'y', b'J', ..] => {
             if let Some(parts) = jwt(text) {
@@ -210,6 +218,11 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let controls = text.bytes().filter(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)).count();
     !text.is_empty() && controls * 50 <= text.len()
+}
+
+fn all_lines(bytes: &[u8], json_depth: usize) -> bool {
+    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.all(|line| json::is_document(line, json_depth))
 }
 
 /// Whether `bytes`, which are no whole JSON document, begin as one beyond doubt.
