@@ -495,13 +495,12 @@ proptest! {
     ) {
         let coding = if coded { "gzip" } else { "identity" };
         let request = request("/", &[("content-type", "application/json"), ("content-encoding", coding)]);
-        let body = value.to_string();
+        let body = serde_json::json!({ "first": 1, "value": value }).to_string();
         let body = if coded { gzip(body.as_bytes()) } else { body.into_bytes() };
         let part = Part::Document(body.into());
         let (found, decoded) = read(&request, &part);
         let leaves: Vec<_> = found.iter().enumerate()
             .filter(|(_, found)| matches!(found.kind, LeafKind::JsonString | LeafKind::JsonNumber)).collect();
-        prop_assume!(!leaves.is_empty());
         let (index, leaf) = leaves[pick.index(leaves.len())];
         let text = if leaf.kind == LeafKind::JsonNumber { "-12.50".to_owned() } else { format!("x {text}") };
         let unit = Unit { request: &request, part: part.clone() };
@@ -529,7 +528,6 @@ proptest! {
         let body = value.to_string();
         let part = Part::Document(body.clone().into());
         let (found, decoded) = read(&request, &part);
-        prop_assume!(!found.is_empty());
         let edits: Vec<_> = picks.iter().zip(cuts.chunks(2)).map(|(pick, cut)| {
             let leaf = &found[pick.index(found.len())];
             let (a, b) = (cut[0].index(leaf.text.len() + 1), cut[1].index(leaf.text.len() + 1));

@@ -168,6 +168,12 @@ fn what_cannot_be_read_is_reported_with_its_share() {
 
     let (_, decoded) = document(&[("content-encoding", "snappy")], vec![0xff; 50]);
     assert_eq!((decoded.bytes_read, decoded.unread[0].reason), (0, "content-coding"));
+    let (_, decoded) = document(&[("content-encoding", "gzip")], &gzip(&[b'x'; 5000])[..30]);
+    assert_eq!(decoded.unread[0].reason, "content-coding");
+    assert_eq!(decoded.unread[0].location.to_string(), "body!gzip");
+    let (seen, decoded) = document(&[("content-encoding", "gzip")], r#"{"a":1}"#);
+    seen.has("body!json:/a", "1");
+    assert!(decoded.unread.is_empty());
 }
 
 /// A protobuf field with a length.

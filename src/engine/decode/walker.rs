@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::coding::{Bounds, Coding};
+use super::escape::unescape;
 use super::frame::Stream;
 use super::json::{self, Path, Sink, Text, Token};
 use super::layer::{Base64, Codec, Format, Layer, Origin};
@@ -135,13 +136,20 @@ impl<'v, V: Visitor> Walker<'v, V> {
         for name in codings.iter().rev() {
             let target = self.layers[layer.0 as usize].target(layer);
             let coding = std::str::from_utf8(name).ok().and_then(Coding::named);
+            let content = self.content(layer);
+            if !coding.is_some_and(|coding| coding.opens(&content)) {
+                let class = sniff::class(&content, self.limits.json_depth);
+                if matches!(class, Class::Json | Class::Lines | Class::Text) {
+                    // Not coded at all, whatever the head says.
+                    break;
+                }
+            }
             let Some(coding) = coding else {
-                let content = self.content(layer);
                 self.report(layer, &content, "content-coding", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), "", Tail::Whole);
                 return;
             };
-            match self.undo(target, coding) {
+            match self.undo(target, coding, "content-coding") {
                 Some(inner) => {
                     layer = inner;
                     self.body = Some(inner);
@@ -211,7 +219,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 let target = self.layers[layer.0 as usize].target(layer);
                 let mark = self.steps.len();
                 self.depth += 1;
-                if let Some(inner) = self.undo(target, coding) {
+                if let Some(inner) = self.undo(target, coding, "malformed") {
                     self.sniffed(inner, name);
                 }
                 self.depth -= 1;
@@ -230,8 +238,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
     }
 
-    /// Opens the layer that `coding` of `source` makes and leaves its step on the list.
-    pub fn undo(&mut self, source: Target, coding: Coding) -> Option<LayerId> {
+    /// Opens the layer that `coding` of `source` makes and leaves its step on the list. What is damaged has the reason
+    /// `damaged`.
+    pub fn undo(&mut self, source: Target, coding: Coding, damaged: &'static str) -> Option<LayerId> {
         let input = self.content(source.layer).slice(source.raw.range());
         let undone = coding.undo(&input, Bounds { bytes: self.budget, ratio: self.limits.ratio });
         self.steps.push(match coding {
@@ -242,6 +251,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             Coding::Zstd => Step::Zstd,
         });
         if let Some(reason) = undone.stop {
+            let reason = if reason == "malformed" && !undone.whole { damaged } else { reason };
             let rest = if undone.content.is_empty() { 0 } else { undone.consumed };
             self.report(source.layer, &input[rest..], reason, Tail::Whole);
         }
@@ -547,7 +557,7 @@ impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
     fn text(&mut self, text: Text) -> Target {
         if text.escaped {
             self.scratch.clear();
-            json::unescape(&self.bytes[text.start..text.end], &mut self.scratch);
+            unescape(&self.bytes[text.start..text.end], &mut self.scratch);
         }
         Target { layer: self.layer, raw: Span::of(text.start..text.end), spelling: Spelling::JsonString }
     }
