@@ -23,6 +23,7 @@ mod multipart;
 pub(crate) mod percent;
 mod place;
 pub(crate) mod protobuf;
+pub(crate) mod qoder;
 mod sniff;
 #[cfg(test)]
 mod tests;

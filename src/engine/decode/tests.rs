@@ -282,6 +282,19 @@ fn tokens_wrapped_lines_and_escapes_are_undone() {
 }
 
 #[test]
+fn a_body_in_an_alphabet_of_its_own_is_read() {
+    let json = r#"[{"mid":"0011","payload":"{\"cwd\":\"/home/ann\"}","git_remote":"git@example.com:ann/p.git"}]"#;
+    for exchanged in [true, false] {
+        let body = super::qoder::encode(json.as_bytes(), exchanged);
+        for kind in ["application/json", "application/x-www-form-urlencoded", ""] {
+            let (seen, _) = document(&[("content-type", kind)], body.clone());
+            seen.has("body!qoder!json:/0/mid", "0011");
+            seen.has("body!qoder!json:/0/payload!json:/cwd", "/home/ann");
+        }
+    }
+}
+
+#[test]
 fn documents_in_a_row_are_numbered() {
     let lines = "{\"a\":1}\n\n{\"a\":2}\r\n{\"a\":3,x";
     for fields in [[("content-type", "application/x-ndjson")], [("content-type", "text/plain")]] {

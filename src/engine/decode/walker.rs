@@ -11,6 +11,7 @@ use super::json::{self, Path, Sink, Text, Token};
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::multipart;
 use super::place::{Here, Names, Tail};
+use super::qoder;
 use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
@@ -173,7 +174,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         let start = json::blank(&content, if content.starts_with(BOM) { BOM.len() } else { 0 });
         match kind.as_slice() {
             b"application/x-www-form-urlencoded"
-                if sniff::is_text(&content) && !json::is_document(&content[start..], self.limits.json_depth) =>
+                if sniff::is_text(&content)
+                    && !json::is_document(&content[start..], self.limits.json_depth)
+                    && !qoder::is_likely(&content) =>
             {
                 self.pairs(layer, &content, 0..content.len(), LeafKind::FormValue);
             }
@@ -397,6 +400,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 (bytes, Codec::Base64(spelling), step, class)
             }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
+            Reading::Qoder { exchanged, bytes, class } => (bytes, Codec::Qoder { exchanged }, Step::Qoder, class),
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
             Reading::Html { bytes, class } => (bytes, Codec::Html, Step::Html, class),
         };
