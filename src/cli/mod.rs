@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod inspect;
 pub mod run;
 pub mod serve;
 pub mod start;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
+    /// Audit captured requests offline
+    Inspect(Box<inspect::Args>),
     /// Make, show, export, install, remove or replace the CA of serve
     Ca(ca::Args),
     /// Point the desktop at serve, and back
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
+        Command::Inspect(args) => inspect::run(*args),
         Command::Ca(args) => {
             let packs: Vec<String> = RuleSet::builtin().hosts().map(str::to_owned).collect();
             ca::run(args, &packs)
