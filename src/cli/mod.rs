@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod inspect;
+pub mod rules;
 pub mod run;
 pub mod serve;
 pub mod start;
@@ -43,6 +44,8 @@ enum Command {
     Ca(ca::Args),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
+    /// List, show and test the rules, and write the page about them
+    Rules(rules::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
             ca::run(args, &packs)
         }
         Command::SystemProxy(args) => system_proxy::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS
