@@ -4,7 +4,7 @@
 //! and shown, and the request goes on.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,19 +132,21 @@ impl Viewers {
     }
 }
 
+/// Opens `--findings`: `-` is standard output, a file is its owner's alone.
+pub fn findings_file(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdout()));
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(Box::new(io::BufWriter::new(options.open(path)?)))
+}
+
 /// Opens the findings file and starts the writer.
 pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
-    let out: Option<Box<dyn Write + Send>> = match &parts.findings {
-        None => None,
-        Some(path) if path.as_os_str() == "-" => Some(Box::new(io::stdout())),
-        Some(path) => {
-            let mut options = std::fs::OpenOptions::new();
-            options.create(true).write(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            Some(Box::new(io::BufWriter::new(options.open(path)?)))
-        }
-    };
+    let out = parts.findings.as_deref().map(findings_file).transpose()?;
     let (queue, entries) = mpsc::sync_channel(QUEUE);
     let counters = Arc::new(Counters::default());
     let viewers = Arc::new(Viewers::default());

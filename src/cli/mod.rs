@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod inspect;
 pub mod rules;
 pub mod run;
 pub mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
+    /// Audit captured requests offline
+    Inspect(Box<inspect::Args>),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
     /// Point the desktop at serve, and back
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
+        Command::Inspect(args) => inspect::run(*args),
         Command::Ca(args) => ca::run(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
