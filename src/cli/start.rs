@@ -50,8 +50,8 @@ pub struct Started {
 pub struct Plan {
     pub listen: SocketAddr,
     pub intercept: Intercept,
-    /// Keep what is seen for a summary.
-    pub collect: bool,
+    /// Add up what is seen, for a summary.
+    pub tally: bool,
 }
 
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
@@ -97,10 +97,15 @@ pub fn policy(options: &Options) -> Result<Policy, StartError> {
 }
 
 pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
-    if options.rules.is_empty() {
+    rules_of(&options.rules)
+}
+
+/// The built-in packs, and those in `folders` beside them.
+pub fn rules_of(folders: &[PathBuf]) -> Result<RuleSet, StartError> {
+    if folders.is_empty() {
         return Ok(RuleSet::builtin());
     }
-    let files = rule_files(&options.rules)?;
+    let files = rule_files(folders)?;
     let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
     RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
 }
@@ -158,7 +163,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
-        collect: plan.collect,
+        tally: plan.tally,
     })
     .map_err(|e| {
         let path = options.findings.as_deref().unwrap_or(Path::new("-"));
