@@ -50,8 +50,8 @@ pub struct Started {
 pub struct Plan {
     pub listen: SocketAddr,
     pub intercept: Intercept,
-    /// Keep what is seen for a summary.
-    pub collect: bool,
+    /// Add up what is seen, for a summary.
+    pub tally: bool,
 }
 
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
@@ -163,7 +163,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
-        collect: plan.collect,
+        tally: plan.tally,
     })
     .map_err(|e| {
         let path = options.findings.as_deref().unwrap_or(Path::new("-"));

@@ -53,7 +53,7 @@ fn an_edit_changes_its_leaf_and_the_length_and_nothing_else() {
             assert_eq!(seen.field("content-length").unwrap(), body.len().to_string(), "{action}");
             serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{action}: {body}: {error}"));
             assert!(
-                body.starts_with(r#"{"b": 1.0e+02,"#) && body.ends_with(r#" "a":"\u0041\/", "list":[ 1 , -0 ]}"#),
+                body.starts_with(r#"{"b": 1.0e+02,"#) && body.ends_with(r#""a":"\u0041\/", "list":[ 1 , -0 ]}"#),
                 "{action}: {body}"
             );
             assert!(show(&seen.head).contains("\nX-Odd:  1 \n"), "{action}: {}", show(&seen.head));
