@@ -269,7 +269,8 @@ impl Work<'_> {
             b';' => one_pair,
             _ => false,
         };
-        !splice.bytes.iter().any(ends) && !(inside(head.method_span()) && splice.bytes.is_empty())
+        let missing = splice.bytes.is_empty() && splice.range == head.method_span().range();
+        !missing && !splice.bytes.iter().any(ends)
     }
 
     /// The same change as splices of the layer around.

@@ -15,6 +15,7 @@ use super::json;
 use super::layer::Base64;
 use super::percent;
 use super::protobuf;
+use super::qoder;
 
 /// What a decoded value holds beside itself.
 pub(super) enum Reading {
@@ -34,6 +35,11 @@ pub(super) enum Reading {
         bytes: Vec<u8>,
         class: Class,
     },
+    Qoder {
+        exchanged: bool,
+        bytes: Vec<u8>,
+        class: Class,
+    },
     Percent {
         bytes: Vec<u8>,
         class: Class,
@@ -50,6 +56,7 @@ impl Reading {
     pub fn is_certain(&self) -> bool {
         match self {
             Reading::Document(_) => true,
+            Reading::Qoder { .. } => true,
             Reading::Plain | Reading::Jwt(_) => false,
             Reading::Base64 { class, .. }
             | Reading::Hex { class, .. }
@@ -117,7 +124,7 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
         }
         _ => {}
     }
-    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth));
+    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth)).or_else(|| qoder(text, json_depth));
     (all, reading.or_else(|| escaped(text, json_depth)).unwrap_or(Reading::Plain))
 }
 
@@ -170,6 +177,18 @@ fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     let bytes = base64::decode(text, spelling)?;
     let class = class(&bytes, json_depth);
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
+}
+
+/// So odd an alphabet that only what holds a document is taken for it.
+fn qoder(text: &[u8], json_depth: usize) -> Option<Reading> {
+    if !qoder::is_likely(text) {
+        return None;
+    }
+    [true, false].into_iter().find_map(|exchanged| {
+        let bytes = qoder::decode(text, exchanged)?;
+        let class = class(&bytes, json_depth);
+        matches!(class, Class::Json | Class::Lines).then_some(Reading::Qoder { exchanged, bytes, class })
+    })
 }
 
 /// Whether a text in the base64 alphabet is so long and so mixed that it can only be encoded bytes. Names

@@ -5,11 +5,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::coding::{Bounds, Coding};
+use super::escape::unescape;
 use super::frame::Stream;
 use super::json::{self, Path, Sink, Text, Token};
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::multipart;
 use super::place::{Here, Names, Tail};
+use super::qoder;
 use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
@@ -135,13 +137,20 @@ impl<'v, V: Visitor> Walker<'v, V> {
         for name in codings.iter().rev() {
             let target = self.layers[layer.0 as usize].target(layer);
             let coding = std::str::from_utf8(name).ok().and_then(Coding::named);
+            let content = self.content(layer);
+            if !coding.is_some_and(|coding| coding.opens(&content)) {
+                let class = sniff::class(&content, self.limits.json_depth);
+                if matches!(class, Class::Json | Class::Lines | Class::Text) {
+                    // Not coded at all, whatever the head says.
+                    break;
+                }
+            }
             let Some(coding) = coding else {
-                let content = self.content(layer);
                 self.report(layer, &content, "content-coding", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), "", Tail::Whole);
                 return;
             };
-            match self.undo(target, coding) {
+            match self.undo(target, coding, "content-coding") {
                 Some(inner) => {
                     layer = inner;
                     self.body = Some(inner);
@@ -165,7 +174,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         let start = json::blank(&content, if content.starts_with(BOM) { BOM.len() } else { 0 });
         match kind.as_slice() {
             b"application/x-www-form-urlencoded"
-                if sniff::is_text(&content) && !json::is_document(&content[start..], self.limits.json_depth) =>
+                if sniff::is_text(&content)
+                    && !json::is_document(&content[start..], self.limits.json_depth)
+                    && !qoder::is_likely(&content) =>
             {
                 self.pairs(layer, &content, 0..content.len(), LeafKind::FormValue);
             }
@@ -211,7 +222,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 let target = self.layers[layer.0 as usize].target(layer);
                 let mark = self.steps.len();
                 self.depth += 1;
-                if let Some(inner) = self.undo(target, coding) {
+                if let Some(inner) = self.undo(target, coding, "malformed") {
                     self.sniffed(inner, name);
                 }
                 self.depth -= 1;
@@ -230,8 +241,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
     }
 
-    /// Opens the layer that `coding` of `source` makes and leaves its step on the list.
-    pub fn undo(&mut self, source: Target, coding: Coding) -> Option<LayerId> {
+    /// Opens the layer that `coding` of `source` makes and leaves its step on the list. What is damaged has the reason
+    /// `damaged`.
+    pub fn undo(&mut self, source: Target, coding: Coding, damaged: &'static str) -> Option<LayerId> {
         let input = self.content(source.layer).slice(source.raw.range());
         let undone = coding.undo(&input, Bounds { bytes: self.budget, ratio: self.limits.ratio });
         self.steps.push(match coding {
@@ -242,6 +254,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             Coding::Zstd => Step::Zstd,
         });
         if let Some(reason) = undone.stop {
+            let reason = if reason == "malformed" && !undone.whole { damaged } else { reason };
             let rest = if undone.content.is_empty() { 0 } else { undone.consumed };
             self.report(source.layer, &input[rest..], reason, Tail::Whole);
         }
@@ -387,6 +400,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 (bytes, Codec::Base64(spelling), step, class)
             }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
+            Reading::Qoder { exchanged, bytes, class } => (bytes, Codec::Qoder { exchanged }, Step::Qoder, class),
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
             Reading::Html { bytes, class } => (bytes, Codec::Html, Step::Html, class),
         };
@@ -547,7 +561,7 @@ impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
     fn text(&mut self, text: Text) -> Target {
         if text.escaped {
             self.scratch.clear();
-            json::unescape(&self.bytes[text.start..text.end], &mut self.scratch);
+            unescape(&self.bytes[text.start..text.end], &mut self.scratch);
         }
         Target { layer: self.layer, raw: Span::of(text.start..text.end), spelling: Spelling::JsonString }
     }
