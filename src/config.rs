@@ -305,9 +305,9 @@ pub fn state_dir(named: Option<&Path>) -> Result<PathBuf, SettingsError> {
     if let Some(dir) = named {
         return Ok(dir.to_owned());
     }
-    etcetera::choose_base_strategy()
-        .map(|dirs| dirs.data_dir().join("divulge"))
-        .map_err(|_| SettingsError::option("--state", "there is no home folder (HOME is not set): name one with --state DIR"))
+    etcetera::choose_base_strategy().map(|dirs| dirs.data_dir().join("divulge")).map_err(|_| {
+        SettingsError::option("--state", "there is no home folder (HOME is not set): name one with --state DIR")
+    })
 }
 
 /// `$XDG_CONFIG_HOME/divulge/config.toml`.

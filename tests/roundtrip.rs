@@ -313,3 +313,140 @@ fn a_form_body_keeps_the_spelling_of_what_stays() {
     let result = change(&request, &part, &[("body!form:/b", Change::Remove), ("body!form:/c!json:/d", put("33"))]);
     assert_eq!(&result.payload[..], b"a=%7e+x&c=%7B%22d%22:33%7d");
 }
+
+fn varint(mut value: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value > 127 {
+        out.push(value as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+/// A protobuf field with a length.
+fn pb(number: u8, value: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2], &varint(value.len())[..], value].concat()
+}
+
+fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn message(zone: &str) -> Vec<u8> {
+    let inner = [pb(10, zone.as_bytes()), pb(3, b"bash"), vec![8, 1], pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    [pb(2, &pb(1, &inner)), vec![0x3d, 1, 0, 0, 0], pb(5, &[0xff; 16]), pb(6, b"last")].concat()
+}
+
+#[test]
+fn the_lengths_around_an_edit_follow() {
+    let long = "x".repeat(300);
+    for text in ["Etc/UTC", "", long.as_str(), "Asia/Shanghai"] {
+        let proto = request("/", &[("content-type", "application/proto")]);
+        let part = Part::Document(message("Asia/Shanghai").into());
+        let payload = replaced(&proto, &part, "body!pb:/2/1/10", text);
+        assert_eq!(&payload[..], message(text));
+
+        let fields = [("content-type", "application/connect+proto"), ("connect-content-encoding", "gzip")];
+        let connect = request("/", &fields);
+        let (first, last) = (frame(0, &message("Asia/Shanghai")), frame(2, br#"{"metadata":{}}"#));
+        let zipped = frame(1, &gzip(&message("Asia/Shanghai")));
+        let body = [&first[..], &zipped, &last].concat();
+        let payload = replaced(&connect, &Part::Document(body.clone().into()), "body!frame:/0!pb:/2/1/10", text);
+        assert_eq!(&payload[..], [&frame(0, &message(text))[..], &zipped, &last].concat());
+        let payload = replaced(&connect, &Part::Document(body.into()), "body!frame:/1!gzip!pb:/2/1/10", text);
+        assert!(payload.starts_with(&first) && payload.ends_with(&last));
+        let part = Part::Frame { index: 3, bytes: zipped.into() };
+        replaced(&connect, &part, "body!frame:/3!gzip!pb:/2/1/4!json:/cwd", text);
+    }
+}
+
+#[test]
+fn protobuf_numbers_and_fields_change_and_go() {
+    let request = request("/", &[("content-type", "application/proto")]);
+    let part = Part::Document(message("UTC").into());
+    let changes = [("body!pb:/2/1/1", put("70000")), ("body!pb:/7", put("2")), ("body!pb:/6", Change::Remove)];
+    let inner = [pb(10, b"UTC"), pb(3, b"bash"), vec![8, 0xf0, 0xa2, 4], pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    let expected = [pb(2, &pb(1, &inner)), vec![0x3d, 2, 0, 0, 0], pb(5, &[0xff; 16])].concat();
+    assert_eq!(&change(&request, &part, &changes).payload[..], expected);
+    let changes = [("body!pb:/2/1/10", Change::Remove), ("body!pb:/2/1/1", Change::Remove)];
+    let inner = [pb(3, b"bash"), pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    let expected = [pb(2, &pb(1, &inner)), vec![0x3d, 1, 0, 0, 0], pb(5, &[0xff; 16]), pb(6, b"last")].concat();
+    assert_eq!(&change(&request, &part, &changes).payload[..], expected);
+}
+
+#[test]
+fn parts_lines_and_messages_change_in_place() {
+    let multipart = request("/", &[("content-type", "multipart/form-data; boundary=b"), ("content-length", "1")]);
+    let body = "--b\r\ncontent-disposition: form-data; name=\"m\"\r\n\r\n{\"id\": 7}\r\n--b\r\n\
+        content-disposition: form-data; name=\"n\"\r\n\r\nnote\r\n--b--\r\n";
+    let changes = [("body!multipart:/m!json:/id", put("88")), ("body!multipart:/n", Change::Replace("n".into()))];
+    let (found, decoded) = read(&multipart, &Part::Document(body.into()));
+    let note = found.iter().find(|found| found.text == b"note").unwrap().target;
+    let mut edits = edits(&found, &changes[..1]);
+    edits.push(Edit { target: note, window: None, change: Change::Remove });
+    let unit = Unit { request: &multipart, part: Part::Document(body.into()) };
+    let result = rewrite(&unit, &decoded, edits).unwrap();
+    let expected = body.replace("{\"id\": 7}", "{\"id\": 88}").replace("note", "");
+    assert_eq!(&result.payload[..], expected.as_bytes());
+    assert!(edited_head(&multipart, &result).contains(&format!("content-length: {}\r\n", expected.len())));
+
+    let lines = request("/", &[("content-type", "application/x-ndjson")]);
+    let part = Part::Document(Bytes::from_static(b"{\"a\":1}\n\n{\"a\":\"b\"}\r\n"));
+    let payload = replaced(&lines, &part, "body!lines:/1!json:/a", "longer");
+    assert_eq!(&payload[..], b"{\"a\":1}\n\n{\"a\":\"longer\"}\r\n");
+    let part = Part::Line { index: 9, bytes: Bytes::from_static(b" {\"a\":\"b\"}\n") };
+    assert_eq!(&replaced(&lines, &part, "body!lines:/9!json:/a", "c")[..], b" {\"a\":\"c\"}\n");
+    let part = Part::Message { index: 1, text: true, bytes: Bytes::from_static(b"{\"m\":\"{\\\"a\\\":\\\"b\\\"}\"}") };
+    let payload = replaced(&lines, &part, "ws:/1!json:/m!json:/a", "\"");
+    assert_eq!(&payload[..], br#"{"m":"{\"a\":\"\\\"\"}"}"#);
+}
+
+#[test]
+fn two_edits_in_one_encoded_value_share_its_place() {
+    let inner = BASE64_STANDARD.encode(gzip(br#"{"a":"one","b":"two"}"#));
+    let body = format!(r#"{{"x":"{inner}","y":1}}"#);
+    let request = request("/", &[]);
+    let part = Part::Document(body.clone().into());
+    let changes = [("body!json:/x!b64!gzip!json:/a", put("1")), ("body!json:/x!b64!gzip!json:/b", Change::Remove)];
+    let result = change(&request, &part, &changes);
+    let edits: Vec<_> =
+        result.applied.iter().map(|applied| (applied.edit, applied.old_length, applied.new_length)).collect();
+    assert_eq!(edits, [(Some(0), 3, 1), (Some(1), 3, 0)]);
+    assert_eq!(result.applied[0].before, result.applied[1].before);
+
+    let (found, decoded) = read(&request, &part);
+    let leaf = find(&found, "body!json:/x!b64!gzip!json:/a");
+    let (_, span) = divulge::engine::span_of(&decoded, &leaf.target, None).unwrap();
+    assert_eq!(&body[span.range()], inner);
+}
+
+#[test]
+fn the_place_of_a_window_is_where_its_bytes_stand() {
+    let inner = r#"{"k":"a\u00e9 Asia/Shanghai"}"#;
+    let body = serde_json::json!({ "s": inner, "b": BASE64_STANDARD.encode(inner) }).to_string();
+    let request = request("/p?tz=x%20Asia%2FShanghai", &[]);
+    let (found, decoded) = read(&request, &Part::Document(body.clone().into()));
+    for (at, start, shown) in [
+        ("body!json:/s!json:/k", 4, "Asia/Shanghai".to_owned()),
+        ("body!json:/b!b64!json:/k", 4, BASE64_STANDARD.encode(inner)[16..36].to_owned()),
+        ("query!form:/tz", 2, "Asia%2FShanghai".to_owned()),
+    ] {
+        let target = find(&found, at).target;
+        let (part, span) = divulge::engine::span_of(&decoded, &target, Some(start..start + 13)).unwrap();
+        let bytes = if at.starts_with("body") { body.as_bytes() } else { request.head.raw() };
+        assert_eq!(std::str::from_utf8(&bytes[span.range()]).unwrap(), shown, "{at} in {part:?}");
+    }
+}
+
+#[test]
+fn what_was_not_read_to_its_end_is_not_written() {
+    let request = request("/", &[("content-encoding", "gzip")]);
+    let mut body = gzip(br#"{"a":"one","b":"two"}"#);
+    body.truncate(body.len() - 12);
+    let part = Part::Document(body.into());
+    let (found, decoded) = read(&request, &part);
+    let edits = edits(&found, &[("body!gzip!json:/a", put("1"))]);
+    let error = rewrite(&Unit { request: &request, part }, &decoded, edits).unwrap_err();
+    assert_eq!(error, RewriteError::Incomplete { edit: 0 });
+}

@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod rules;
 pub mod run;
 pub mod serve;
 pub mod start;
@@ -40,6 +41,8 @@ enum Command {
     Ca(ca::Args),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
+    /// List, show and test the rules, and write the page about them
+    Rules(rules::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
             ca::run(args, &packs)
         }
         Command::SystemProxy(args) => system_proxy::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -97,10 +97,15 @@ pub fn policy(options: &Options) -> Result<Policy, StartError> {
 }
 
 pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
-    if options.rules.is_empty() {
+    rules_of(&options.rules)
+}
+
+/// The built-in packs, and those in `folders` beside them.
+pub fn rules_of(folders: &[PathBuf]) -> Result<RuleSet, StartError> {
+    if folders.is_empty() {
         return Ok(RuleSet::builtin());
     }
-    let files = rule_files(&options.rules)?;
+    let files = rule_files(folders)?;
     let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
     RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
 }

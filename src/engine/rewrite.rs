@@ -165,7 +165,9 @@ pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>)
                 let inner = match (Script::of_codec(codec), codec) {
                     (Some(script), _) => script.locate(coded, range)?,
                     // Four characters for three bytes.
-                    (None, Codec::Base64(_)) => range.start / 3 * 4..(range.end.div_ceil(3) * 4).min(coded.len()),
+                    (None, Codec::Base64(spelling)) if spelling.wrap.is_none() => {
+                        range.start / 3 * 4..(range.end.div_ceil(3) * 4).min(coded.len())
+                    }
                     (None, _) => 0..coded.len(),
                 };
                 let start = window.start as usize;

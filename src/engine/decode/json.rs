@@ -372,10 +372,10 @@ pub(super) fn name<'d>(bytes: &'d [u8], text: Text, names: &'d Names, scratch: &
     names.keep(String::from_utf8_lossy(scratch).into())
 }
 
-/// Whether `bytes` are one JSON array or object, white space around it aside.
+/// Whether `bytes` are one JSON array, object or string, white space around it aside.
 pub(super) fn is_document(bytes: &[u8], depth: usize) -> bool {
     let start = blank(bytes, 0);
-    if !matches!(bytes.get(start), Some(b'{' | b'[')) {
+    if !matches!(bytes.get(start), Some(b'{' | b'[' | b'"')) {
         return false;
     }
     let end = read(bytes, start, depth, &mut Path::default(), &mut Nothing);

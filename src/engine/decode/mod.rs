@@ -13,12 +13,15 @@ mod base64;
 mod coding;
 mod entropy;
 mod form;
+mod frame;
 mod head;
 pub(crate) mod html;
 mod json;
 mod layer;
+mod multipart;
 pub(crate) mod percent;
 mod place;
+pub(crate) mod protobuf;
 mod sniff;
 #[cfg(test)]
 mod tests;
@@ -29,7 +32,7 @@ pub use entropy::entropy;
 pub(crate) use head::split_target;
 pub(crate) use json::{blank as json_blank, escape as json_escape, is_number as is_json_number};
 pub(crate) use json::{unescape as json_unescape, value_end as json_value_end};
-pub use layer::{Base64, Codec, Format, Layer, Member, Origin};
+pub use layer::{Base64, Codec, Format, Layer, Member, Origin, Wrap};
 
 use super::audit::{Unit, Unread};
 use super::visit::{LayerId, Visitor};

@@ -3,20 +3,26 @@
 //! The rule: a reading has to be near certain by structure (a whole JSON text, a signature, text that could
 //! hardly come out of undoing an encoding by chance), since every wrong one costs a false location.
 
-use memchr::{memchr, memchr2};
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memmem};
 
 use super::base64;
 use super::coding::Coding;
+use super::frame;
 use super::html;
 use super::json;
 use super::layer::Base64;
 use super::percent;
+use super::protobuf;
 
 /// What a decoded value holds beside itself.
 pub(super) enum Reading {
     /// Nothing.
     Plain,
     Json,
+    /// Header and claims: where they stand, and their JSON.
+    Jwt([(Range<usize>, Vec<u8>); 2]),
     Base64 {
         spelling: Base64,
         bytes: Vec<u8>,
@@ -37,6 +43,21 @@ pub(super) enum Reading {
     },
 }
 
+impl Reading {
+    /// Whether it could not be otherwise, so that the spelling itself says nothing more. A token is a credential
+    /// as it stands, whatever is inside.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Reading::Json => true,
+            Reading::Plain | Reading::Jwt(_) => false,
+            Reading::Base64 { class, .. }
+            | Reading::Hex { class, .. }
+            | Reading::Percent { class, .. }
+            | Reading::Html { class, .. } => matches!(class, Class::Json | Class::Lines | Class::Coded(_)),
+        }
+    }
+}
+
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
@@ -44,6 +65,8 @@ pub(super) enum Class {
     Lines,
     Coded(Coding),
     Text,
+    Protobuf,
+    Frames,
     Binary,
 }
 
@@ -54,7 +77,7 @@ const SHORTEST_HEX: usize = 32;
 #[inline]
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let Some(&first) = text.first() else { return true };
-    if matches!(first, b'{' | b'[' | b' ' | b'\t' | b'\n' | b'\r') {
+    if matches!(first, b'{' | b'[' | b'"' | b' ' | b'\t' | b'\n' | b'\r') {
         return false;
     }
     if text.len() >= 16 && text[..16].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..)) {
@@ -63,27 +86,75 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     memchr2(b'%', b'&', text).is_none()
 }
 
-pub(super) fn reading(text: &[u8], json_depth: usize) -> Reading {
+/// What `text` holds, and which part of it does.
+pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading) {
+    let all = 0..text.len();
     let start = json::blank(text, 0);
-    if matches!(text.get(start), Some(b'{' | b'[')) {
-        return if json::is_document(&text[start..], json_depth) { Reading::Json } else { Reading::Plain };
+    match text.get(start..).unwrap_or_default() {
+        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) if json::is_document(rest, json_depth) => {
+            return (all, Reading::Json);
+        }
+        [b'e', b'y', b'J', ..] => {
+            if let Some(parts) = jwt(text) {
+                return (all, Reading::Jwt(parts));
+            }
+        }
+        // RFC 2397.
+        [b'd', b'a', b't', b'a', b':', ..] => {
+            if let Some(mark) = memmem::find(&text[..text.len().min(256)], b";base64,") {
+                let data = mark + 8..text.len();
+                let reading = base64(&text[data.clone()], json_depth).unwrap_or(Reading::Plain);
+                return (data, reading);
+            }
+        }
+        _ => {}
     }
-    if let Some(reading) = hex(text, json_depth).or_else(|| base64(text, json_depth)) {
-        return reading;
+    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth));
+    (all, reading.or_else(|| escaped(text, json_depth)).unwrap_or(Reading::Plain))
+}
+
+/// The credentials of `Bearer x`, `Basic x` and the like (RFC 9110, section 11.4), where they hold something.
+pub(super) fn credentials(text: &[u8], json_depth: usize) -> (Range<usize>, Reading) {
+    let plain = (0..0, Reading::Plain);
+    let Some(space) = memchr(b' ', text) else { return plain };
+    let (scheme, token) = (&text[..space], &text[space + 1..]);
+    if !scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') || token.contains(&b' ') {
+        return plain;
     }
+    let (window, reading) = reading(token, json_depth);
+    (window.start + space + 1..window.end + space + 1, reading)
+}
+
+/// Three parts in base64url, the first of them a JSON object (RFC 7519).
+fn jwt(text: &[u8]) -> Option<[(Range<usize>, Vec<u8>); 2]> {
+    let first = memchr(b'.', text)?;
+    let second = first + 1 + memchr(b'.', &text[first + 1..])?;
+    if memchr(b'.', &text[second + 1..]).is_some() {
+        return None;
+    }
+    let part = |range: Range<usize>| {
+        let spelling = Base64 { url: true, padded: false, wrap: None };
+        let bytes = base64::decode(&text[range.clone()], spelling)?;
+        Some((range, bytes))
+    };
+    let (header, claims) = (part(0..first)?, part(first + 1..second)?);
+    json::is_document(&header.1, 8).then_some([header, claims])
+}
+
+fn escaped(text: &[u8], json_depth: usize) -> Option<Reading> {
     let mut bytes = Vec::new();
     if memchr(b'%', text).is_some() && percent::is_encoded(text) {
         percent::decode(text, false, &mut bytes);
         let class = class(&bytes, json_depth);
-        if matches!(class, Class::Json | Class::Lines | Class::Text) {
-            return Reading::Percent { bytes, class };
-        }
-    } else if memchr(b'&', text).is_some() && html::is_encoded(text) {
+        let holds = matches!(class, Class::Json | Class::Lines | Class::Text);
+        return holds.then_some(Reading::Percent { bytes, class });
+    }
+    if memchr(b'&', text).is_some() && html::is_encoded(text) {
         html::decode(text, &mut bytes);
         let class = class(&bytes, json_depth);
-        return Reading::Html { bytes, class };
+        return Some(Reading::Html { bytes, class });
     }
-    Reading::Plain
+    None
 }
 
 fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
@@ -126,7 +197,12 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
         Some(coding) => return Class::Coded(coding),
         None => {}
     }
-    if is_text(bytes) { Class::Text } else { Class::Binary }
+    match bytes {
+        _ if is_text(bytes) => Class::Text,
+        _ if frame::is_likely(bytes) => Class::Frames,
+        _ if protobuf::is_likely(bytes) => Class::Protobuf,
+        _ => Class::Binary,
+    }
 }
 
 /// UTF-8 with hardly a control character in it.
@@ -134,6 +210,17 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let controls = text.bytes().filter(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)).count();
     !text.is_empty() && controls * 50 <= text.len()
+}
+
+/// Whether `bytes`, which are no whole JSON document, begin as one beyond doubt.
+pub(super) fn is_broken_json(bytes: &[u8], json_depth: usize) -> bool {
+    let start = json::blank(bytes, 0);
+    let inner = bytes.get(json::blank(bytes, start + 1));
+    match (bytes.get(start), inner) {
+        (Some(b'{'), Some(b'"')) | (Some(b'['), Some(b'{' | b'"')) => true,
+        (Some(b'{' | b'['), _) => matches!(json::reach(bytes, json_depth), Err(at) if at > 64),
+        _ => false,
+    }
 }
 
 /// Whether the first line is a whole JSON document and another one begins after it.

@@ -5,8 +5,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::coding::{Bounds, Coding};
+use super::frame::Stream;
 use super::json::{self, Path, Sink, Text, Token};
-use super::layer::{Codec, Format, Layer, Origin};
+use super::layer::{Base64, Codec, Format, Layer, Origin};
+use super::multipart;
 use super::place::{Here, Names, Tail};
 use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
@@ -95,7 +97,8 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 self.root = Root::Message(*index);
                 self.sniffed(layer, "");
             }
-            Part::Frame { .. } | Part::Chunk { .. } => self.sniffed(layer, ""),
+            Part::Frame { index, .. } => self.frames(layer, *index, Stream::of(head)),
+            Part::Chunk { .. } => self.sniffed(layer, ""),
         }
     }
 
@@ -126,12 +129,17 @@ impl<'v, V: Visitor> Walker<'v, V> {
             }
         }
         let kind = head.get("content-type").unwrap_or_default();
-        self.document(layer, "", kind);
+        if kind.starts_with(b"application/grpc") || kind.starts_with(b"application/connect+") {
+            self.frames(layer, 0, Stream::of(head));
+        } else {
+            self.document(layer, "", kind);
+        }
     }
 
     /// The content of `layer`, of the media type `kind` says, if it says the truth.
     pub fn document(&mut self, layer: LayerId, name: &str, kind: &[u8]) {
         let content = self.content(layer);
+        let boundary = multipart::parameter(kind, "boundary");
         let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
         let start = json::blank(&content, if content.starts_with(BOM) { BOM.len() } else { 0 });
         match kind.as_slice() {
@@ -145,17 +153,21 @@ impl<'v, V: Visitor> Walker<'v, V> {
                     self.json(layer, &content, start..content.len(), name);
                 }
             }
+            kind if kind.starts_with(b"multipart/") && boundary.is_some() => {
+                self.multipart(layer, &boundary.unwrap_or_default(), name);
+            }
+            kind if is_protobuf_type(kind) && !content.is_empty() => self.protobuf(layer, name),
             _ => self.sniffed(layer, name),
         }
     }
 
     /// The content of `layer`, of which nothing is said.
-    fn sniffed(&mut self, layer: LayerId, name: &str) {
+    pub fn sniffed(&mut self, layer: LayerId, name: &str) {
         let content = self.content(layer);
         let start = if content.starts_with(BOM) { BOM.len() } else { 0 };
         let class = match sniff::class(&content[start..], self.limits.json_depth) {
             // Cut short or spoilt further on: still more JSON than anything else.
-            Class::Text if matches!(json::reach(&content[start..], self.limits.json_depth), Err(at) if at > 64) => {
+            Class::Text | Class::Binary if sniff::is_broken_json(&content[start..], self.limits.json_depth) => {
                 Class::Json
             }
             class => class,
@@ -163,11 +175,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.classified(layer, start, class, name);
     }
 
-    fn classified(&mut self, layer: LayerId, start: usize, class: Class, name: &str) {
+    pub fn classified(&mut self, layer: LayerId, start: usize, class: Class, name: &str) {
         let content = self.content(layer);
         match class {
             Class::Json => self.json(layer, &content, start..content.len(), name),
             Class::Lines => self.lines(layer, &content, name),
+            Class::Coded(_) if self.is_deepest() => self.report(layer, &content, "depth", Tail::Whole),
             Class::Coded(coding) => {
                 let target = self.layers[layer.0 as usize].target(layer);
                 let mark = self.steps.len();
@@ -182,6 +195,8 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 let target = self.layers[layer.0 as usize].target(layer);
                 self.value(LeafKind::Text, name, &content, target, Tail::Whole);
             }
+            Class::Protobuf => self.protobuf(layer, name),
+            Class::Frames => self.frames(layer, 0, Stream::default()),
             Class::Binary => {
                 self.report(layer, &content, "opaque", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), name, Tail::Whole);
@@ -190,7 +205,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
     }
 
     /// Opens the layer that `coding` of `source` makes and leaves its step on the list.
-    fn undo(&mut self, source: Target, coding: Coding) -> Option<LayerId> {
+    pub fn undo(&mut self, source: Target, coding: Coding) -> Option<LayerId> {
         let input = self.content(source.layer).slice(source.raw.range());
         let undone = coding.undo(&input, Bounds { bytes: self.budget, ratio: self.limits.ratio });
         self.steps.push(match coding {
@@ -276,35 +291,70 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// itself.
     #[inline]
     pub fn value(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
-        if sniff::is_plain(text) || !self.held(kind, name, text, target, tail) {
+        if sniff::is_plain(text) {
+            self.leaf(kind, name, text, target, tail);
+        } else {
+            self.holding(kind, name, text, target, tail);
+        }
+    }
+
+    #[inline(never)]
+    fn holding(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
+        let (window, reading) = sniff::reading(text, self.limits.json_depth);
+        // Text that came out of an encoding may have done so by chance, and opaque bytes were no encoding at all
+        // perhaps: then the spelling itself is a value too, and comes first.
+        let certain = reading.is_certain();
+        if !certain {
+            self.leaf(kind, name, text, target, tail);
+        }
+        if !self.enter(reading, name, text, window, target, tail) && certain {
             self.leaf(kind, name, text, target, tail);
         }
     }
 
-    /// Walks what `text` holds. Says whether that was all there is to it.
-    #[inline(never)]
-    fn held(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) -> bool {
-        let reading = sniff::reading(text, self.limits.json_depth);
+    /// Walks what `window` of the value `text` was read as. Says whether it could.
+    pub fn enter(
+        &mut self,
+        reading: Reading,
+        name: &str,
+        text: &[u8],
+        window: Range<usize>,
+        target: Target,
+        tail: Tail<'_>,
+    ) -> bool {
         if matches!(reading, Reading::Plain) {
             return false;
         }
-        if self.depth >= self.limits.depth {
-            self.report(target.layer, text, "depth", tail);
+        if self.is_deepest() {
+            self.report(target.layer, &text[window], "depth", tail);
             return false;
         }
-        let whole = Span::of(0..text.len());
+        let span = Span::of(window.clone());
         let (bytes, codec, step, class) = match reading {
             Reading::Plain => return false,
             Reading::Json => {
-                let Some(content) = self.text_of(text, target) else {
+                let Some(content) = self.text_of(text, window, target) else {
                     self.report(target.layer, text, "limit", tail);
                     return false;
                 };
                 self.inside(tail, |walker| {
-                    let layer = walker.open(content, target, whole, Codec::Identity);
+                    let layer = walker.open(content, target, span, Codec::Identity);
                     let content = walker.content(layer);
                     let start = json::blank(&content, 0);
                     walker.json(layer, &content, start..content.len(), name);
+                });
+                return true;
+            }
+            Reading::Jwt(parts) => {
+                self.inside(tail, |walker| {
+                    for (number, (part, bytes)) in (0..).zip(parts) {
+                        let spelling = Base64 { url: true, padded: false, wrap: None };
+                        let span = Span::of(window.start + part.start..window.start + part.end);
+                        walker.steps.push(Step::Jwt(number));
+                        let layer = walker.open(bytes.into(), target, span, Codec::Base64(spelling));
+                        walker.sniffed(layer, name);
+                        walker.steps.pop();
+                    }
                 });
                 return true;
             }
@@ -316,35 +366,32 @@ impl<'v, V: Visitor> Walker<'v, V> {
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
             Reading::Html { bytes, class } => (bytes, Codec::Html, Step::Html, class),
         };
-        // Text that came out of an encoding may have done so by chance, and opaque bytes were no encoding at all
-        // perhaps: then the spelling itself is a value too, and comes first.
-        let certain = !matches!(class, Class::Text | Class::Binary);
-        if !certain {
-            self.leaf(kind, name, text, target, tail);
-        }
         if bytes.len() > self.budget {
-            self.report(target.layer, text, "limit", tail);
-            return !certain;
+            self.report(target.layer, &text[window], "limit", tail);
+            return false;
         }
         self.budget -= bytes.len();
         self.inside(tail, |walker| {
             walker.steps.push(step);
-            let layer = walker.open(bytes.into(), target, whole, codec);
+            let layer = walker.open(bytes.into(), target, span, codec);
             walker.classified(layer, 0, class, name);
-            walker.steps.pop();
         });
         true
     }
 
-    /// The decoded text of a leaf as a layer's content: a slice of the layer it stands in where it is spelled
+    /// A window of the decoded text of a leaf as a layer's content: a slice of the layer it stands in where it is spelled
     /// plainly. Nothing when the budget is spent.
-    fn text_of(&mut self, text: &[u8], target: Target) -> Option<Bytes> {
+    fn text_of(&mut self, text: &[u8], window: Range<usize>, target: Target) -> Option<Bytes> {
         if text.len() == target.raw.len() {
             // Every escape is longer than what it stands for.
-            return Some(self.content(target.layer).slice(target.raw.range()));
+            return Some(self.content(target.layer).slice(target.raw.range()).slice(window));
         }
-        self.budget = self.budget.checked_sub(text.len())?;
-        Some(Bytes::copy_from_slice(text))
+        self.budget = self.budget.checked_sub(window.len())?;
+        Some(Bytes::copy_from_slice(&text[window]))
+    }
+
+    pub fn is_deepest(&self) -> bool {
+        self.depth >= self.limits.depth
     }
 
     /// Runs `walk` with `tail` as the place around it.
@@ -435,6 +482,10 @@ fn is_json_type(kind: &[u8]) -> bool {
         || kind.ends_with(b"+json")
         || kind == b"text/json"
         || kind == b"application/jsonl"
+}
+
+fn is_protobuf_type(kind: &[u8]) -> bool {
+    kind.ends_with(b"proto") || kind.ends_with(b"protobuf")
 }
 
 fn starts_json(bytes: &[u8]) -> bool {

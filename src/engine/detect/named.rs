@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::inspector::{Inspector, in_parts};
+use super::prompt::value_of;
 use crate::engine::rules::rule::{JsonType, Matching};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
@@ -57,11 +58,12 @@ impl Matching {
         }
         let window = match &self.value {
             Some(pattern) => {
-                let captures = pattern.regex()?.captures(text)?;
-                match captures.name("value") {
-                    Some(group) => group.range(),
-                    // A pattern without the group describes the whole value.
-                    None => 0..text.len(),
+                let regex = pattern.regex()?;
+                // A pattern without the group describes the whole value.
+                match regex.captures_len() {
+                    1 if regex.is_match(text) => 0..text.len(),
+                    1 => return None,
+                    _ => value_of(regex, &regex.captures(text)?)?,
                 }
             }
             None => 0..text.len(),

@@ -145,8 +145,13 @@ impl Inspector<'_> {
             }
             let block = hits[first..].iter().take_while(|other| other.window.start <= hit.window.start + BLOCK);
             // A handful of kinds settles it; texts full of hits need not be counted out.
-            let (mut kinds, mut strong) = ([""; 4], false);
+            // Two rules may name one value twice over; that makes no two witnesses.
+            let (mut kinds, mut strong, mut covered) = ([""; 4], false, 0);
             for other in block.take(64) {
+                if other.window.start < covered {
+                    continue;
+                }
+                covered = other.window.end;
                 let Some(other) = rules.get(usize::from(other.rule)) else { continue };
                 strong |= other.confidence >= STRONG;
                 if let Some(free) = kinds.iter_mut().find(|kind| kind.is_empty() || ***kind == *other.kind) {
@@ -217,10 +222,18 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
 
 /// The window of the first match between `start` and `end`; `^` and `$` see the whole text before `end`.
 fn window_at(pattern: &regex::Regex, text: &str, start: usize, end: usize) -> Option<Range<usize>> {
-    let captures = pattern.captures_at(&text[..end], start)?;
-    let whole = captures.get(0)?;
-    let window = captures.name("value").unwrap_or(whole).range();
+    let window = value_of(pattern, &pattern.captures_at(&text[..end], start)?)?;
     (!window.is_empty()).then_some(window)
+}
+
+/// What the group `value` matched, or all of it for a pattern without groups. A branch that leaves the group
+/// out names what is not meant.
+pub(super) fn value_of(pattern: &regex::Regex, captures: &regex::Captures<'_>) -> Option<Range<usize>> {
+    match captures.name("value") {
+        Some(group) => Some(group.range()),
+        None if pattern.captures_len() == 1 => captures.get(0).map(|whole| whole.range()),
+        None => None,
+    }
 }
 
 fn end_of_line(text: &str, from: usize) -> usize {

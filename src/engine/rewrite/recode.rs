@@ -15,7 +15,7 @@ const BROTLI_WINDOW: u32 = 22;
 /// `content` (what `splices` made) in the encoding that `coded` is in.
 pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
-        Codec::Base64(spelling) => Some(encode_base64(content, *spelling).into_bytes()),
+        Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
         Codec::Gzip(members) => members_again(members, coded, splices, content, |member, part, out| {
             let header = coded.get(member.header.range())?;
             out.extend_from_slice(header);

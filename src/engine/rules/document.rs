@@ -1,0 +1,50 @@
+//! The page that lists every rule, written from the rules themselves.
+
+use std::fmt::Write as _;
+
+use super::pack::Pack;
+use super::rule::Rule;
+use super::ruleset::RuleSet;
+
+/// `docs/rules.md`
+pub fn markdown(rules: &RuleSet) -> String {
+    let mut page = String::from(
+        "<!-- Written by `divulge rules docs`. Edit the files in rules/ instead. -->\n\n\
+         # Rules\n\n\
+         Each rule is one TOML file with its own examples; `divulge rules show ID` prints one, `divulge rules test` runs \
+         all examples. How to write one: `docs/writing-rules.md`.\n",
+    );
+    for pack in rules.packs() {
+        let own: Vec<_> = rules.rules().iter().filter(|rule| rule.pack == pack.id).collect();
+        section(&mut page, pack, &own);
+    }
+    page
+}
+
+fn section(page: &mut String, pack: &Pack, rules: &[&Rule]) {
+    // Writing to a string cannot fail.
+    let _ = write!(page, "\n## {} (`{}`, {} rules)\n", pack.title, pack.id, rules.len());
+    for (label, list) in [("Hosts", &pack.hosts), ("Telemetry hosts", &pack.telemetry), ("Base URL variables", &pack.base_url)] {
+        if !list.is_empty() {
+            let list: Vec<_> = list.iter().map(|item| format!("`{item}`")).collect();
+            let _ = write!(page, "\n{label}: {}.\n", list.join(", "));
+        }
+    }
+    page.push_str("\n| rule | kind | severity | action | what it finds | why it matters |\n|---|---|---|---|---|---|\n");
+    for rule in rules {
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {} | {} | {} | {} |",
+            rule.id,
+            rule.kind,
+            rule.severity.name(),
+            rule.action.map_or("", |action| action.name()),
+            cell(&rule.title),
+            cell(&rule.why),
+        );
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
