@@ -9,6 +9,7 @@ use bytes::Bytes;
 use divulge::engine::visit::{Leaf, LeafKind, Place, Target, Visitor};
 use divulge::engine::{Change, DecodeLimits, Decoded, Edit, Part, Request, Rewrite, RewriteError, Unit, rewrite, walk};
 use divulge::wire::head::RequestHead;
+use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 struct Found {
@@ -219,6 +220,7 @@ fn an_edit_passes_out_through_every_layer() {
         ("!hex!json:", inner.bytes().map(|byte| format!("{byte:02X}")).collect()),
         ("!url!json:", inner.bytes().map(|byte| format!("%{byte:02x}")).collect()),
         ("!b64!zstd!json:", BASE64_STANDARD.encode(zstd::encode_all(inner.as_bytes(), 5).unwrap())),
+        ("!html!json:", inner.replace('"', "&quot;").replace('/', "&#47;")),
         ("!json:/in!b64!json:", serde_json::json!({ "in": BASE64_STANDARD.encode(inner) }).to_string()),
     ];
     for (steps, value) in layers {
@@ -249,6 +251,23 @@ fn an_edit_passes_out_through_every_layer() {
             replaced(&request, &part, &location, "");
         }
     }
+}
+
+#[test]
+fn an_alphabet_of_its_own_is_written_again() {
+    let theirs = b"_doRTgHZBKcGVjlvpC,@aFSx#DPuNJme&i*MzLOEn)sUrthbf%Y^w.(kIQyXqWA!$";
+    let ours = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    let coded = |json: &str| {
+        let swap = |byte: u8| theirs[ours.iter().position(|&known| known == byte).unwrap()];
+        let text: Vec<u8> = BASE64_STANDARD.encode(json).bytes().map(swap).collect();
+        let third = text.len() / 3;
+        let (last, first) = (text.len() - third, &text[..third]);
+        [&text[last..], &text[third..last], first].concat()
+    };
+    let request = request("/v1/tracking?Encode=1", &[("content-type", "application/json")]);
+    let part = Part::Document(coded(r#"[{"mid":"0011","n": 1.50}]"#).into());
+    let payload = replaced(&request, &part, "body!qoder!json:/0/mid", "a longer one");
+    assert_eq!(payload, coded(r#"[{"mid":"a longer one","n": 1.50}]"#));
 }
 
 #[test]
@@ -449,4 +468,130 @@ fn what_was_not_read_to_its_end_is_not_written() {
     let edits = edits(&found, &[("body!gzip!json:/a", put("1"))]);
     let error = rewrite(&Unit { request: &request, part }, &decoded, edits).unwrap_err();
     assert_eq!(error, RewriteError::Incomplete { edit: 0 });
+}
+
+/// A document whose values hold further documents in all sorts of encodings.
+fn nested() -> impl Strategy<Value = serde_json::Value> {
+    let text = "([a-zA-Z0-9/~\"\\\\\n\t%&;<+ =.éß漢😀-]{0,40}|\\PC{0,20})";
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i32>().prop_map(serde_json::Value::from),
+        any::<f32>().prop_map(serde_json::Value::from),
+        text.prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(5, 32, 6, move |inner| {
+        let member = (0u8..12, inner.clone()).prop_map(|(how, value)| wrapped(how, &value));
+        prop_oneof![
+            prop::collection::vec(member.clone(), 0..6).prop_map(serde_json::Value::from),
+            prop::collection::vec(("[a-c/\"~é]{0,3}", member), 0..6).prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+fn wrapped(how: u8, value: &serde_json::Value) -> serde_json::Value {
+    let text = value.to_string();
+    match how {
+        0 => text.into(),
+        1 => serde_json::to_string_pretty(value).unwrap().into(),
+        2 => BASE64_STANDARD.encode(text).into(),
+        3 => BASE64_URL_SAFE_NO_PAD.encode(text).into(),
+        4 => BASE64_STANDARD.encode(gzip(text.as_bytes())).into(),
+        5 => text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>().into(),
+        6 => text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        7 => text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").into(),
+        _ => value.clone(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_leaf_can_be_replaced_and_nothing_else_changes(
+        value in nested(), pick: prop::sample::Index, text in "[a-zé\"\\\\\n 0-9]{0,30}", coded: bool,
+    ) {
+        let coding = if coded { "gzip" } else { "identity" };
+        let request = request("/", &[("content-type", "application/json"), ("content-encoding", coding)]);
+        let body = serde_json::json!({ "first": 1, "value": value }).to_string();
+        let body = if coded { gzip(body.as_bytes()) } else { body.into_bytes() };
+        let part = Part::Document(body.into());
+        let (found, decoded) = read(&request, &part);
+        let leaves: Vec<_> = found.iter().enumerate()
+            .filter(|(_, found)| matches!(found.kind, LeafKind::JsonString | LeafKind::JsonNumber)).collect();
+        let (index, leaf) = leaves[pick.index(leaves.len())];
+        let text = if leaf.kind == LeafKind::JsonNumber { "-12.50".to_owned() } else { format!("x {text}") };
+        let unit = Unit { request: &request, part: part.clone() };
+        let edit = Edit { target: leaf.target, window: None, change: put(&text) };
+        let result = rewrite(&unit, &decoded, vec![edit]).unwrap();
+        prop_assert_eq!(result.rest_before, result.rest_after);
+
+        let (after, _) = read(&request, &Part::Document(result.payload.clone()));
+        // Other readings of the same value, and of those around it, change with it.
+        let related = |other: &Found| other.location.starts_with(&leaf.location) || leaf.location.starts_with(&other.location);
+        let rest = |found: &[Found]| found.iter().filter(|other| !related(other))
+            .map(|found| (found.location.clone(), found.text.clone())).collect::<Vec<_>>();
+        let steps_kept = after.iter().any(|found| found.location == leaf.location);
+        if steps_kept {
+            prop_assert!(after.iter().any(|found| found.location == leaf.location && found.text == text.as_bytes()), "{index}");
+            prop_assert_eq!(rest(&found), rest(&after));
+        }
+    }
+
+    #[test]
+    fn any_two_windows_change_only_their_bytes(
+        value in nested(), picks: [prop::sample::Index; 2], cuts: [prop::sample::Index; 4],
+    ) {
+        let request = request("/", &[("content-type", "application/json")]);
+        let body = value.to_string();
+        let part = Part::Document(body.clone().into());
+        let (found, decoded) = read(&request, &part);
+        let edits: Vec<_> = picks.iter().zip(cuts.chunks(2)).map(|(pick, cut)| {
+            let leaf = &found[pick.index(found.len())];
+            let (a, b) = (cut[0].index(leaf.text.len() + 1), cut[1].index(leaf.text.len() + 1));
+            Edit { target: leaf.target, window: Some(a.min(b)..a.max(b)), change: put("Z") }
+        }).collect();
+        let unit = Unit { request: &request, part };
+        let before: Vec<_> = edits.iter().map(|edit| divulge::engine::span_of(&decoded, &edit.target, edit.window.clone())).collect();
+        if let Ok(result) = rewrite(&unit, &decoded, edits) {
+            prop_assert_eq!(result.rest_before, result.rest_after);
+            for applied in &result.applied {
+                let place = applied.edit.and_then(|edit| before[edit]);
+                prop_assert!(place.is_none_or(|(part, _)| part == applied.part));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_walked_and_rewritten_without_a_panic(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            prop::collection::vec(prop::sample::select(&b"{}[]\":,\\u0az%&;=-\r\n\x00\x0a\x12\x08\xff\x1f\x8b"[..]), 0..120),
+        ],
+        kind in prop::sample::select(&["application/json", "application/proto", "application/grpc", "application/x-ndjson",
+            "application/x-www-form-urlencoded", "multipart/mixed; boundary=a", "text/plain", ""][..]),
+        coding in prop::sample::select(&["", "gzip", "deflate", "br", "zstd", "x, gzip"][..]),
+        remove: bool,
+    ) {
+        let request = request("/a?b=%zz&c", &[("content-type", kind), ("content-encoding", coding), ("cookie", "a=b;c; d")]);
+        for part in [
+            Part::Document(bytes.clone().into()),
+            Part::Frame { index: 0, bytes: bytes.clone().into() },
+            Part::Message { index: 0, text: false, bytes: bytes.clone().into() },
+            Part::Chunk { offset: 0, bytes: bytes.clone().into() },
+        ] {
+            let (found, decoded) = read(&request, &part);
+            prop_assert!(decoded.bytes_read <= decoded.bytes_sent);
+            let unit = Unit { request: &request, part: part.clone() };
+            for leaf in &found {
+                let change = if remove { Change::Remove } else { put("7") };
+                let edit = Edit { target: leaf.target, window: None, change };
+                if let Ok(result) = rewrite(&unit, &decoded, vec![edit]) {
+                    prop_assert_eq!(result.rest_before, result.rest_after);
+                }
+            }
+            let all = found.iter().map(|leaf| Edit { target: leaf.target, window: None, change: Change::Remove });
+            let _ = rewrite(&unit, &decoded, all.collect());
+        }
+    }
 }

@@ -100,8 +100,13 @@ fn list(rules: &RuleSet, pack: Option<&str>, kind: Option<&str>, json: bool) -> 
 
 fn show(rules: &RuleSet, id: &str) -> ExitCode {
     let Some(rule) = rules.rule(id) else {
-        let near: Vec<_> = rules.rules().iter().map(|rule| &*rule.id).filter(|known| shares_word(known, id)).take(8).collect();
-        let hint = if near.is_empty() { "`divulge rules list` names all".to_owned() } else { format!("near it: {}", near.join(", ")) };
+        let near: Vec<_> =
+            rules.rules().iter().map(|rule| &*rule.id).filter(|known| shares_word(known, id)).take(8).collect();
+        let hint = if near.is_empty() {
+            "`divulge rules list` names all".to_owned()
+        } else {
+            format!("near it: {}", near.join(", "))
+        };
         return wrong(&format!("no rule is called {id}; {hint}"));
     };
     let mut rows = vec![
@@ -121,7 +126,9 @@ fn show(rules: &RuleSet, id: &str) -> ExitCode {
     rows.extend(rule.select.written.iter().map(|(name, text)| [format!("select {name}"), text.clone()]));
     let matching = &rule.matching;
     let patterns = [("match value", &matching.value), ("match unless", &matching.unless)];
-    rows.extend(patterns.iter().filter_map(|(name, pattern)| Some([(*name).to_owned(), pattern.as_ref()?.as_str().to_owned()])));
+    rows.extend(
+        patterns.iter().filter_map(|(name, pattern)| Some([(*name).to_owned(), pattern.as_ref()?.as_str().to_owned()])),
+    );
     if !matching.validators.is_empty() {
         let names: Vec<_> = matching.validators.iter().map(|validator| validator.name()).collect();
         rows.push(["match validator".to_owned(), names.join(", ")]);
@@ -145,7 +152,8 @@ fn test(rules: &RuleSet, ids: &[String]) -> ExitCode {
     if let Some(unknown) = ids.iter().find(|id| rules.rule(id).is_none()) {
         return wrong(&format!("no rule is called {unknown}; `divulge rules list` names all"));
     }
-    let chosen: Vec<_> = rules.rules().iter().filter(|rule| ids.is_empty() || ids.iter().any(|id| **id == *rule.id)).collect();
+    let chosen: Vec<_> =
+        rules.rules().iter().filter(|rule| ids.is_empty() || ids.iter().any(|id| **id == *rule.id)).collect();
     let mut count = 0;
     let mut failures = Vec::new();
     for rule in &chosen {

@@ -15,6 +15,7 @@ use crate::ca::Authority;
 use crate::config::{Intercept, Options};
 use crate::environment::{self, TrustFiles};
 use crate::proxy::listener;
+use crate::report::text::Style;
 
 /// Audits one command: a private proxy on a free loopback port, a CA that lives in memory, the environment
 /// that the child needs, and a summary on standard error when it ends.
@@ -59,12 +60,12 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         Ok(trust) => trust,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, collect: true };
+    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, tally: true };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let Started { shared, listener, address, keeper, policy, digest_key } = started;
+    let Started { shared, listener, address, keeper, policy, .. } = started;
     let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
 
     let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
@@ -120,12 +121,22 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     let incomplete = !written
         || counters.dropped.load(Ordering::Relaxed) > 0
         || counters.failed_inspections.load(Ordering::Relaxed) > 0;
-    let collected = keeper.collected();
+    let mut tally = keeper.tally();
     if !options.quiet {
-        let color = options.color.unwrap_or_default().wanted(io::stderr().is_terminal());
-        let _ = (color, digest_key);
-        let text = format!("{} findings, {} flows\n", collected.findings.len(), collected.flows.len());
-        let _ = io::stderr().write_all(text.as_bytes());
+        for (count, what) in [
+            (counters.dropped.load(Ordering::Relaxed), "records were dropped because the writer could not keep up"),
+            (counters.failed_inspections.load(Ordering::Relaxed), "inspections failed"),
+        ] {
+            if count > 0 {
+                tally.note(format!("{count} {what}"));
+            }
+        }
+        let style = Style {
+            color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),
+            width: crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns)),
+            reveal: options.reveal,
+        };
+        let _ = io::stderr().write_all(tally.render(&style).as_bytes());
     }
     drop(trust);
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {

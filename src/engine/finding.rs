@@ -25,6 +25,20 @@ impl Action {
     pub fn edits(self) -> bool {
         matches!(self, Action::Generalize | Action::Redact | Action::Pseudonym | Action::Strip)
     }
+
+    /// As policies and findings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Log => "log",
+            Action::Warn => "warn",
+            Action::Generalize => "generalize",
+            Action::Redact => "redact",
+            Action::Pseudonym => "pseudonym",
+            Action::Strip => "strip",
+            Action::Block => "block",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
@@ -33,6 +47,17 @@ pub enum Severity {
     Low,
     Medium,
     High,
+}
+
+impl Severity {
+    /// As rules and findings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+        }
+    }
 }
 
 /// How a finding was found.

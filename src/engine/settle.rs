@@ -63,7 +63,7 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     pub fn settle(&self, raw: Vec<RawFinding>) -> Settled {
-        let decided = merge(raw.into_iter().map(|raw| self.decide(raw)).collect());
+        let decided = without_parts(merge(raw.into_iter().map(|raw| self.decide(raw)).collect()));
         let mut settled = Settled::default();
         for one in &decided {
             settled.findings.push(self.finding(one));
@@ -341,6 +341,29 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
         }
     }
     merged
+}
+
+/// Leaves out what a line of a prompt yields by chance inside a longer value: the first name in a full name.
+fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
+    let part_of = |inner: &Decided, outer: &Decided| {
+        let (a, b) = (inner.window(), outer.window());
+        inner.raw.target == outer.raw.target && b.start <= a.start && a.end <= b.end && a.len() < b.len()
+    };
+    let outer: Vec<Option<usize>> = decided
+        .iter()
+        .map(|inner| {
+            let is_part = |outer: &Decided| part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence;
+            if inner.raw.detector == Detector::Prompt { decided.iter().position(is_part) } else { None }
+        })
+        .collect();
+    for (inner, outer) in outer.iter().enumerate() {
+        if let Some(outer) = *outer {
+            decided[outer].action = decided[outer].action.max(decided[inner].action);
+        }
+    }
+    let mut outer = outer.into_iter();
+    decided.retain(|_| outer.next().flatten().is_none());
+    decided
 }
 
 /// What is known for certain names the kind; the strictest action stays.

@@ -187,10 +187,10 @@ impl<'a> Exchange<'a> {
     pub fn start(&mut self, edits: &[HeadEdit], payload: &[u8], target: TargetOut, held: bool) {
         self.head.write(edits, &ForwardRequest { target, upgrade: self.upgrade }, &mut self.up.output);
         if held {
+            // A document that is here whole leaves with the length it has now: its head says so too.
             let framing = match self.head.framing() {
-                // All of it is here: an edit has changed the length, and the head says so already.
                 Framing::Length(_) if self.request.done => Framing::Length(payload.len() as u64),
-                framing => framing,
+                as_announced => as_announced,
             };
             self.request.writer = Some(BodyWriter::new(framing));
             self.write_held(payload);

@@ -138,6 +138,7 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut at = 0;
     let mut stop = None;
     let mut whole = true;
+    let mut inflater = Decompress::new(false);
     while stop.is_none() && at < input.len() {
         let Some(header) = gzip_header(&input[at..]) else {
             stop = Some("malformed");
@@ -146,7 +147,8 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
         };
         let before = content.len();
         let body = at + header;
-        let (taken, ended) = inflate(&mut Decompress::new(false), &input[body..], &mut content, bounds);
+        inflater.reset(false);
+        let (taken, ended) = inflate(&mut inflater, &input[body..], &mut content, bounds);
         let end = body + taken;
         match ended {
             None => {

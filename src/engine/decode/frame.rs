@@ -86,7 +86,7 @@ impl<V: Visitor> Walker<'_, V> {
             let content = self.content(message);
             let coding = Coding::sniff(&content).or(stream.coding).unwrap_or(Coding::Gzip);
             let target = self.layers[message.0 as usize].target(message);
-            let Some(inner) = self.undo(target, coding) else {
+            let Some(inner) = self.undo(target, coding, "content-coding") else {
                 self.steps.truncate(mark);
                 return;
             };

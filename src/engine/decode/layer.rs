@@ -46,6 +46,10 @@ pub enum Codec {
     Hex {
         upper: bool,
     },
+    /// `exchanged`: the first and the last third of the text have changed places.
+    Qoder {
+        exchanged: bool,
+    },
     Gzip(Vec<Member>),
     Zlib {
         level: u8,

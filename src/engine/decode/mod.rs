@@ -12,6 +12,7 @@
 mod base64;
 mod coding;
 mod entropy;
+mod escape;
 mod form;
 mod frame;
 mod head;
@@ -22,6 +23,7 @@ mod multipart;
 pub(crate) mod percent;
 mod place;
 pub(crate) mod protobuf;
+pub(crate) mod qoder;
 mod sniff;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,9 @@ mod walker;
 
 pub(crate) use base64::encode as encode_base64;
 pub use entropy::entropy;
+pub(crate) use escape::{escape as json_escape, unescape as json_unescape};
 pub(crate) use head::split_target;
-pub(crate) use json::{blank as json_blank, escape as json_escape, is_number as is_json_number};
-pub(crate) use json::{unescape as json_unescape, value_end as json_value_end};
+pub(crate) use json::{blank as json_blank, is_number as is_json_number, value_end as json_value_end};
 pub use layer::{Base64, Codec, Format, Layer, Member, Origin, Wrap};
 
 use super::audit::{Unit, Unread};

@@ -259,8 +259,9 @@ impl<V: Visitor> Walker<'_, V> {
         tail: Tail<'_>,
         walk: impl FnOnce(&mut Self, LayerId),
     ) {
-        if self.is_deepest() {
-            self.report(target.layer, &content, "depth", tail);
+        if self.is_deepest() || !self.spend(0) {
+            let reason = if self.is_deepest() { "depth" } else { "limit" };
+            self.report(target.layer, &content, reason, tail);
             return;
         }
         self.inside(tail, |walker| {

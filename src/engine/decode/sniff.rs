@@ -15,12 +15,14 @@ use super::json;
 use super::layer::Base64;
 use super::percent;
 use super::protobuf;
+use super::qoder;
 
 /// What a decoded value holds beside itself.
 pub(super) enum Reading {
     /// Nothing.
     Plain,
-    Json,
+    /// JSON, or lines of it, as it stands.
+    Document(Class),
     /// Header and claims: where they stand, and their JSON.
     Jwt([(Range<usize>, Vec<u8>); 2]),
     Base64 {
@@ -30,6 +32,11 @@ pub(super) enum Reading {
     },
     Hex {
         upper: bool,
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Qoder {
+        exchanged: bool,
         bytes: Vec<u8>,
         class: Class,
     },
@@ -48,7 +55,8 @@ impl Reading {
     /// as it stands, whatever is inside.
     pub fn is_certain(&self) -> bool {
         match self {
-            Reading::Json => true,
+            Reading::Document(_) => true,
+            Reading::Qoder { .. } => true,
             Reading::Plain | Reading::Jwt(_) => false,
             Reading::Base64 { class, .. }
             | Reading::Hex { class, .. }
@@ -91,8 +99,15 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
     let all = 0..text.len();
     let start = json::blank(text, 0);
     match text.get(start..).unwrap_or_default() {
-        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) if json::is_document(rest, json_depth) => {
-            return (all, Reading::Json);
+        // Nothing in them, so they are values themselves.
+        b"{}" | b"[]" => return (all, Reading::Plain),
+        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) => {
+            if json::is_document(rest, json_depth) {
+                return (all, Reading::Document(Class::Json));
+            }
+            if newline_delimited(rest, json_depth) && all_lines(rest, json_depth) {
+                return (all, Reading::Document(Class::Lines));
+            }
         }
         [b'e', b'y', b'J', ..] => {
             if let Some(parts) = jwt(text) {
@@ -109,7 +124,7 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
         }
         _ => {}
     }
-    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth));
+    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth)).or_else(|| qoder(text, json_depth));
     (all, reading.or_else(|| escaped(text, json_depth)).unwrap_or(Reading::Plain))
 }
 
@@ -164,6 +179,18 @@ fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
 }
 
+/// So odd an alphabet that only what holds a document is taken for it.
+fn qoder(text: &[u8], json_depth: usize) -> Option<Reading> {
+    if !qoder::is_likely(text) {
+        return None;
+    }
+    [true, false].into_iter().find_map(|exchanged| {
+        let bytes = qoder::decode(text, exchanged)?;
+        let class = class(&bytes, json_depth);
+        matches!(class, Class::Json | Class::Lines).then_some(Reading::Qoder { exchanged, bytes, class })
+    })
+}
+
 /// Whether a text in the base64 alphabet is so long and so mixed that it can only be encoded bytes. Names
 /// and paths use fewer of the characters, less evenly.
 fn is_blob(text: &[u8]) -> bool {
@@ -212,6 +239,11 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     !text.is_empty() && controls * 50 <= text.len()
 }
 
+fn all_lines(bytes: &[u8], json_depth: usize) -> bool {
+    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.all(|line| json::is_document(line, json_depth))
+}
+
 /// Whether `bytes`, which are no whole JSON document, begin as one beyond doubt.
 pub(super) fn is_broken_json(bytes: &[u8], json_depth: usize) -> bool {
     let start = json::blank(bytes, 0);
@@ -231,33 +263,47 @@ pub(super) fn newline_delimited(bytes: &[u8], json_depth: usize) -> bool {
 }
 
 /// Runs of at least four printable UTF-8 characters, as ranges of `bytes`.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < bytes.len() {
+        loop {
+            at += bytes.get(at..)?.iter().position(|&byte| is_printable(byte) || byte >= 0xc2)?;
             let start = at;
-            while let Some(length) = printable(&bytes[at..]) {
-                at += length;
+            loop {
+                while bytes.get(at).is_some_and(|&byte| is_printable(byte)) {
+                    at += 1;
+                }
+                match bytes.get(at..).and_then(wide) {
+                    Some(length) => at += length,
+                    None => break,
+                }
             }
-            let end = at;
-            if end == start {
-                at += 1;
-            } else if end - start >= 4 {
-                return Some(start..end);
+            if at - start >= SHORTEST_RUN {
+                return Some(start..at);
             }
+            at = at.max(start + 1);
         }
-        None
     })
 }
 
-/// The length of the printable character that `bytes` start with.
-fn printable(bytes: &[u8]) -> Option<usize> {
+/// In bytes.
+const SHORTEST_RUN: usize = 4;
+
+#[inline]
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+}
+
+/// The length of the character beyond ASCII that `bytes` start with.
+#[inline]
+fn wide(bytes: &[u8]) -> Option<usize> {
     let length = match bytes.first()? {
-        b'\t' | b'\n' | b'\r' | b' '..=b'~' => return Some(1),
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf4 => 4,
         _ => return None,
     };
-    std::str::from_utf8(bytes.get(..length)?).is_ok().then_some(length)
+    // Random bytes fail at the second one, cheaply.
+    let likely = matches!(bytes.get(1), Some(0x80..=0xbf));
+    (likely && std::str::from_utf8(bytes.get(..length)?).is_ok()).then_some(length)
 }

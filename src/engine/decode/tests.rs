@@ -168,6 +168,12 @@ fn what_cannot_be_read_is_reported_with_its_share() {
 
     let (_, decoded) = document(&[("content-encoding", "snappy")], vec![0xff; 50]);
     assert_eq!((decoded.bytes_read, decoded.unread[0].reason), (0, "content-coding"));
+    let (_, decoded) = document(&[("content-encoding", "gzip")], &gzip(&[b'x'; 5000])[..30]);
+    assert_eq!(decoded.unread[0].reason, "content-coding");
+    assert_eq!(decoded.unread[0].location.to_string(), "body!gzip");
+    let (seen, decoded) = document(&[("content-encoding", "gzip")], r#"{"a":1}"#);
+    seen.has("body!json:/a", "1");
+    assert!(decoded.unread.is_empty());
 }
 
 /// A protobuf field with a length.
@@ -273,6 +279,19 @@ fn tokens_wrapped_lines_and_escapes_are_undone() {
     seen.has("body!json:/twice!json:!json:/d", "4");
     let of = |name: &str| seen.leaves.iter().filter(|leaf| leaf.2 == name).count();
     assert_eq!((of("prose"), of("sha")), (1, 1));
+}
+
+#[test]
+fn a_body_in_an_alphabet_of_its_own_is_read() {
+    let json = r#"[{"mid":"0011","payload":"{\"cwd\":\"/home/ann\"}","git_remote":"git@example.com:ann/p.git"}]"#;
+    for exchanged in [true, false] {
+        let body = super::qoder::encode(json.as_bytes(), exchanged);
+        for kind in ["application/json", "application/x-www-form-urlencoded", ""] {
+            let (seen, _) = document(&[("content-type", kind)], body.clone());
+            seen.has("body!qoder!json:/0/mid", "0011");
+            seen.has("body!qoder!json:/0/payload!json:/cwd", "/home/ann");
+        }
+    }
 }
 
 #[test]

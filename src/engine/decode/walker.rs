@@ -5,11 +5,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::coding::{Bounds, Coding};
+use super::escape::unescape;
 use super::frame::Stream;
 use super::json::{self, Path, Sink, Text, Token};
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::multipart;
 use super::place::{Here, Names, Tail};
+use super::qoder;
 use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
@@ -36,6 +38,9 @@ pub(super) struct Walker<'v, V> {
     scratch: Vec<Vec<u8>>,
 }
 
+/// What a layer costs beside its content, so that a million empty ones count as well.
+const LAYER_COST: usize = 256;
+
 /// Reports beyond this many are added to the last one.
 const MOST_UNREAD: usize = 1000;
 
@@ -49,7 +54,8 @@ impl<'v, V: Visitor> Walker<'v, V> {
             root: Root::Body,
             steps: Vec::with_capacity(8),
             depth: 0,
-            budget: limits.decoded_bytes,
+            // Spans are 32 bits wide.
+            budget: limits.decoded_bytes.min(u32::MAX as usize),
             unread: Vec::new(),
             missed: 0.0,
             body: None,
@@ -98,7 +104,24 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 self.sniffed(layer, "");
             }
             Part::Frame { index, .. } => self.frames(layer, *index, Stream::of(head)),
-            Part::Chunk { .. } => self.sniffed(layer, ""),
+            Part::Chunk { .. } => self.chunk(layer),
+        }
+    }
+
+    /// A piece of something longer, cut anywhere: a character cut in two does not make it opaque.
+    fn chunk(&mut self, layer: LayerId) {
+        let content = self.content(layer);
+        let start = content.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
+        let end = match std::str::from_utf8(&content[start..]) {
+            Err(error) if error.error_len().is_none() => start + error.valid_up_to(),
+            _ => content.len(),
+        };
+        if sniff::is_text(&content[start..end]) {
+            let target = self.layers[layer.0 as usize].target(layer);
+            self.leaf(LeafKind::Text, "", &content, target, Tail::Whole);
+        } else {
+            self.report(layer, &content, "opaque", Tail::Whole);
+            self.runs(layer, &content, 0..content.len(), "", Tail::Whole);
         }
     }
 
@@ -114,13 +137,20 @@ impl<'v, V: Visitor> Walker<'v, V> {
         for name in codings.iter().rev() {
             let target = self.layers[layer.0 as usize].target(layer);
             let coding = std::str::from_utf8(name).ok().and_then(Coding::named);
+            let content = self.content(layer);
+            if !coding.is_some_and(|coding| coding.opens(&content)) {
+                let class = sniff::class(&content, self.limits.json_depth);
+                if matches!(class, Class::Json | Class::Lines | Class::Text) {
+                    // Not coded at all, whatever the head says.
+                    break;
+                }
+            }
             let Some(coding) = coding else {
-                let content = self.content(layer);
                 self.report(layer, &content, "content-coding", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), "", Tail::Whole);
                 return;
             };
-            match self.undo(target, coding) {
+            match self.undo(target, coding, "content-coding") {
                 Some(inner) => {
                     layer = inner;
                     self.body = Some(inner);
@@ -143,7 +173,11 @@ impl<'v, V: Visitor> Walker<'v, V> {
         let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
         let start = json::blank(&content, if content.starts_with(BOM) { BOM.len() } else { 0 });
         match kind.as_slice() {
-            b"application/x-www-form-urlencoded" if sniff::is_text(&content) && content.get(start) != Some(&b'{') => {
+            b"application/x-www-form-urlencoded"
+                if sniff::is_text(&content)
+                    && !json::is_document(&content[start..], self.limits.json_depth)
+                    && !qoder::is_likely(&content) =>
+            {
                 self.pairs(layer, &content, 0..content.len(), LeafKind::FormValue);
             }
             _ if is_json_type(&kind) && starts_json(&content[start..]) => {
@@ -178,14 +212,17 @@ impl<'v, V: Visitor> Walker<'v, V> {
     pub fn classified(&mut self, layer: LayerId, start: usize, class: Class, name: &str) {
         let content = self.content(layer);
         match class {
-            Class::Json => self.json(layer, &content, start..content.len(), name),
+            Class::Json => {
+                let start = json::blank(&content, start);
+                self.json(layer, &content, start..content.len(), name);
+            }
             Class::Lines => self.lines(layer, &content, name),
             Class::Coded(_) if self.is_deepest() => self.report(layer, &content, "depth", Tail::Whole),
             Class::Coded(coding) => {
                 let target = self.layers[layer.0 as usize].target(layer);
                 let mark = self.steps.len();
                 self.depth += 1;
-                if let Some(inner) = self.undo(target, coding) {
+                if let Some(inner) = self.undo(target, coding, "malformed") {
                     self.sniffed(inner, name);
                 }
                 self.depth -= 1;
@@ -204,8 +241,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
     }
 
-    /// Opens the layer that `coding` of `source` makes and leaves its step on the list.
-    pub fn undo(&mut self, source: Target, coding: Coding) -> Option<LayerId> {
+    /// Opens the layer that `coding` of `source` makes and leaves its step on the list. What is damaged has the reason
+    /// `damaged`.
+    pub fn undo(&mut self, source: Target, coding: Coding, damaged: &'static str) -> Option<LayerId> {
         let input = self.content(source.layer).slice(source.raw.range());
         let undone = coding.undo(&input, Bounds { bytes: self.budget, ratio: self.limits.ratio });
         self.steps.push(match coding {
@@ -216,6 +254,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             Coding::Zstd => Step::Zstd,
         });
         if let Some(reason) = undone.stop {
+            let reason = if reason == "malformed" && !undone.whole { damaged } else { reason };
             let rest = if undone.content.is_empty() { 0 } else { undone.consumed };
             self.report(source.layer, &input[rest..], reason, Tail::Whole);
         }
@@ -332,16 +371,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
         let span = Span::of(window.clone());
         let (bytes, codec, step, class) = match reading {
             Reading::Plain => return false,
-            Reading::Json => {
-                let Some(content) = self.text_of(text, window, target) else {
-                    self.report(target.layer, text, "limit", tail);
+            Reading::Document(class) => {
+                let Some(content) = self.text_of(text, window.clone(), target) else {
+                    self.report(target.layer, &text[window], "limit", tail);
                     return false;
                 };
                 self.inside(tail, |walker| {
                     let layer = walker.open(content, target, span, Codec::Identity);
-                    let content = walker.content(layer);
-                    let start = json::blank(&content, 0);
-                    walker.json(layer, &content, start..content.len(), name);
+                    walker.classified(layer, 0, class, name);
                 });
                 return true;
             }
@@ -363,14 +400,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 (bytes, Codec::Base64(spelling), step, class)
             }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
+            Reading::Qoder { exchanged, bytes, class } => (bytes, Codec::Qoder { exchanged }, Step::Qoder, class),
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
             Reading::Html { bytes, class } => (bytes, Codec::Html, Step::Html, class),
         };
-        if bytes.len() > self.budget {
+        if !self.spend(bytes.len()) {
             self.report(target.layer, &text[window], "limit", tail);
             return false;
         }
-        self.budget -= bytes.len();
         self.inside(tail, |walker| {
             walker.steps.push(step);
             let layer = walker.open(bytes.into(), target, span, codec);
@@ -383,11 +420,23 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// plainly. Nothing when the budget is spent.
     fn text_of(&mut self, text: &[u8], window: Range<usize>, target: Target) -> Option<Bytes> {
         if text.len() == target.raw.len() {
+            if !self.spend(0) {
+                return None;
+            }
             // Every escape is longer than what it stands for.
             return Some(self.content(target.layer).slice(target.raw.range()).slice(window));
         }
-        self.budget = self.budget.checked_sub(window.len())?;
+        if !self.spend(window.len()) {
+            return None;
+        }
         Some(Bytes::copy_from_slice(&text[window]))
+    }
+
+    /// Takes what a layer of `bytes` costs from the budget, if there is so much left.
+    pub fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.budget.checked_sub(bytes + LAYER_COST);
+        self.budget = left.unwrap_or(self.budget);
+        left.is_some()
     }
 
     pub fn is_deepest(&self) -> bool {
@@ -512,7 +561,7 @@ impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
     fn text(&mut self, text: Text) -> Target {
         if text.escaped {
             self.scratch.clear();
-            json::unescape(&self.bytes[text.start..text.end], &mut self.scratch);
+            unescape(&self.bytes[text.start..text.end], &mut self.scratch);
         }
         Target { layer: self.layer, raw: Span::of(text.start..text.end), spelling: Spelling::JsonString }
     }

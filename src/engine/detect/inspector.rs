@@ -294,7 +294,8 @@ impl Role {
         self.index = index;
         self.region = match leaf.text {
             b"system" | b"developer" => Some(Region::System),
-            b"tool" | b"function" => Some(Region::ToolResult),
+            // A model repeats what it has read.
+            b"tool" | b"function" | b"assistant" | b"model" => Some(Region::ToolResult),
             _ => None,
         };
     }
@@ -305,7 +306,7 @@ impl Role {
 }
 
 fn message_index(pointer: &[Segment<'_>]) -> Option<u64> {
-    let at = pointer.iter().position(|segment| matches!(segment, Segment::Name("messages" | "input")))?;
+    let at = pointer.iter().position(|segment| matches!(segment, Segment::Name("messages" | "input" | "contents")))?;
     match pointer.get(at + 1) {
         Some(Segment::Index(index)) => Some(*index),
         _ => None,

@@ -63,6 +63,8 @@ const FOLLOWING: usize = 40;
 
 /// A line that alone is this sure is strong: it names a place, a person or the time, not a product.
 const STRONG: f32 = 0.4;
+/// A line this sure counts by itself in an assistant's own prompt.
+const ALONE_IN_SYSTEM: f32 = 0.45;
 const IN_BLOCK: f32 = 0.9;
 const IN_PAIR: f32 = 0.65;
 /// Below the default: looked like it, but in words that may be about any machine.
@@ -72,7 +74,15 @@ const DOUBTFUL: f32 = 0.45;
 #[derive(Default)]
 pub(super) struct Prompt {
     hits: Vec<Hit>,
-    signs: Vec<usize>,
+    signs: Vec<Sign>,
+    /// Where fenced code begins and ends, in turns.
+    fences: Vec<usize>,
+}
+
+struct Sign {
+    at: usize,
+    /// `<env>` is written by a program, `Environment:` by anybody.
+    tag: bool,
 }
 
 struct Hit {
@@ -104,7 +114,7 @@ impl Inspector<'_> {
         for hit in automaton.find_overlapping_iter(leaf.text) {
             let Some(rules) = self.rules.literals.rules.get(hit.pattern().as_usize()) else { continue };
             if rules.is_empty() {
-                prompt.signs.push(hit.start());
+                prompt.signs.push(Sign { at: hit.start(), tag: leaf.text.get(hit.start()) == Some(&b'<') });
             }
             for &number in rules {
                 if !self.is_active(number) {
@@ -128,7 +138,9 @@ impl Inspector<'_> {
         let location = place.location();
         let region = self.region(&location, place);
         prompt.hits.sort_by_key(|hit| (hit.window.start, hit.window.end, hit.rule));
-        let Prompt { hits, signs } = prompt;
+        prompt.fences.clear();
+        prompt.fences.extend(memchr::memmem::find_iter(leaf.text, "```"));
+        let Prompt { hits, signs, fences } = prompt;
         let rules = self.rules.rules();
         let mut first = 0;
         for at in 0..hits.len() {
@@ -159,27 +171,52 @@ impl Inspector<'_> {
                 }
             }
             let kinds = kinds.iter().filter(|kind| !kind.is_empty()).count();
-            let signed = signs.iter().any(|&sign| sign <= hit.window.start && hit.window.start - sign <= SIGN_REACH);
-            let confidence = weight(rule.confidence, kinds, strong, signed, region);
+            let near = || signs.iter().filter(|sign| sign.at <= hit.window.start && hit.window.start - sign.at <= SIGN_REACH);
+            let around = Around {
+                kinds,
+                strong,
+                signed: near().next().is_some(),
+                tagged: near().any(|sign| sign.tag),
+                fenced: fences.partition_point(|&fence| fence < hit.window.start) % 2 == 1,
+                region,
+            };
+            let confidence = around.weigh(rule.confidence);
             self.add(hit.rule, leaf, Location::clone(&location), hit.window.clone(), confidence);
         }
     }
 }
 
-/// How sure a hit is with `kinds` different kinds around it (itself among them).
-fn weight(alone: f32, kinds: usize, strong: bool, signed: bool, region: Region) -> f32 {
-    let around = match (kinds, strong, signed) {
-        (3.., true, _) | (2.., _, true) => IN_BLOCK,
-        (2, true, _) => IN_PAIR,
-        (_, true, true) => IN_PAIR,
-        _ if region == Region::System && (kinds >= 2 || strong) => IN_PAIR,
-        (3.., false, _) => DOUBTFUL,
-        _ => 0.0,
-    };
-    let sure = alone.max(around);
-    match region {
-        Region::ToolResult | Region::Tools if !signed => sure.min(DOUBTFUL),
-        _ => sure,
+/// What stands around a hit.
+#[derive(Clone, Copy)]
+struct Around {
+    /// Different kinds of hits nearby, itself among them.
+    kinds: usize,
+    /// One of them is strong.
+    strong: bool,
+    /// Something announced a block about the machine.
+    signed: bool,
+    /// A tag did.
+    tagged: bool,
+    /// In fenced code: quoted, not said.
+    fenced: bool,
+    region: Region,
+}
+
+impl Around {
+    /// How sure a hit is that by itself is `alone` sure.
+    fn weigh(self, alone: f32) -> f32 {
+        let system = self.region == Region::System;
+        let sure = match self.kinds {
+            _ if self.tagged && (self.kinds >= 2 || self.strong) => IN_BLOCK,
+            2.. if self.strong && self.signed => IN_BLOCK,
+            3.. if self.strong => IN_BLOCK,
+            2.. if self.strong || system => IN_PAIR,
+            _ if system && alone >= ALONE_IN_SYSTEM => IN_PAIR,
+            _ if self.signed && alone >= ALONE_IN_SYSTEM => IN_PAIR,
+            _ => DOUBTFUL.min(alone),
+        };
+        let quoted = self.fenced && !system || matches!(self.region, Region::ToolResult | Region::Tools);
+        if quoted && !self.tagged && alone < IN_PAIR { sure.min(DOUBTFUL) } else { sure.max(alone) }
     }
 }
 
@@ -266,6 +303,29 @@ pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFindin
             && known.contains(&finding.value)
         {
             finding.confidence = IN_BLOCK;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_as_sure_as_what_stands_around_it() {
+        let line = Around { kinds: 1, strong: true, signed: false, tagged: false, fenced: false, region: Region::Conversation };
+        for (said, around, alone, reported) in [
+            ("one line in a conversation", line, 0.45, false),
+            ("one strong line in a system prompt", Around { region: Region::System, ..line }, 0.45, true),
+            ("two kinds in a conversation", Around { kinds: 2, ..line }, 0.4, true),
+            ("products alone", Around { kinds: 4, strong: false, signed: true, ..line }, 0.3, false),
+            ("products in a tag", Around { kinds: 2, strong: false, signed: true, tagged: true, ..line }, 0.3, true),
+            ("fenced code", Around { kinds: 4, fenced: true, ..line }, 0.4, false),
+            ("what a tool returned", Around { kinds: 4, region: Region::ToolResult, ..line }, 0.4, false),
+            ("a tag in what a tool returned", Around { kinds: 4, signed: true, tagged: true, region: Region::ToolResult, ..line }, 0.4, true),
+            ("a certain shape in what a tool returned", Around { region: Region::ToolResult, ..line }, 0.9, true),
+        ] {
+            assert_eq!(around.weigh(alone) >= super::super::DEFAULT_CONFIDENCE, reported, "{said}");
         }
     }
 }

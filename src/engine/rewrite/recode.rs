@@ -6,7 +6,7 @@ use std::ops::Range;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use super::splice::{Splice, moved};
-use crate::engine::decode::{Codec, Member, encode_base64, undo_codec};
+use crate::engine::decode::{Codec, Member, encode_base64, qoder, undo_codec};
 
 /// The quality at which brotli is about as fast as gzip and about as small as at its slowest.
 const BROTLI_QUALITY: u32 = 5;
@@ -16,6 +16,7 @@ const BROTLI_WINDOW: u32 = 22;
 pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
         Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
+        Codec::Qoder { exchanged } => Some(qoder::encode(content, *exchanged)),
         Codec::Gzip(members) => members_again(members, coded, splices, content, |member, part, out| {
             let header = coded.get(member.header.range())?;
             out.extend_from_slice(header);
