@@ -22,7 +22,9 @@
 //! head is always read and counted in neither.
 
 mod base64;
+mod body;
 mod coding;
+mod documents;
 mod entropy;
 mod escape;
 mod form;
