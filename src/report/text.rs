@@ -282,7 +282,7 @@ impl Host {
                 .then_with(|| a.kind.cmp(&b.kind))
         });
         for fact in facts {
-            fact.render(widths, style, paint, out);
+            fact.render(widths, paint, out);
         }
         if self.more > 0 {
             line(out, &format!("  and {} of further facts", plural(self.more, "finding")));
@@ -306,7 +306,7 @@ impl Fact {
         }
     }
 
-    fn render(&self, widths: &Widths, style: &Style, paint: Paint, out: &mut String) {
+    fn render(&self, widths: &Widths, paint: Paint, out: &mut String) {
         let severity = match self.severity {
             Severity::High => "high  ",
             Severity::Medium => "medium",
@@ -340,7 +340,6 @@ impl Fact {
                 paint.dim(&format!("and {hidden} more places, ×{} in all", self.count))
             );
         }
-        let _ = style;
         line(out, &text);
     }
 }
