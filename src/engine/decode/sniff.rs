@@ -187,6 +187,10 @@ fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
 }
 
+pub(super) fn is_qoder(text: &[u8], json_depth: usize) -> bool {
+    qoder(text, json_depth).is_some()
+}
+
 /// So odd an alphabet that only what holds a document is taken for it.
 fn qoder(text: &[u8], json_depth: usize) -> Option<Reading> {
     if !qoder::is_likely(text) {
