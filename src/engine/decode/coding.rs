@@ -92,7 +92,7 @@ impl Coding {
 
     /// Whether the beginning of `bytes` can really be undone.
     pub fn opens(self, bytes: &[u8]) -> bool {
-        let undone = self.undo(bytes, Bounds { bytes: 64, ratio: usize::MAX });
+        let undone = self.undo(bytes, Bounds { bytes: 4096, ratio: usize::MAX });
         !undone.content.is_empty() && undone.stop.is_none_or(|reason| reason == "limit")
     }
 

@@ -22,7 +22,9 @@
 //! head is always read and counted in neither.
 
 mod base64;
+mod body;
 mod coding;
+mod documents;
 mod entropy;
 mod escape;
 mod form;
@@ -100,4 +102,10 @@ pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
     };
     let undone = coding.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
     undone.whole.then_some(undone.content)
+}
+
+#[cfg(test)]
+pub(crate) fn undo_all(coding: &str, coded: &[u8]) -> Option<(Vec<u8>, Codec)> {
+    let undone = coding::Coding::named(coding)?.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
+    undone.stop.is_none().then_some((undone.content, undone.codec))
 }
