@@ -62,6 +62,53 @@ fn every_case_comes_out_as_it_says() {
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }
 
+#[test]
+fn no_damage_to_a_request_makes_the_inspection_fail() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let facts = [("user.name", "anderson"), ("path.home", "/home/anderson"), ("tz.iana", "Asia/Shanghai")];
+    let engine = Arc::new(Engine::new(EngineParts {
+        rules: RuleSet::builtin(),
+        facts: Facts::of(facts.map(|(kind, value)| (kind.to_owned(), value.to_owned()))),
+        policy: Policy::preset("strict").expect("a preset"),
+        digest_key: [7; 32],
+        limits: DecodeLimits::default(),
+        on_error: OnError::Open,
+    }));
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 33) as usize % below.max(1)
+    };
+    let mut read = 0;
+    for folder in std::fs::read_dir(&root).expect("tests/cases is there").filter_map(|entry| Some(entry.ok()?.path())) {
+        let request = std::fs::read(folder.join("request.http")).expect("request.http is there");
+        for _ in 0..150 {
+            let mut damaged = request.clone();
+            for _ in 0..=draw(3) {
+                let at = draw(damaged.len());
+                match draw(4) {
+                    0 => damaged[at] = draw(256) as u8,
+                    1 => damaged[at] = b"\"\\{}[]:,%=&/+-0\n"[draw(16)],
+                    2 => drop(damaged.remove(at)),
+                    _ => damaged.truncate(at.max(60)),
+                }
+            }
+            let Ok(captured) = Captured::read(damaged.into()) else { continue };
+            read += 1;
+            let (findings, outgoing, summary) = audit(&engine, &captured);
+            assert!(summary.unread.iter().all(|unread| unread.reason != "inspector"), "{}", folder.display());
+            assert!(findings.iter().all(|finding| finding.confidence <= 1.0));
+            assert!(captured.outgoing(&outgoing).is_some() || summary.verdict == Verdict::Withheld);
+            if let Some(certificate) = &summary.certificate {
+                assert_eq!(certificate.rest_before, certificate.rest_after, "{}", folder.display());
+            }
+        }
+    }
+    assert!(read > 500, "only {read} could be read at all");
+}
+
 fn check(folder: &Path) -> Vec<String> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let read = |file: &str| std::fs::read(folder.join(file));

@@ -327,9 +327,12 @@ fn assembled(decided: &[Decided], members: &[usize], union: &Range<usize>) -> St
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The bytes of a value: its leaf's layer and raw span, and its window.
+type Spelled = (LayerId, u32, u32, Option<(usize, usize)>);
+
 /// One finding for each place: those on the same bytes are one fact, told by several detectors.
 fn merge(decided: Vec<Decided>) -> Vec<Decided> {
-    let mut places: HashMap<(LayerId, u32, u32, Option<(usize, usize)>), usize> = HashMap::with_capacity(decided.len());
+    let mut places: HashMap<Spelled, usize> = HashMap::with_capacity(decided.len());
     let mut merged: Vec<Decided> = Vec::with_capacity(decided.len());
     for one in decided {
         let target = one.raw.target;

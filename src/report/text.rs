@@ -309,7 +309,7 @@ impl Host {
                 .then_with(|| a.kind.cmp(&b.kind))
         });
         for fact in facts {
-            fact.render(widths, style, paint, out);
+            fact.render(widths, paint, out);
         }
         if self.more > 0 {
             line(out, &format!("  and {} of further facts", plural(self.more, "finding")));
@@ -362,7 +362,7 @@ impl Fact {
         }
     }
 
-    fn render(&self, widths: &Widths, style: &Style, paint: Paint, out: &mut String) {
+    fn render(&self, widths: &Widths, paint: Paint, out: &mut String) {
         let severity = match self.severity {
             Severity::High => "high  ",
             Severity::Medium => "medium",
@@ -396,7 +396,6 @@ impl Fact {
                 paint.dim(&format!("and {hidden} more places, ×{} in all", self.count))
             );
         }
-        let _ = style;
         line(out, &text);
     }
 }
