@@ -30,7 +30,8 @@ struct Client {
 const CLAUDE: Client = Client {
     name: "claude-code",
     setup: "",
-    variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room"],
+    // The client gives its telemetry half a second when it ends, too little on a busy machine: send it on the way.
+    variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room", "OTEL_LOGS_EXPORT_INTERVAL=50"],
     command: &["claude", "-p"],
 };
 
@@ -233,6 +234,8 @@ fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
             ("path.cwd", "body!json:/system/"),
             ("os.kernel", "body!json:/system/"),
             ("git.branch", "body!json:/system/"),
+            ("integrity.cch", "body!json:/system/0/text"),
+            ("secret.api_key", "header:/x-api-key"),
             ("id.device", "body!json:/attributes/deviceID"),
             ("id.device", "body!json:/events/0/event_data/device_id"),
             ("env.term", "body!json:/events/0/event_data/env/terminal"),

@@ -1,6 +1,6 @@
 //! The packs of this repository: they pass every check of the loader, and each rule proves itself.
 
-use divulge::engine::rules::{RuleSet, examples};
+use divulge::engine::rules::{PackSource, RuleSet, examples};
 
 #[test]
 fn the_built_in_packs_pass_every_check_of_the_loader() {
@@ -14,4 +14,186 @@ fn every_rule_finds_what_its_examples_say_and_no_more() {
     let rules = RuleSet::builtin();
     let failures: Vec<_> = examples::failures(&rules).iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{} examples fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// A whole rule with one line in another's place.
+fn rule_with(line: &str, instead: &str) -> String {
+    let whole = r#"id = "test.device"
+kind = "id.device"
+title = "A device"
+severity = "high"
+why = "It links."
+select = { part = "body", names = ["test_device"] }
+match = { value = '^[0-9a-f]{8}$' }
+
+[[example]]
+name = "found"
+expect = ["body!json:/testDevice"]
+request = '''
+POST /v1 HTTP/1.1
+host: api.example.com
+content-type: application/json
+
+{"testDevice":"5f1d7a84"}
+'''
+
+[[example]]
+name = "left alone"
+expect = []
+request = '''
+GET /v1 HTTP/1.1
+host: api.example.com
+'''
+"#;
+    assert!(whole.contains(line), "{line}");
+    whole.replacen(line, instead, 1)
+}
+
+fn refusal(text: &str) -> String {
+    match RuleSet::load(&[PackSource { name: "mine/test.toml", text }]) {
+        Ok(_) => "taken".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
+    let long = format!("match = {{ value = '{}' }}", "a".repeat(3000));
+    let table = [
+        ("severity = \"high\"", "severity = \"grave\"", "mine/test.toml:4: unknown variant `grave`"),
+        (
+            "why = \"It links.\"",
+            "why = \"It links.\"\nweight = 3",
+            "mine/test.toml:6: unknown field `weight`, expected one of `id`",
+        ),
+        (
+            "part = \"body\"",
+            "part = \"bodies\"",
+            "mine/test.toml:6: unknown part \"bodies\"; expected head, path, query, header",
+        ),
+        (
+            "kind = \"id.device\"",
+            "kind = \"id.devise\"",
+            "mine/test.toml:2: unknown kind \"id.devise\"; expected one of ",
+        ),
+        ("'^[0-9a-f]{8}$'", "'^[0-9a-f{8}$'", "mine/test.toml:7: pattern does not compile: unclosed character class"),
+        ("'^[0-9a-f]{8}$'", "'(?:\\w{900}){900}'", "mine/test.toml:7: pattern compiles to more than"),
+        (
+            "match = { value = '^[0-9a-f]{8}$' }",
+            &long,
+            "mine/test.toml:7: pattern of 3000 bytes; expected at most 2000",
+        ),
+        (
+            "match = { value",
+            "match = { validator = \"uid\", value",
+            "mine/test.toml:7: unknown validator \"uid\"; expected one of iana_zone",
+        ),
+        (
+            "match = { value",
+            "match = { json_type = \"float\", value",
+            "mine/test.toml:7: unknown JSON type \"float\"; expected string",
+        ),
+        (
+            "expect = [\"body!json:/testDevice\"]",
+            "expect = []",
+            "mine/test.toml:1: rule test.device has no example that it finds",
+        ),
+        (
+            "expect = []",
+            "expect = [\"header:/host\"]",
+            "mine/test.toml:1: rule test.device has no example that it leaves alone",
+        ),
+        ("GET /v1 HTTP/1.1", "GET /v1", "is no request; expected a request line such as"),
+        (
+            "id = \"test.device\"",
+            "id = \"device.id\"",
+            "mine/test.toml:1: rule device.id is already defined in rules/generic/device-id.toml",
+        ),
+        ("id = \"test.device\"", "id = \"a device\"", "mine/test.toml:1: id \"a device\" is no name; expected letters"),
+        (
+            "names = [\"test_device\"]",
+            "names = [\"testDevice\"]",
+            "mine/test.toml:6: name \"testDevice\" is not in words",
+        ),
+        ("names = [\"test_device\"]", "text = true", "mine/test.toml:6: a text rule without match.near"),
+        ("title = \"A device\"\n", "", "missing field `title`"),
+        ("title = \"A device\"", "title = A device", "mine/test.toml:3: "),
+        ("id = \"test.device\"", "id = \"test.device\" # fine", "taken"),
+    ];
+    let mut wrong = Vec::new();
+    for (line, instead, expected) in table {
+        let said = refusal(&rule_with(line, instead));
+        if !said.contains(expected) {
+            wrong.push(format!("{instead}: expected {expected:?}, found {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_rule_that_breaks_its_word_fails_with_a_sentence() {
+    let text = rule_with("expect = [\"body!json:/testDevice\"]", "expect = [\"body!json:/device\"]");
+    let rules = RuleSet::load_only(&[PackSource { name: "mine/test.toml", text: &text }]).unwrap();
+    let failures: Vec<_> = examples::failures(&rules).iter().map(ToString::to_string).collect();
+    let expected =
+        "test.device / found: expected [\"body!json:/device\"], found [\"body!json:/testDevice\"] (mine/test.toml:9)";
+    assert_eq!(failures, [expected]);
+}
+
+#[test]
+fn a_bad_pack_is_told_with_its_file_and_line() {
+    for (text, expected) in [
+        (
+            "id = \"mine\"\ntitle = \"Mine\"\nhosts = [\"https://api.example.com\"]",
+            "mine/pack.toml:3: host \"https://api.example.com\" is no host name",
+        ),
+        ("id = \"mine\"\ntitle = \"Mine\"\nhost = []", "mine/pack.toml:3: unknown field `host`"),
+        (
+            "id = \"mine\"\ntitle = \"Mine\"\n[[client]]\nheader = \"user-agent\"\nvalue = '('",
+            "mine/pack.toml:5: pattern does not compile",
+        ),
+    ] {
+        let said = RuleSet::load(&[PackSource { name: "mine/pack.toml", text }]).unwrap_err().to_string();
+        assert!(said.contains(expected), "expected {expected:?}, found {said:?}");
+    }
+}
+
+#[test]
+fn hosts_are_known_by_name_and_below_a_suffix() {
+    let pack = "id = \"mine\"\ntitle = \"Mine\"\nhosts = [\"api.example.com\", \"*.ai.example.com\"]\ntelemetry = [\"log.example.com\"]";
+    let rules = RuleSet::load_only(&[PackSource { name: "mine/pack.toml", text: pack }]).unwrap();
+    for (host, known) in [
+        ("api.example.com", true),
+        ("API.example.com", true),
+        ("a.b.ai.example.com", true),
+        ("log.example.com", true),
+        ("ai.example.com", false),
+        ("api.example.com.evil.example", false),
+        ("example.com", false),
+    ] {
+        assert_eq!(rules.is_ai_host(host), known, "{host}");
+    }
+    assert!(rules.is_telemetry_host("log.example.com") && !rules.is_telemetry_host("api.example.com"));
+}
+
+#[test]
+fn a_client_is_known_by_its_header_with_its_version() {
+    let rules = RuleSet::builtin();
+    for (header, expected) in [
+        ("user-agent: claude-cli/2.1.0 (external, cli)", Some(("claude-code", Some("2.1.0")))),
+        ("x-service-name: claude-code", Some(("claude-code", None))),
+        ("user-agent: not-claude-cli/2.1.0", None),
+    ] {
+        let text = format!("POST /v1/messages HTTP/1.1\nhost: api.example.com\n{header}\n\n{{}}");
+        let (request, _) = examples::parse(&text).unwrap();
+        let client = rules.client_of(&request);
+        assert_eq!(client.as_ref().map(|(pack, version)| (&**pack, version.as_deref())), expected, "{header}");
+    }
+}
+
+#[test]
+fn the_page_about_the_rules_is_the_one_in_docs() {
+    let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md")).unwrap();
+    let page = divulge::engine::rules::document::markdown(&RuleSet::builtin());
+    assert!(written == page, "docs/rules.md is old: write it with `divulge rules docs --out docs/rules.md`");
 }

@@ -33,6 +33,9 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
+/// How long the inspection of the last requests may go on after the command has ended.
+const SETTLING: Duration = Duration::from_secs(10);
+
 pub fn run(args: Args) -> ExitCode {
     let options = match args.options.with_file(args.config.config.as_deref()) {
         Ok(options) => options,
@@ -108,17 +111,18 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    // Requests that the child had under way end when it does; give their records a moment.
-    for _ in 0..40 {
-        if shared.recorder.counters.active.load(Ordering::Relaxed) == 0 {
-            break;
-        }
+    // Requests that the child had under way end when it does; their inspection may take longer than the child.
+    let active = || shared.recorder.counters.active.load(Ordering::Relaxed);
+    let patience = tokio::time::Instant::now() + SETTLING;
+    while active() > 0 && tokio::time::Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+    let unfinished = active();
     proxy.abort();
     let written = keeper.finish();
     let counters = &shared.recorder.counters;
     let incomplete = !written
+        || unfinished > 0
         || counters.dropped.load(Ordering::Relaxed) > 0
         || counters.failed_inspections.load(Ordering::Relaxed) > 0;
     let mut tally = keeper.tally();
@@ -126,6 +130,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         for (count, what) in [
             (counters.dropped.load(Ordering::Relaxed), "records were dropped because the writer could not keep up"),
             (counters.failed_inspections.load(Ordering::Relaxed), "inspections failed"),
+            (unfinished, "requests were still being inspected when the command had ended"),
         ] {
             if count > 0 {
                 tally.note(format!("{count} {what}"));

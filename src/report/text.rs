@@ -52,7 +52,10 @@ struct Host {
     read: u64,
     clients: Vec<String>,
     facts: Vec<Fact>,
+    /// By kind and value: one fact, wherever it stands.
     index: HashMap<(String, String), usize>,
+    /// By kind and place, list positions aside: values that change from one element to the next are one row.
+    by_place: HashMap<(String, String), usize>,
     /// Findings of facts beyond [`MOST_FACTS`].
     more: u64,
     unread: Vec<Gap>,
@@ -64,13 +67,23 @@ struct Fact {
     kind: String,
     /// As it is shown.
     value: String,
+    /// How many values there were.
+    values: u64,
     severity: Severity,
     action: Action,
     would: Option<Action>,
     count: u64,
-    /// Places in the order they were seen, with how often each.
-    places: Vec<(String, u64)>,
+    /// Places in the order they were seen.
+    places: Vec<Spot>,
     more_places: u64,
+}
+
+/// Places that differ only by positions in lists.
+struct Spot {
+    pattern: String,
+    /// The first of them, exactly.
+    first: String,
+    count: u64,
 }
 
 struct Gap {
@@ -80,6 +93,8 @@ struct Gap {
     count: u64,
 }
 
+/// Values of one host that are told apart.
+const MOST_VALUES: usize = 20_000;
 /// Facts of one host that are kept apart.
 const MOST_FACTS: usize = 2000;
 /// Places of one fact that are kept.
@@ -105,18 +120,30 @@ impl Tally {
             Some(masked) if !reveal => masked.to_string(),
             _ => finding.location.to_string(),
         };
-        let key = (finding.kind.to_string(), finding.value.to_string());
-        let at = match host.index.get(&key) {
-            Some(&at) => at,
-            None if host.facts.len() >= MOST_FACTS => {
+        let pattern = pattern(&location);
+        let kind = finding.kind.to_string();
+        let by_value = (kind.clone(), finding.value.to_string());
+        let by_place = (kind.clone(), pattern.clone());
+        let at = match (host.index.get(&by_value), host.by_place.get(&by_place)) {
+            (Some(&at), _) => at,
+            (None, Some(&at)) => {
+                host.facts[at].values += 1;
+                if host.index.len() < MOST_VALUES {
+                    host.index.insert(by_value, at);
+                }
+                at
+            }
+            (None, None) if host.facts.len() >= MOST_FACTS => {
                 host.more += 1;
                 return;
             }
-            None => {
-                host.index.insert(key, host.facts.len());
+            (None, None) => {
+                host.index.insert(by_value, host.facts.len());
+                host.by_place.insert(by_place, host.facts.len());
                 host.facts.push(Fact {
-                    kind: finding.kind.to_string(),
+                    kind,
                     value: if reveal { finding.value.to_string() } else { Evidence::of(&finding.value).to_string() },
+                    values: 1,
                     severity: finding.severity,
                     action: finding.action,
                     would: finding.would,
@@ -132,9 +159,9 @@ impl Tally {
         fact.severity = fact.severity.max(finding.severity);
         fact.action = fact.action.max(finding.action);
         fact.would = fact.would.max(finding.would);
-        match fact.places.iter().position(|(place, _)| *place == location) {
-            Some(at) => fact.places[at].1 += 1,
-            None if fact.places.len() < MOST_PLACES => fact.places.push((location, 1)),
+        match fact.places.iter().position(|spot| spot.pattern == pattern) {
+            Some(at) => fact.places[at].count += 1,
+            None if fact.places.len() < MOST_PLACES => fact.places.push(Spot { pattern, first: location, count: 1 }),
             None => fact.more_places += 1,
         }
     }
@@ -244,7 +271,7 @@ impl Tally {
         let value_limit = if style.reveal { (style.width / 3).clamp(20, 60) } else { 28 };
         Widths {
             kind: widest(&mut facts().map(|fact| columns(&fact.kind)), 24),
-            value: widest(&mut facts().map(|fact| columns(&visible(&fact.value))), value_limit),
+            value: widest(&mut facts().map(|fact| columns(&visible(&fact.shown_value()))), value_limit),
             action: widest(&mut facts().map(|fact| columns(&fact.done())), 24),
         }
     }
@@ -298,7 +325,36 @@ impl Host {
     }
 }
 
+/// A location with its positions in lists left open: `body!json:/events/*/id`, `body!json:/text@*`.
+fn pattern(location: &str) -> String {
+    let mut out = String::with_capacity(location.len());
+    for (index, part) in location.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        let end = part.find(['!', '@']).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        if index > 0 && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+            out.push('*');
+        } else {
+            out.push_str(number);
+        }
+        match rest.split_once('@') {
+            Some((steps, _)) => {
+                out.push_str(steps);
+                out.push_str("@*");
+            }
+            None => out.push_str(rest),
+        }
+    }
+    out
+}
+
 impl Fact {
+    fn shown_value(&self) -> String {
+        if self.values > 1 { format!("{} values", self.values) } else { self.value.clone() }
+    }
+
     fn done(&self) -> String {
         match self.would {
             Some(would) if would != self.action => format!("{} ({})", word(self.action), word(would)),
@@ -312,7 +368,7 @@ impl Fact {
             Severity::Medium => "medium",
             Severity::Low => "low   ",
         };
-        let value = cut(&visible(&self.value), widths.value);
+        let value = cut(&visible(&self.shown_value()), widths.value);
         let start = format!(
             "  {}  {}  {}  {}  ",
             paint.severity(self.severity, severity),
@@ -323,13 +379,13 @@ impl Fact {
         let indent = 2 + 6 + 2 + widths.kind + 2 + widths.value + 2 + widths.action + 2;
         let mut text = start;
         let shown = if self.places.len() <= SHOWN_PLACES + 1 { self.places.len() } else { SHOWN_PLACES };
-        for (index, (place, count)) in self.places.iter().take(shown).enumerate() {
+        for (index, Spot { first, count, .. }) in self.places.iter().take(shown).enumerate() {
             if index > 0 {
                 line(out, &text);
                 text = " ".repeat(indent);
             }
             let times = if *count > 1 { format!(" ×{count}") } else { String::new() };
-            let _ = write!(text, "{}{times}", visible(place));
+            let _ = write!(text, "{}{times}", visible(first));
         }
         let hidden = (self.places.len() - shown) as u64 + self.more_places;
         if hidden > 0 {
@@ -554,8 +610,7 @@ mod tests {
         for part in [
             "divulge: 1 host · 1 request · 183.6 KiB sent · 99.5% read · 7 findings · 6 high",
             "claude-code 2.1.169",
-            "high    id.device  9f86… (36 bytes)  log  body!json:/events/0/device_id\n",
-            "and 3 more places, ×6 in all",
+            "high    id.device  9f86… (36 bytes)  log  body!json:/events/0/device_id ×6\n",
             "medium  os.kernel  … (8 bytes)       log  body!json:/env/kernel\n",
             "unread  812 bytes  opaque  body!json:/blob",
             "mirror.example.com  1 connection · 4.9 KiB · not intercepted",

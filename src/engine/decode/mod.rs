@@ -4,6 +4,18 @@
 //! head, body -> content codings -> document -> values -> documents inside values -> ...
 //! ```
 //!
+//! Readings. A value that is a whole document, or an encoding of one, is entered and not handed out itself. Where
+//! an encoding holds plain or opaque bytes the spelling may as well be the value, so both are handed out, the
+//! spelling first: a fact that fills all of the decoded text belongs to the spelling's own place
+//! ([`Location::without_encodings`](super::Location::without_encodings)). Tokens (RFC 7519) and credentials are
+//! handed out as they stand and entered.
+//!
+//! Places. A path segment is numbered as it stands, empty ones counted. A pair without `=`, in a query, form or
+//! cookie, is a value without a name. Lines are numbered without the empty ones; of several JSON documents in a row
+//! the first is the body's document, and the others are lines from 1. Parts without a name bear their number. What
+//! no decoder knows is searched for runs of text, each an [`Opaque`](super::visit::LeafKind::Opaque) leaf, and
+//! reported.
+//!
 //! What is counted: [`Decoded::bytes_sent`] are the payload's bytes, as they left. `bytes_read` are those of
 //! them that were decoded to their leaves; each unread run counts for as many payload bytes as carry it (its
 //! share, where a coding stands between), so `bytes_read` and what `unread` lists add up to `bytes_sent`. The

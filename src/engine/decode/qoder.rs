@@ -8,6 +8,21 @@ const ALPHABET: &[u8; 64] = b"_doRTgHZBKcGVjlvpC,@aFSx#DPuNJme&i*MzLOEn)sUrthbf%
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const SPELLING: Base64 = Base64 { url: false, padded: true, wrap: None };
 
+/// What stands for what, both ways; 0 for what is in neither alphabet.
+const TO_STANDARD: [u8; 256] = table(ALPHABET, STANDARD, b'$', b'=');
+const FROM_STANDARD: [u8; 256] = table(STANDARD, ALPHABET, b'=', b'$');
+
+const fn table(from: &[u8; 64], to: &[u8; 64], from_padding: u8, to_padding: u8) -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 64 {
+        table[from[index] as usize] = to[index];
+        index += 1;
+    }
+    table[from_padding as usize] = to_padding;
+    table
+}
+
 /// Shorter texts are something else.
 const SHORTEST: usize = 24;
 
@@ -16,7 +31,7 @@ pub(super) fn is_likely(text: &[u8]) -> bool {
     let strange = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'_';
     text.len() >= SHORTEST
         && text.len().is_multiple_of(4)
-        && text.iter().all(|byte| ALPHABET.contains(byte) || *byte == b'$')
+        && text.iter().all(|&byte| TO_STANDARD[usize::from(byte)] != 0)
         && text.iter().any(strange)
 }
 
@@ -26,10 +41,7 @@ pub(crate) fn decode(text: &[u8], exchanged: bool) -> Option<Vec<u8>> {
         exchange(&mut text);
     }
     for byte in &mut text {
-        *byte = match ALPHABET.iter().position(|known| known == byte) {
-            Some(index) => STANDARD[index],
-            None => b'=',
-        };
+        *byte = TO_STANDARD[usize::from(*byte)];
     }
     base64::decode(&text, SPELLING)
 }
@@ -37,7 +49,7 @@ pub(crate) fn decode(text: &[u8], exchanged: bool) -> Option<Vec<u8>> {
 pub(crate) fn encode(bytes: &[u8], exchanged: bool) -> Vec<u8> {
     let mut text = base64::encode(bytes, SPELLING);
     for byte in &mut text {
-        *byte = STANDARD.iter().position(|known| known == byte).map_or(b'$', |index| ALPHABET[index]);
+        *byte = FROM_STANDARD[usize::from(*byte)];
     }
     if exchanged {
         exchange(&mut text);

@@ -124,8 +124,13 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
         }
         _ => {}
     }
-    let reading = hex(text, json_depth).or_else(|| base64(text, json_depth)).or_else(|| qoder(text, json_depth));
-    (all, reading.or_else(|| escaped(text, json_depth)).unwrap_or(Reading::Plain))
+    if let Some(reading) = escaped(text, json_depth) {
+        return (all, reading);
+    }
+    let word = text.trim_ascii();
+    let start = text.len() - text.trim_ascii_start().len();
+    let reading = hex(word, json_depth).or_else(|| base64(word, json_depth)).or_else(|| qoder(word, json_depth));
+    (start..start + word.len(), reading.unwrap_or(Reading::Plain))
 }
 
 /// The credentials of `Bearer x`, `Basic x` and the like (RFC 9110, section 11.4), where they hold something.
@@ -175,8 +180,15 @@ fn escaped(text: &[u8], json_depth: usize) -> Option<Reading> {
 fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     let spelling = base64::recognise(text)?;
     let bytes = base64::decode(text, spelling)?;
-    let class = class(&bytes, json_depth);
+    let mut class = class(&bytes, json_depth);
+    if class == Class::Binary && !text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-') {
+        class = Coding::without_signature(&bytes).map_or(class, Class::Coded);
+    }
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
+}
+
+pub(super) fn is_qoder(text: &[u8], json_depth: usize) -> bool {
+    qoder(text, json_depth).is_some()
 }
 
 /// So odd an alphabet that only what holds a document is taken for it.
@@ -294,16 +306,41 @@ fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')
 }
 
-/// The length of the character beyond ASCII that `bytes` start with.
+/// The length of the character beyond ASCII that `bytes` start with (RFC 3629, section 4).
 #[inline]
 fn wide(bytes: &[u8]) -> Option<usize> {
-    let length = match bytes.first()? {
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
+    let (length, second) = match *bytes.first()? {
+        0xc2..=0xdf => (2, 0x80..=0xbf),
+        0xe0 => (3, 0xa0..=0xbf),
+        0xed => (3, 0x80..=0x9f),
+        0xe1..=0xef => (3, 0x80..=0xbf),
+        0xf0 => (4, 0x90..=0xbf),
+        0xf1..=0xf3 => (4, 0x80..=0xbf),
+        0xf4 => (4, 0x80..=0x8f),
         _ => return None,
     };
-    // Random bytes fail at the second one, cheaply.
-    let likely = matches!(bytes.get(1), Some(0x80..=0xbf));
-    (likely && std::str::from_utf8(bytes.get(..length)?).is_ok()).then_some(length)
+    let rest = bytes.get(1..length)?;
+    (second.contains(&rest[0]) && rest[1..].iter().all(|byte| byte & 0xc0 == 0x80)).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{runs, wide};
+
+    #[test]
+    fn characters_are_those_of_utf8() {
+        for c in (0x80..=0x10_ffff).filter_map(char::from_u32) {
+            let mut bytes = [0; 4];
+            assert_eq!(wide(c.encode_utf8(&mut bytes).as_bytes()), Some(c.len_utf8()));
+        }
+        let no: [&[u8]; 6] = [b"\xc1\x80", b"\xe0\x9f\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe4\xb8", b"\xff"];
+        assert!(no.iter().all(|bytes| wide(bytes).is_none()));
+    }
+
+    #[test]
+    fn texts_between_other_bytes_are_found_whole() {
+        let bytes = b"\0\x01/home/ann\0ab\xff\xe4\xb8\xad\xe6\x96\x87\xe4\x80 tail\x80";
+        let found: Vec<_> = runs(bytes).map(|run| std::str::from_utf8(&bytes[run]).unwrap()).collect();
+        assert_eq!(found, ["/home/ann", "中文", " tail"]);
+    }
 }

@@ -142,6 +142,20 @@ fn documents_inside_strings_and_base64_are_entered() {
 }
 
 #[test]
+fn compression_without_a_signature_is_told_by_what_comes_out() {
+    let inner = r#"{"env":{"shell":"/bin/zsh","cwd":"/home/ann/project","tz":"Asia/Shanghai"}}"#;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    deflate.write_all(inner.as_bytes()).unwrap();
+    let mut brotli = Vec::new();
+    brotli::CompressorWriter::new(&mut brotli, 4096, 11, 22).write_all(inner.as_bytes()).unwrap();
+    for (step, bytes) in [("deflate", deflate.finish().unwrap()), ("br", brotli)] {
+        let (seen, decoded) = json(format!("{{\"p\":\"{}\\n\"}}", BASE64_STANDARD.encode(bytes)));
+        seen.has(&format!("body!json:/p!b64!{step}!json:/env/tz"), "Asia/Shanghai");
+        assert!(decoded.unread.is_empty());
+    }
+}
+
+#[test]
 fn stacked_content_codings_are_undone_last_first() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     zlib.write_all(br#"{"a":1}"#).unwrap();

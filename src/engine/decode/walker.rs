@@ -11,7 +11,6 @@ use super::json::{self, Path, Sink, Text, Token};
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::multipart;
 use super::place::{Here, Names, Tail};
-use super::qoder;
 use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
@@ -176,7 +175,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             b"application/x-www-form-urlencoded"
                 if sniff::is_text(&content)
                     && !json::is_document(&content[start..], self.limits.json_depth)
-                    && !qoder::is_likely(&content) =>
+                    && !sniff::is_qoder(&content, self.limits.json_depth) =>
             {
                 self.pairs(layer, &content, 0..content.len(), LeafKind::FormValue);
             }

@@ -31,6 +31,7 @@ pub struct Inspector<'r> {
     memory: Arc<NameMemory>,
     fresh: NameMemory,
     label: Label,
+    qualified: String,
     role: Role,
     pub(super) prompt: Prompt,
     found: Vec<Found>,
@@ -50,6 +51,7 @@ impl<'r> Inspector<'r> {
             memory: rules.remembered(),
             fresh: NameMemory::new(),
             label: Label::default(),
+            qualified: String::new(),
             role: Role::default(),
             prompt: Prompt::default(),
             found: Vec::new(),
@@ -76,11 +78,11 @@ impl<'r> Inspector<'r> {
                 && let Some(Some(first)) = kept.get_mut(at)
             {
                 let (first_rule, rule) = (&rules[usize::from(first.rule)], &rules[usize::from(found.rule)]);
-                // A pack that knows the client knows better what a value is.
-                let better =
-                    (!rule.generic, found.finding.confidence) > (!first_rule.generic, first.finding.confidence);
-                if first.finding.kind == found.finding.kind || first_rule.generic != rule.generic {
-                    if better {
+                // A pack that knows the client knows better what a value is; then the surer rule does.
+                let (before, after) =
+                    ((!first_rule.generic, first.finding.confidence), (!rule.generic, found.finding.confidence));
+                if first.finding.kind == found.finding.kind || before != after {
+                    if after > before {
                         *first = found;
                     }
                     continue;
@@ -120,6 +122,28 @@ impl<'r> Inspector<'r> {
             self.fresh.insert(name.into(), candidates.clone());
         }
         candidates
+    }
+
+    /// `{"os":{"version":…}}` says what `{"os_version":…}` says.
+    fn try_qualified(&mut self, tried: &Candidates, leaf: &Leaf<'_>, place: &dyn Place) {
+        let mut names = place.pointer().iter().rev().filter_map(|segment| match segment {
+            Segment::Name(name) => Some(*name),
+            Segment::Index(_) => None,
+        });
+        let (Some(_), Some(parent)) = (names.next(), names.next()) else { return };
+        if parent.len() + leaf.name.len() > 64 {
+            return;
+        }
+        let mut qualified = std::mem::take(&mut self.qualified);
+        qualified.clear();
+        qualified.push_str(parent);
+        qualified.push('_');
+        qualified.push_str(leaf.name);
+        let candidates = self.candidates(&qualified);
+        self.qualified = qualified;
+        for &number in candidates.rules.iter().filter(|number| !tried.rules.contains(number)) {
+            self.try_named(number, leaf, place);
+        }
     }
 
     /// Whose words stand at `location`; the role of a message decides where the API leaves it open.
@@ -176,8 +200,11 @@ impl Visitor for Inspector<'_> {
             } else {
                 self.candidates(leaf.name)
             };
-            for &number in candidates.iter() {
+            for &number in candidates.rules.iter() {
                 self.try_named(number, leaf, place);
+            }
+            if candidates.vague && !labelled {
+                self.try_qualified(&candidates, leaf, place);
             }
         }
         self.try_text(leaf, place);
@@ -242,8 +269,10 @@ impl Label {
             "value" | "v" | "Value" | "val" => {
                 self.set && !self.next_only && parent_of(place.pointer(), 1) == self.parent
             }
+            // Also in an array of values, three steps further in.
             "stringValue" | "intValue" | "doubleValue" | "boolValue" | "string_value" | "int_value" => {
-                self.set && !self.next_only && parent_of(place.pointer(), 2) == self.parent
+                let labels = |depth| parent_of(place.pointer(), depth) == self.parent;
+                self.set && !self.next_only && (labels(2) || labels(5))
             }
             _ => false,
         }

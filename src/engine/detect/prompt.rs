@@ -171,7 +171,8 @@ impl Inspector<'_> {
                 }
             }
             let kinds = kinds.iter().filter(|kind| !kind.is_empty()).count();
-            let near = || signs.iter().filter(|sign| sign.at <= hit.window.start && hit.window.start - sign.at <= SIGN_REACH);
+            let near =
+                || signs.iter().filter(|sign| sign.at <= hit.window.start && hit.window.start - sign.at <= SIGN_REACH);
             let around = Around {
                 kinds,
                 strong,
@@ -313,7 +314,14 @@ mod tests {
 
     #[test]
     fn a_line_is_as_sure_as_what_stands_around_it() {
-        let line = Around { kinds: 1, strong: true, signed: false, tagged: false, fenced: false, region: Region::Conversation };
+        let line = Around {
+            kinds: 1,
+            strong: true,
+            signed: false,
+            tagged: false,
+            fenced: false,
+            region: Region::Conversation,
+        };
         for (said, around, alone, reported) in [
             ("one line in a conversation", line, 0.45, false),
             ("one strong line in a system prompt", Around { region: Region::System, ..line }, 0.45, true),
@@ -322,7 +330,12 @@ mod tests {
             ("products in a tag", Around { kinds: 2, strong: false, signed: true, tagged: true, ..line }, 0.3, true),
             ("fenced code", Around { kinds: 4, fenced: true, ..line }, 0.4, false),
             ("what a tool returned", Around { kinds: 4, region: Region::ToolResult, ..line }, 0.4, false),
-            ("a tag in what a tool returned", Around { kinds: 4, signed: true, tagged: true, region: Region::ToolResult, ..line }, 0.4, true),
+            (
+                "a tag in what a tool returned",
+                Around { kinds: 4, signed: true, tagged: true, region: Region::ToolResult, ..line },
+                0.4,
+                true,
+            ),
             ("a certain shape in what a tool returned", Around { region: Region::ToolResult, ..line }, 0.9, true),
         ] {
             assert_eq!(around.weigh(alone) >= super::super::DEFAULT_CONFIDENCE, reported, "{said}");

@@ -7,7 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::error::{RuleError, Source};
 use super::file::RuleFile;
-use super::names::NameIndex;
+use super::names::{self, NameIndex};
 use super::pack::Pack;
 use super::rule::{Check, Compiler, Rule};
 use crate::engine::audit::Request;
@@ -26,7 +26,14 @@ include!(concat!(env!("OUT_DIR"), "/packs.rs"));
 /// Most names whose rules are remembered between units.
 const REMEMBERED: usize = 4096;
 
-pub(crate) type Candidates = Arc<[u16]>;
+/// What a name calls for.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates {
+    pub rules: Arc<[u16]>,
+    /// `version`, `id`: says little without the name around it.
+    pub vague: bool,
+}
+
 pub(crate) type NameMemory = HashMap<Box<str>, Candidates>;
 
 #[derive(Debug)]
@@ -211,7 +218,7 @@ impl RuleSet {
     }
 
     pub(crate) fn candidates(&self, name: &str) -> Candidates {
-        self.names.candidates(name, &self.rules).into()
+        Candidates { rules: self.names.candidates(name, &self.rules).into(), vague: names::is_vague(name) }
     }
 }
 
