@@ -12,8 +12,10 @@ use divulge::wire::{
 const LIMITS: Limits =
     Limits { head_bytes: 2048, fields: 40, chunk_line: 64, trailer_bytes: 256, interim: 20, frame_bytes: 300 };
 
-/// Settings, and the pieces of the rest.
-fn dealt(data: &[u8]) -> Option<(u8, &[u8], Vec<&[u8]>)> {
+/// Settings, the rest, and the rest in pieces.
+type Dealt<'a> = (u8, &'a [u8], Vec<&'a [u8]>);
+
+fn dealt(data: &[u8]) -> Option<Dealt<'_>> {
     let [settings, cut, rest @ ..] = data else { return None };
     let size = usize::from(*cut % 64) + 1;
     Some((*settings, rest, rest.chunks(size).collect()))
@@ -95,7 +97,9 @@ pub fn response_head(data: &[u8]) {
 }
 
 /// A body passed on: the bytes, its data, and whether it ended.
-fn passed(framing: Framing, pieces: &[&[u8]], limits: Limits) -> Option<(Vec<u8>, Vec<u8>, bool)> {
+type Passed = (Vec<u8>, Vec<u8>, bool);
+
+fn passed(framing: Framing, pieces: &[&[u8]], limits: Limits) -> Option<Passed> {
     let (mut passer, mut taker) = (BodyReader::new(framing, limits), BodyReader::new(framing, limits));
     let (mut input, mut out, mut data) = (BytesMut::new(), BytesMut::new(), Vec::new());
     let (mut second, mut taken) = (BytesMut::new(), BytesMut::new());

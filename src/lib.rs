@@ -9,6 +9,8 @@
 #![deny(unsafe_code)]
 
 pub mod engine;
+pub mod report;
+pub mod session;
 pub mod wire;
 
 #[cfg(feature = "proxy")]

@@ -4,7 +4,7 @@
 //! and shown, and the request goes on.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::line::{LineContext, finding_line, flow_line};
 use crate::engine::{Finding, FlowSummary, Severity};
+use crate::report::text::Tally;
 
 /// Batches that wait for the writer before further ones are dropped.
 const QUEUE: usize = 16 * 1024;
-/// Findings kept for the summary of one run.
-const KEPT: usize = 200_000;
 /// Lines that one slow viewer may be behind.
 const VIEWER_QUEUE: usize = 1024;
 
@@ -88,24 +87,14 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
-/// All that one run has seen, for its summary.
-#[derive(Default)]
-pub struct Collected {
-    pub findings: Vec<(Arc<FlowMeta>, Finding)>,
-    pub flows: Vec<(Arc<FlowMeta>, FlowSummary)>,
-    pub tunnels: Vec<Tunnel>,
-    /// Findings beyond what is kept here; the findings file has them.
-    pub not_kept: u64,
-}
-
 pub struct RecorderParts {
     pub session: String,
     /// `-` is standard output.
     pub findings: Option<PathBuf>,
     pub reveal: bool,
     pub digest_key: [u8; 32],
-    /// Keep what is seen for a summary at the end.
-    pub collect: bool,
+    /// Add up what is seen, for a summary at the end.
+    pub tally: bool,
 }
 
 /// The handle that the proxy holds. Cheap to clone.
@@ -120,7 +109,7 @@ pub struct Recorder {
 /// Keeps the writer thread; [`RecordKeeper::finish`] waits for it.
 pub struct RecordKeeper {
     queue: SyncSender<Entry>,
-    collected: Arc<Mutex<Collected>>,
+    tally: Arc<Mutex<Tally>>,
     failed: Arc<AtomicBool>,
     _thread: JoinHandle<()>,
 }
@@ -143,29 +132,31 @@ impl Viewers {
     }
 }
 
+/// Opens `--findings`: `-` is standard output, a file is its owner's alone.
+pub fn findings_file(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdout()));
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(Box::new(io::BufWriter::new(options.open(path)?)))
+}
+
 /// Opens the findings file and starts the writer.
 pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
-    let out: Option<Box<dyn Write + Send>> = match &parts.findings {
-        None => None,
-        Some(path) if path.as_os_str() == "-" => Some(Box::new(io::stdout())),
-        Some(path) => {
-            let mut options = std::fs::OpenOptions::new();
-            options.create(true).write(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            Some(Box::new(io::BufWriter::new(options.open(path)?)))
-        }
-    };
+    let out = parts.findings.as_deref().map(findings_file).transpose()?;
     let (queue, entries) = mpsc::sync_channel(QUEUE);
     let counters = Arc::new(Counters::default());
     let viewers = Arc::new(Viewers::default());
-    let collected = Arc::new(Mutex::new(Collected::default()));
+    let tally = Arc::new(Mutex::new(Tally::new()));
     let failed = Arc::new(AtomicBool::new(false));
-    let wanted = out.is_some() || parts.collect;
-    let writer = Writer { out, parts, viewers: viewers.clone(), collected: collected.clone(), failed: failed.clone() };
+    let wanted = out.is_some() || parts.tally;
+    let writer = Writer { out, parts, viewers: viewers.clone(), tally: tally.clone(), failed: failed.clone() };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
     let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
-    Ok((recorder, RecordKeeper { queue, collected, failed, _thread: thread }))
+    Ok((recorder, RecordKeeper { queue, tally, failed, _thread: thread }))
 }
 
 impl Recorder {
@@ -231,8 +222,9 @@ impl RecordKeeper {
         wait.recv_timeout(Duration::from_secs(10)).is_ok() && !self.failed.load(Ordering::Relaxed)
     }
 
-    pub fn collected(&self) -> Collected {
-        std::mem::take(&mut *self.collected.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was seen so far, added up.
+    pub fn tally(&self) -> Tally {
+        std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -240,7 +232,7 @@ struct Writer {
     out: Option<Box<dyn Write + Send>>,
     parts: RecorderParts,
     viewers: Arc<Viewers>,
-    collected: Arc<Mutex<Collected>>,
+    tally: Arc<Mutex<Tally>>,
     failed: Arc<AtomicBool>,
 }
 
@@ -271,26 +263,25 @@ impl Writer {
                 for finding in &findings {
                     self.write(|context| finding_line(finding, context), &meta, &time);
                 }
-                if self.parts.collect {
-                    let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
-                    for finding in findings {
-                        if collected.findings.len() < KEPT {
-                            collected.findings.push((meta.clone(), finding));
-                        } else {
-                            collected.not_kept += 1;
-                        }
+                if self.parts.tally {
+                    let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    for finding in &findings {
+                        tally.finding(&meta.host, finding, self.parts.reveal);
                     }
                 }
             }
             Entry::Closed { meta, time, summary } => {
                 self.write(|context| flow_line(&summary, context), &meta, &timestamp(time));
-                if self.parts.collect {
-                    self.collected.lock().unwrap_or_else(PoisonError::into_inner).flows.push((meta, *summary));
+                if self.parts.tally {
+                    let client = meta.client.as_deref().map(|client| (client, meta.client_version.as_deref()));
+                    let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    tally.flow(&meta.host, client, &summary, self.parts.reveal);
                 }
             }
             Entry::Tunnel(tunnel) => {
-                if self.parts.collect {
-                    self.collected.lock().unwrap_or_else(PoisonError::into_inner).tunnels.push(tunnel);
+                if self.parts.tally {
+                    let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    tally.tunnel(&tunnel.host, tunnel.sent + tunnel.received, tunnel.reason);
                 }
             }
             Entry::Flush(done) => {

@@ -30,7 +30,8 @@ struct Client {
 const CLAUDE: Client = Client {
     name: "claude-code",
     setup: "",
-    variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room"],
+    // The client gives its telemetry half a second when it ends, too little on a busy machine: send it on the way.
+    variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room", "OTEL_LOGS_EXPORT_INTERVAL=50"],
     command: &["claude", "-p"],
 };
 
@@ -169,27 +170,45 @@ impl Run {
     fn expect(&self, host: &str, expected: &[(&str, &str)]) {
         let missing: Vec<_> =
             expected.iter().filter(|(kind, place)| self.found(host, kind, place).is_empty()).collect();
-        let all: Vec<String> =
-            self.findings().map(|f| format!("{} {} {} {}", f["host"], f["path"], f["kind"], f["location"])).collect();
-        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", all.join("\n"));
+        assert!(missing.is_empty(), "not found at {host}: {missing:?}\nfound:\n{}", self.overview());
     }
 
     /// A planted value, revealed, was found as this kind.
     fn expect_planted(&self, planted: &[(&str, &str)]) {
+        let shows = |finding: &Value, value: &str| {
+            [&finding["value"], &finding["observed"]]
+                .iter()
+                .any(|seen| seen.as_str().is_some_and(|seen| seen.contains(value)))
+        };
         let missing: Vec<_> = planted
             .iter()
-            .filter(|(kind, value)| {
-                !self.findings().any(|f| {
-                    f["kind"] == *kind
-                        && [&f["value"], &f["observed"]]
-                            .iter()
-                            .any(|seen| seen.as_str().is_some_and(|seen| seen.contains(value)))
-                })
+            .filter(|(kind, value)| !self.findings().any(|f| f["kind"] == *kind && shows(f, value)))
+            .collect();
+        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", self.overview());
+    }
+
+    /// The client was content with the first answer: an edit that broke the request would make it try again.
+    /// Small requests on the side, such as one for a title, are not the turn.
+    fn asked_once(&self, path: &str) {
+        let turn = |flow: &&Value| flow["path"] == path && flow["bytes_sent"].as_u64() > Some(10_000);
+        let turns: Vec<&Value> = self.flows().filter(turn).collect();
+        assert_eq!(turns.len(), 1, "{turns:#?}");
+    }
+
+    /// What was found, once for each kind and place: telemetry repeats itself by the hundred.
+    fn overview(&self) -> String {
+        let mut seen: Vec<String> = self
+            .findings()
+            .map(|f| {
+                let location = f["location"].as_str().unwrap_or_default();
+                let location = location.replace(|c: char| c.is_ascii_digit(), "#");
+                format!("{} {} {location} {}", f["host"], f["kind"], f["value"])
             })
             .collect();
-        let all: Vec<String> =
-            self.findings().map(|f| format!("{} {} {}", f["kind"], f["value"], f["location"])).collect();
-        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", all.join("\n"));
+        seen.sort();
+        seen.dedup();
+        seen.truncate(150);
+        seen.join("\n")
     }
 
     /// Without `--reveal` nothing planted stands in clear, in no output of ours.
@@ -212,10 +231,21 @@ fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
             ("id.session", "header:/x-claude-code-session-id"),
             ("os.name", "header:/x-stainless-os"),
             ("os.arch", "header:/x-stainless-arch"),
-            ("path.cwd", "body!json:/"),
+            ("path.cwd", "body!json:/system/"),
+            ("os.kernel", "body!json:/system/"),
+            ("git.branch", "body!json:/system/"),
+            ("integrity.cch", "body!json:/system/0/text"),
+            ("secret.api_key", "header:/x-api-key"),
+            ("id.device", "body!json:/attributes/deviceID"),
+            ("id.device", "body!json:/events/0/event_data/device_id"),
+            ("env.term", "body!json:/events/0/event_data/env/terminal"),
+            ("os.distro", "body!json:/events/0/event_data/env/linux_distro_id"),
+            ("sw.runtime", "body!json:/events/0/event_data/env/node_version"),
+            ("hw.mem", "body!json:/events/0/event_data/process!b64!json:/constrainedMemory"),
         ],
     );
     run.expect_planted(&[("host.name", HOST), ("git.name", PERSON), ("path.cwd", PROJECT)]);
+    run.asked_once("/v1/messages");
     assert!(run.flows().all(|flow| flow["verdict"] == "forwarded"), "audit changes nothing");
     assert!(run.findings().all(|finding| finding["action"] == "log"), "audit only logs");
 }
@@ -225,6 +255,7 @@ fn claude_code_completes_its_turn_under_balanced_and_strict() {
     for policy in ["balanced", "strict"] {
         let run = audit(&CLAUDE, &["--policy", policy]).completed();
         run.keeps_quiet();
+        run.asked_once("/v1/messages");
         let device = run.found("api.anthropic.com", "id.device", "body!json:/metadata/user_id!json:/device_id");
         assert!(!device.is_empty(), "{policy}: the device identifier was not found");
         assert!(
@@ -238,37 +269,50 @@ fn claude_code_completes_its_turn_under_balanced_and_strict() {
 #[test]
 fn codex_completes_its_turn_over_a_websocket() {
     let run = audit(&CODEX, &["--reveal"]).completed();
-    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
-    assert!(
-        run.findings().any(|f| f["host"] == "api.openai.com" && f["location"].as_str().unwrap().starts_with("ws:/")),
-        "the messages of the socket were inspected"
+    run.expect(
+        "api.openai.com",
+        &[
+            ("id.install", "header:/x-codex-turn-metadata!json:/installation_id"),
+            ("id.install", "ws:/0!json:/client_metadata/x-codex-installation-id"),
+            ("id.session", "ws:/1!json:/client_metadata/x-codex-turn-metadata!json:/session_id"),
+            ("git.commit", "ws:/1!json:/client_metadata/x-codex-turn-metadata!json:/workspaces/"),
+            ("path.cwd", "ws:/1!json:/input/"),
+        ],
     );
+    run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
 }
 
 #[test]
 fn codex_completes_its_turn_over_http() {
     let run = audit(&CODEX_OVER_HTTP, &["--reveal"]).completed();
+    run.expect("api.openai.com", &[("id.session", "header:/session-id"), ("path.cwd", "body!json:/input/")]);
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
-    assert!(
-        run.findings().any(|f| f["host"] == "api.openai.com"
-            && f["path"] == "/v1/responses"
-            && f["location"].as_str().unwrap().starts_with("body!")),
-        "the request body was inspected"
-    );
+    assert!(run.flows().any(|flow| flow["method"] == "POST" && flow["path"] == "/v1/responses"), "no WebSocket");
 }
 
 #[test]
 fn gemini_cli_completes_its_turn() {
     let run = audit(&GEMINI, &["--reveal"]).completed();
+    run.expect("generativelanguage.googleapis.com", &[("path.cwd", "body!json:/contents/")]);
+    run.expect(
+        "play.googleapis.com",
+        &[("id.install", "body!json:/0/log_event/0/0/source_extension_json!json:/client_install_id")],
+    );
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
-    assert!(run.flows().any(|flow| flow["host"] == "generativelanguage.googleapis.com"));
 }
 
 #[test]
 fn qwen_code_completes_its_turn() {
     let run = audit(&QWEN, &["--reveal"]).completed();
+    run.expect(
+        "dashscope.aliyuncs.com",
+        &[
+            ("id.session", "body!json:/metadata/sessionId"),
+            ("os.arch", "header:/x-dashscope-useragent"),
+            ("path.cwd", "body!json:/messages/"),
+        ],
+    );
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
-    assert!(run.flows().any(|flow| flow["host"] == "dashscope.aliyuncs.com"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use divulge::engine::visit::{Leaf, LeafKind, Place, Target, Visitor};
 use divulge::engine::{Change, DecodeLimits, Decoded, Edit, Part, Request, Rewrite, RewriteError, Unit, rewrite, walk};
 use divulge::wire::head::RequestHead;
+use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 struct Found {
@@ -219,6 +220,7 @@ fn an_edit_passes_out_through_every_layer() {
         ("!hex!json:", inner.bytes().map(|byte| format!("{byte:02X}")).collect()),
         ("!url!json:", inner.bytes().map(|byte| format!("%{byte:02x}")).collect()),
         ("!b64!zstd!json:", BASE64_STANDARD.encode(zstd::encode_all(inner.as_bytes(), 5).unwrap())),
+        ("!html!json:", inner.replace('"', "&quot;").replace('/', "&#47;")),
         ("!json:/in!b64!json:", serde_json::json!({ "in": BASE64_STANDARD.encode(inner) }).to_string()),
     ];
     for (steps, value) in layers {
@@ -249,6 +251,23 @@ fn an_edit_passes_out_through_every_layer() {
             replaced(&request, &part, &location, "");
         }
     }
+}
+
+#[test]
+fn an_alphabet_of_its_own_is_written_again() {
+    let theirs = b"_doRTgHZBKcGVjlvpC,@aFSx#DPuNJme&i*MzLOEn)sUrthbf%Y^w.(kIQyXqWA!$";
+    let ours = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    let coded = |json: &str| {
+        let swap = |byte: u8| theirs[ours.iter().position(|&known| known == byte).unwrap()];
+        let text: Vec<u8> = BASE64_STANDARD.encode(json).bytes().map(swap).collect();
+        let third = text.len() / 3;
+        let (last, first) = (text.len() - third, &text[..third]);
+        [&text[last..], &text[third..last], first].concat()
+    };
+    let request = request("/v1/tracking?Encode=1", &[("content-type", "application/json")]);
+    let part = Part::Document(coded(r#"[{"mid":"0011","n": 1.50}]"#).into());
+    let payload = replaced(&request, &part, "body!qoder!json:/0/mid", "a longer one");
+    assert_eq!(payload, coded(r#"[{"mid":"a longer one","n": 1.50}]"#));
 }
 
 #[test]
@@ -312,4 +331,267 @@ fn a_form_body_keeps_the_spelling_of_what_stays() {
     let part = Part::Document(Bytes::from_static(b"a=%7e+x&b=1&c=%7B%22d%22:2%7d"));
     let result = change(&request, &part, &[("body!form:/b", Change::Remove), ("body!form:/c!json:/d", put("33"))]);
     assert_eq!(&result.payload[..], b"a=%7e+x&c=%7B%22d%22:33%7d");
+}
+
+fn varint(mut value: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value > 127 {
+        out.push(value as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+/// A protobuf field with a length.
+fn pb(number: u8, value: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2], &varint(value.len())[..], value].concat()
+}
+
+fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn message(zone: &str) -> Vec<u8> {
+    let inner = [pb(10, zone.as_bytes()), pb(3, b"bash"), vec![8, 1], pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    [pb(2, &pb(1, &inner)), vec![0x3d, 1, 0, 0, 0], pb(5, &[0xff; 16]), pb(6, b"last")].concat()
+}
+
+#[test]
+fn the_lengths_around_an_edit_follow() {
+    let long = "x".repeat(300);
+    for text in ["Etc/UTC", "", long.as_str(), "Asia/Shanghai"] {
+        let proto = request("/", &[("content-type", "application/proto")]);
+        let part = Part::Document(message("Asia/Shanghai").into());
+        let payload = replaced(&proto, &part, "body!pb:/2/1/10", text);
+        assert_eq!(&payload[..], message(text));
+
+        let fields = [("content-type", "application/connect+proto"), ("connect-content-encoding", "gzip")];
+        let connect = request("/", &fields);
+        let (first, last) = (frame(0, &message("Asia/Shanghai")), frame(2, br#"{"metadata":{}}"#));
+        let zipped = frame(1, &gzip(&message("Asia/Shanghai")));
+        let body = [&first[..], &zipped, &last].concat();
+        let payload = replaced(&connect, &Part::Document(body.clone().into()), "body!frame:/0!pb:/2/1/10", text);
+        assert_eq!(&payload[..], [&frame(0, &message(text))[..], &zipped, &last].concat());
+        let payload = replaced(&connect, &Part::Document(body.into()), "body!frame:/1!gzip!pb:/2/1/10", text);
+        assert!(payload.starts_with(&first) && payload.ends_with(&last));
+        let part = Part::Frame { index: 3, bytes: zipped.into() };
+        replaced(&connect, &part, "body!frame:/3!gzip!pb:/2/1/4!json:/cwd", text);
+    }
+}
+
+#[test]
+fn protobuf_numbers_and_fields_change_and_go() {
+    let request = request("/", &[("content-type", "application/proto")]);
+    let part = Part::Document(message("UTC").into());
+    let changes = [("body!pb:/2/1/1", put("70000")), ("body!pb:/7", put("2")), ("body!pb:/6", Change::Remove)];
+    let inner = [pb(10, b"UTC"), pb(3, b"bash"), vec![8, 0xf0, 0xa2, 4], pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    let expected = [pb(2, &pb(1, &inner)), vec![0x3d, 2, 0, 0, 0], pb(5, &[0xff; 16])].concat();
+    assert_eq!(&change(&request, &part, &changes).payload[..], expected);
+    let changes = [("body!pb:/2/1/10", Change::Remove), ("body!pb:/2/1/1", Change::Remove)];
+    let inner = [pb(3, b"bash"), pb(4, br#"{"cwd":"/home/ann"}"#)].concat();
+    let expected = [pb(2, &pb(1, &inner)), vec![0x3d, 1, 0, 0, 0], pb(5, &[0xff; 16]), pb(6, b"last")].concat();
+    assert_eq!(&change(&request, &part, &changes).payload[..], expected);
+}
+
+#[test]
+fn parts_lines_and_messages_change_in_place() {
+    let multipart = request("/", &[("content-type", "multipart/form-data; boundary=b"), ("content-length", "1")]);
+    let body = "--b\r\ncontent-disposition: form-data; name=\"m\"\r\n\r\n{\"id\": 7}\r\n--b\r\n\
+        content-disposition: form-data; name=\"n\"\r\n\r\nnote\r\n--b--\r\n";
+    let changes = [("body!multipart:/m!json:/id", put("88")), ("body!multipart:/n", Change::Replace("n".into()))];
+    let (found, decoded) = read(&multipart, &Part::Document(body.into()));
+    let note = found.iter().find(|found| found.text == b"note").unwrap().target;
+    let mut edits = edits(&found, &changes[..1]);
+    edits.push(Edit { target: note, window: None, change: Change::Remove });
+    let unit = Unit { request: &multipart, part: Part::Document(body.into()) };
+    let result = rewrite(&unit, &decoded, edits).unwrap();
+    let expected = body.replace("{\"id\": 7}", "{\"id\": 88}").replace("note", "");
+    assert_eq!(&result.payload[..], expected.as_bytes());
+    assert!(edited_head(&multipart, &result).contains(&format!("content-length: {}\r\n", expected.len())));
+
+    let lines = request("/", &[("content-type", "application/x-ndjson")]);
+    let part = Part::Document(Bytes::from_static(b"{\"a\":1}\n\n{\"a\":\"b\"}\r\n"));
+    let payload = replaced(&lines, &part, "body!lines:/1!json:/a", "longer");
+    assert_eq!(&payload[..], b"{\"a\":1}\n\n{\"a\":\"longer\"}\r\n");
+    let part = Part::Line { index: 9, bytes: Bytes::from_static(b" {\"a\":\"b\"}\n") };
+    assert_eq!(&replaced(&lines, &part, "body!lines:/9!json:/a", "c")[..], b" {\"a\":\"c\"}\n");
+    let part = Part::Message { index: 1, text: true, bytes: Bytes::from_static(b"{\"m\":\"{\\\"a\\\":\\\"b\\\"}\"}") };
+    let payload = replaced(&lines, &part, "ws:/1!json:/m!json:/a", "\"");
+    assert_eq!(&payload[..], br#"{"m":"{\"a\":\"\\\"\"}"}"#);
+}
+
+#[test]
+fn two_edits_in_one_encoded_value_share_its_place() {
+    let inner = BASE64_STANDARD.encode(gzip(br#"{"a":"one","b":"two"}"#));
+    let body = format!(r#"{{"x":"{inner}","y":1}}"#);
+    let request = request("/", &[]);
+    let part = Part::Document(body.clone().into());
+    let changes = [("body!json:/x!b64!gzip!json:/a", put("1")), ("body!json:/x!b64!gzip!json:/b", Change::Remove)];
+    let result = change(&request, &part, &changes);
+    let edits: Vec<_> =
+        result.applied.iter().map(|applied| (applied.edit, applied.old_length, applied.new_length)).collect();
+    assert_eq!(edits, [(Some(0), 3, 1), (Some(1), 3, 0)]);
+    assert_eq!(result.applied[0].before, result.applied[1].before);
+
+    let (found, decoded) = read(&request, &part);
+    let leaf = find(&found, "body!json:/x!b64!gzip!json:/a");
+    let (_, span) = divulge::engine::span_of(&decoded, &leaf.target, None).unwrap();
+    assert_eq!(&body[span.range()], inner);
+}
+
+#[test]
+fn the_place_of_a_window_is_where_its_bytes_stand() {
+    let inner = r#"{"k":"a\u00e9 Asia/Shanghai"}"#;
+    let body = serde_json::json!({ "s": inner, "b": BASE64_STANDARD.encode(inner) }).to_string();
+    let request = request("/p?tz=x%20Asia%2FShanghai", &[]);
+    let (found, decoded) = read(&request, &Part::Document(body.clone().into()));
+    for (at, start, shown) in [
+        ("body!json:/s!json:/k", 4, "Asia/Shanghai".to_owned()),
+        ("body!json:/b!b64!json:/k", 4, BASE64_STANDARD.encode(inner)[16..36].to_owned()),
+        ("query!form:/tz", 2, "Asia%2FShanghai".to_owned()),
+    ] {
+        let target = find(&found, at).target;
+        let (part, span) = divulge::engine::span_of(&decoded, &target, Some(start..start + 13)).unwrap();
+        let bytes = if at.starts_with("body") { body.as_bytes() } else { request.head.raw() };
+        assert_eq!(std::str::from_utf8(&bytes[span.range()]).unwrap(), shown, "{at} in {part:?}");
+    }
+}
+
+#[test]
+fn what_was_not_read_to_its_end_is_not_written() {
+    let request = request("/", &[("content-encoding", "gzip")]);
+    let mut body = gzip(br#"{"a":"one","b":"two"}"#);
+    body.truncate(body.len() - 12);
+    let part = Part::Document(body.into());
+    let (found, decoded) = read(&request, &part);
+    let edits = edits(&found, &[("body!gzip!json:/a", put("1"))]);
+    let error = rewrite(&Unit { request: &request, part }, &decoded, edits).unwrap_err();
+    assert_eq!(error, RewriteError::Incomplete { edit: 0 });
+}
+
+/// A document whose values hold further documents in all sorts of encodings.
+fn nested() -> impl Strategy<Value = serde_json::Value> {
+    let text = "([a-zA-Z0-9/~\"\\\\\n\t%&;<+ =.éß漢😀-]{0,40}|\\PC{0,20})";
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i32>().prop_map(serde_json::Value::from),
+        any::<f32>().prop_map(serde_json::Value::from),
+        text.prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(5, 32, 6, move |inner| {
+        let member = (0u8..12, inner.clone()).prop_map(|(how, value)| wrapped(how, &value));
+        prop_oneof![
+            prop::collection::vec(member.clone(), 0..6).prop_map(serde_json::Value::from),
+            prop::collection::vec(("[a-c/\"~é]{0,3}", member), 0..6).prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+fn wrapped(how: u8, value: &serde_json::Value) -> serde_json::Value {
+    let text = value.to_string();
+    match how {
+        0 => text.into(),
+        1 => serde_json::to_string_pretty(value).unwrap().into(),
+        2 => BASE64_STANDARD.encode(text).into(),
+        3 => BASE64_URL_SAFE_NO_PAD.encode(text).into(),
+        4 => BASE64_STANDARD.encode(gzip(text.as_bytes())).into(),
+        5 => text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>().into(),
+        6 => text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        7 => text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").into(),
+        _ => value.clone(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_leaf_can_be_replaced_and_nothing_else_changes(
+        value in nested(), pick: prop::sample::Index, text in "[a-zé\"\\\\\n 0-9]{0,30}", coded: bool,
+    ) {
+        let coding = if coded { "gzip" } else { "identity" };
+        let request = request("/", &[("content-type", "application/json"), ("content-encoding", coding)]);
+        let body = serde_json::json!({ "first": 1, "value": value }).to_string();
+        let body = if coded { gzip(body.as_bytes()) } else { body.into_bytes() };
+        let part = Part::Document(body.into());
+        let (found, decoded) = read(&request, &part);
+        let leaves: Vec<_> = found.iter().enumerate()
+            .filter(|(_, found)| matches!(found.kind, LeafKind::JsonString | LeafKind::JsonNumber)).collect();
+        let (index, leaf) = leaves[pick.index(leaves.len())];
+        let text = if leaf.kind == LeafKind::JsonNumber { "-12.50".to_owned() } else { format!("x {text}") };
+        let unit = Unit { request: &request, part: part.clone() };
+        let edit = Edit { target: leaf.target, window: None, change: put(&text) };
+        let result = rewrite(&unit, &decoded, vec![edit]).unwrap();
+        prop_assert_eq!(result.rest_before, result.rest_after);
+
+        let (after, _) = read(&request, &Part::Document(result.payload.clone()));
+        // Other readings of the same value, and of those around it, change with it.
+        let related = |other: &Found| other.location.starts_with(&leaf.location) || leaf.location.starts_with(&other.location);
+        let rest = |found: &[Found]| found.iter().filter(|other| !related(other))
+            .map(|found| (found.location.clone(), found.text.clone())).collect::<Vec<_>>();
+        let steps_kept = after.iter().any(|found| found.location == leaf.location);
+        if steps_kept {
+            prop_assert!(after.iter().any(|found| found.location == leaf.location && found.text == text.as_bytes()), "{index}");
+            prop_assert_eq!(rest(&found), rest(&after));
+        }
+    }
+
+    #[test]
+    fn any_two_windows_change_only_their_bytes(
+        value in nested(), picks: [prop::sample::Index; 2], cuts: [prop::sample::Index; 4],
+    ) {
+        let request = request("/", &[("content-type", "application/json")]);
+        let body = value.to_string();
+        let part = Part::Document(body.clone().into());
+        let (found, decoded) = read(&request, &part);
+        let edits: Vec<_> = picks.iter().zip(cuts.chunks(2)).map(|(pick, cut)| {
+            let leaf = &found[pick.index(found.len())];
+            let (a, b) = (cut[0].index(leaf.text.len() + 1), cut[1].index(leaf.text.len() + 1));
+            Edit { target: leaf.target, window: Some(a.min(b)..a.max(b)), change: put("Z") }
+        }).collect();
+        let unit = Unit { request: &request, part };
+        let before: Vec<_> = edits.iter().map(|edit| divulge::engine::span_of(&decoded, &edit.target, edit.window.clone())).collect();
+        if let Ok(result) = rewrite(&unit, &decoded, edits) {
+            prop_assert_eq!(result.rest_before, result.rest_after);
+            for applied in &result.applied {
+                let place = applied.edit.and_then(|edit| before[edit]);
+                prop_assert!(place.is_none_or(|(part, _)| part == applied.part));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_walked_and_rewritten_without_a_panic(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            prop::collection::vec(prop::sample::select(&b"{}[]\":,\\u0az%&;=-\r\n\x00\x0a\x12\x08\xff\x1f\x8b"[..]), 0..120),
+        ],
+        kind in prop::sample::select(&["application/json", "application/proto", "application/grpc", "application/x-ndjson",
+            "application/x-www-form-urlencoded", "multipart/mixed; boundary=a", "text/plain", ""][..]),
+        coding in prop::sample::select(&["", "gzip", "deflate", "br", "zstd", "x, gzip"][..]),
+        remove: bool,
+    ) {
+        let request = request("/a?b=%zz&c", &[("content-type", kind), ("content-encoding", coding), ("cookie", "a=b;c; d")]);
+        for part in [
+            Part::Document(bytes.clone().into()),
+            Part::Frame { index: 0, bytes: bytes.clone().into() },
+            Part::Message { index: 0, text: false, bytes: bytes.clone().into() },
+            Part::Chunk { offset: 0, bytes: bytes.clone().into() },
+        ] {
+            let (found, decoded) = read(&request, &part);
+            prop_assert!(decoded.bytes_read <= decoded.bytes_sent);
+            let unit = Unit { request: &request, part: part.clone() };
+            for leaf in &found {
+                let change = if remove { Change::Remove } else { put("7") };
+                let edit = Edit { target: leaf.target, window: None, change };
+                if let Ok(result) = rewrite(&unit, &decoded, vec![edit]) {
+                    prop_assert_eq!(result.rest_before, result.rest_after);
+                }
+            }
+            let all = found.iter().map(|leaf| Edit { target: leaf.target, window: None, change: Change::Remove });
+            let _ = rewrite(&unit, &decoded, all.collect());
+        }
+    }
 }

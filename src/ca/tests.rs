@@ -476,3 +476,50 @@ fn names_that_no_certificate_can_bear_are_refused() {
         assert_eq!(taken, host == "-", "{host:?}");
     }
 }
+
+/// Both ends of a handshake in memory.
+fn handshake(
+    client: &Arc<rustls::ClientConfig>,
+    server: &Arc<ServerConfig>,
+    host: &str,
+) -> (rustls::ClientConnection, rustls::ServerConnection) {
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let mut client = rustls::ClientConnection::new(client.clone(), name).unwrap();
+    let mut server = rustls::ServerConnection::new(server.clone()).unwrap();
+    // Until neither has more to say: session tickets come after the handshake.
+    while client.wants_write() || server.wants_write() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        server.read_tls(&mut &bytes[..]).unwrap();
+        server.process_new_packets().unwrap();
+        bytes.clear();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).unwrap();
+        }
+        client.read_tls(&mut &bytes[..]).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    (client, server)
+}
+
+#[test]
+fn a_client_that_comes_back_resumes_its_session_but_not_that_of_another_host() {
+    use rustls::HandshakeKind::{Full, Resumed};
+
+    let authority = Authority::in_memory().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificates()[0].clone()).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let client = Arc::new(client.with_root_certificates(roots.clone()).with_no_client_auth());
+        let kinds = ["api.example.com", "api.example.com", "other.example.com"].map(|host| {
+            let (client, server) = handshake(&client, &authority.server_config(host, None).unwrap(), host);
+            assert_eq!(server.protocol_version(), Some(version.version));
+            client.handshake_kind().unwrap()
+        });
+        assert_eq!(kinds, [Full, Resumed, Full], "{:?}", version.version);
+    }
+}

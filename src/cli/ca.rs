@@ -11,14 +11,18 @@ use clap::{Subcommand, ValueEnum};
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 
-use super::{StateOption, explain};
+use super::start::{self, StartError};
+use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail, printable};
 use crate::ca::store::{self, Certificate, Place, Store};
 use crate::ca::{Authority, CaError, Description, Scope, encode_pem};
+use crate::config::{Options, SettingsError};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    state: StateFolder,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -26,53 +30,47 @@ enum Command {
     /// Make the CA if there is none yet
     Init {
         #[command(flatten)]
-        state: StateOption,
-        /// Hosts it may speak for: those of the rule packs, any, or a DNS suffix [default: packs]
-        #[arg(long, value_name = "packs|any|SUFFIX", env = "DIVULGE_CA_SCOPE")]
-        ca_scope: Option<String>,
+        scope: ScopeOption,
     },
     /// Print subject, fingerprint, validity, scope, and where it is installed
-    Show {
-        #[command(flatten)]
-        state: StateOption,
-    },
+    Show,
     /// Write the certificate (never the key) to standard output or a file
     Export {
-        #[command(flatten)]
-        state: StateOption,
         #[arg(long, value_enum, default_value_t = Format::Pem)]
         format: Format,
         /// Instead of standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Have the system and the user's browsers trust it
+    /// Have the system and the user's browsers trust it (made if there is none yet)
     Install {
         #[command(flatten)]
-        state: StateOption,
+        scope: ScopeOption,
         #[command(flatten)]
         stores: StoreOptions,
     },
     /// Take it out of every store again
     Uninstall {
         #[command(flatten)]
-        state: StateOption,
-        #[command(flatten)]
         stores: StoreOptions,
         /// Remove the CA and its key too
         #[arg(long)]
         delete: bool,
     },
-    /// Replace it by a new one, in the stores as well
+    /// Replace it by a new one, in the stores as well (with the scope it had, unless another is given)
     Rotate {
         #[command(flatten)]
-        state: StateOption,
-        /// Hosts the new one may speak for [default: as before]
-        #[arg(long, value_name = "packs|any|SUFFIX", env = "DIVULGE_CA_SCOPE")]
-        ca_scope: Option<String>,
+        scope: ScopeOption,
         #[command(flatten)]
         stores: StoreOptions,
     },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ScopeOption {
+    /// Hosts it may speak for: those of the rule packs (the default), any, or a DNS suffix
+    #[arg(long, value_name = "packs|any|SUFFIX", env = "DIVULGE_CA_SCOPE")]
+    ca_scope: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -97,95 +95,77 @@ enum Format {
     Der,
 }
 
-/// Wrong usage or settings.
-const USAGE: u8 = 2;
-/// Failed while running.
-const FAILED: u8 = 3;
-
-/// `packs` are the hosts of the rule packs.
-pub fn run(args: Args, packs: &[String]) -> ExitCode {
-    match perform(args.command, packs) {
+pub fn run(args: Args) -> ExitCode {
+    match perform(args) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
-        Err((status, message)) => {
-            eprintln!("divulge ca: {message}");
-            ExitCode::from(status)
+        Ok(false) => ExitCode::from(INCOMPLETE),
+        Err(error) => {
+            let usage = match error.downcast_ref() {
+                Some(CaError::Scope { .. } | CaError::OtherScope { .. }) => true,
+                Some(_) => false,
+                None => error.is::<SettingsError>() || error.is::<StartError>(),
+            };
+            fail(if usage { WRONG_USAGE } else { INCOMPLETE }, &*error)
         }
     }
 }
 
-type Failure = (u8, String);
-
-fn ca_failure(error: CaError) -> Failure {
-    let status = match error {
-        CaError::Scope { .. } | CaError::OtherScope { .. } => USAGE,
-        _ => FAILED,
-    };
-    (status, explain(&error))
-}
-
-fn io_failure(error: std::io::Error) -> Failure {
-    (FAILED, format!("cannot write the result: {error}"))
-}
+type Failure = Box<dyn std::error::Error>;
 
 /// Whether all of it could be done.
-fn perform(command: Command, packs: &[String]) -> Result<bool, Failure> {
-    let folder = |state: &StateOption| state.folder().map_err(|message| (USAGE, message));
+fn perform(args: Args) -> Result<bool, Failure> {
+    let options = args.state.options()?;
+    let state = options.state_dir()?;
     let mut out = std::io::stdout().lock();
-    match command {
-        Command::Init { state, ca_scope } => {
-            let state = folder(&state)?;
-            let asked = ca_scope.map(|text| Scope::parse(&text, packs)).transpose().map_err(ca_failure)?;
-            let otherwise = Scope::Packs(packs.to_vec());
-            let authority = Authority::open_or_create(&state, asked.as_ref(), &otherwise).map_err(ca_failure)?;
-            tell(&mut out, &state, authority.description()).map_err(io_failure)?;
+    match args.command {
+        Command::Init { scope } => {
+            let authority = open_or_create(&state, &options, scope)?;
+            tell(&mut out, &state, authority.description())?;
             Ok(true)
         }
-        Command::Show { state } => {
-            let state = folder(&state)?;
+        Command::Show => {
             let (der, description) = existing(&state)?;
-            tell(&mut out, &state, &description).map_err(io_failure)?;
+            tell(&mut out, &state, &description)?;
             let certificate = as_filed(&state, der, &description);
             for store in store::stores(&Place::here()) {
                 let holds = match store.holds(&certificate) {
                     Ok(true) => "yes".to_owned(),
                     Ok(false) => "no".to_owned(),
-                    Err(error) => explain(&error),
+                    Err(error) => printable(&error.to_string()),
                 };
-                writeln!(out, "installed    {}: {holds}", store.name).map_err(io_failure)?;
+                writeln!(out, "installed    {}: {holds}", store.name)?;
             }
             Ok(true)
         }
-        Command::Export { state, format, output } => {
-            let (der, _) = existing(&folder(&state)?)?;
+        Command::Export { format, output } => {
+            let (der, _) = existing(&state)?;
             let bytes = match format {
                 Format::Pem => encode_pem(&der).into_bytes(),
                 Format::Der => der.to_vec(),
             };
             match output {
-                None => out.write_all(&bytes).and_then(|()| out.flush()).map_err(io_failure)?,
-                Some(path) => std::fs::write(&path, bytes)
-                    .map_err(|error| (FAILED, format!("cannot write {}: {error}", path.display())))?,
+                None => out.write_all(&bytes).and_then(|()| out.flush())?,
+                Some(path) => {
+                    std::fs::write(&path, bytes)
+                        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+                }
             }
             Ok(true)
         }
-        Command::Install { state, stores } => {
-            let state = folder(&state)?;
-            // Refuses a CA that has expired or lost its key: nobody should be asked to trust that.
-            let otherwise = Scope::Packs(packs.to_vec());
-            if stores.dry_run && Authority::certificate_in(&state).map_err(ca_failure)?.is_none() {
-                writeln!(out, "make a CA in {}, then install it", state.display()).map_err(io_failure)?;
+        Command::Install { scope, stores } => {
+            if stores.dry_run && Authority::certificate_in(&state)?.is_none() {
+                writeln!(out, "make a CA in {}, then install it", state.display())?;
                 return Ok(true);
             }
-            let authority = Authority::open_or_create(&state, None, &otherwise).map_err(ca_failure)?;
+            // Refuses a CA that has expired or lost its key: nobody should be asked to trust that.
+            let authority = open_or_create(&state, &options, scope)?;
             let certificate = as_filed(&state, authority.certificates()[0].clone(), authority.description());
             change(&mut out, Direction::In, &certificate, &state, stores)
         }
-        Command::Uninstall { state, stores, delete } => {
-            let state = folder(&state)?;
+        Command::Uninstall { stores, delete } => {
             let mut done = true;
-            match Authority::certificate_in(&state).map_err(ca_failure)? {
-                None => writeln!(out, "there is no CA in {}", state.display()).map_err(io_failure)?,
+            match Authority::certificate_in(&state)? {
+                None => writeln!(out, "there is no CA in {}", state.display())?,
                 Some((der, description)) => {
                     let certificate = as_filed(&state, der, &description);
                     done = change(&mut out, Direction::Out, &certificate, &state, stores)?;
@@ -194,72 +174,79 @@ fn perform(command: Command, packs: &[String]) -> Result<bool, Failure> {
             match (delete, stores.dry_run) {
                 // The certificate is what finds the stores that still trust it.
                 (true, _) if !done => {
-                    eprintln!("divulge ca: kept {}: a store still trusts it", state.join("ca.pem").display());
+                    eprintln!("divulge: {} is kept: a store may still trust it", state.join("ca.pem").display());
                 }
                 (true, true) => {
                     for name in ["ca.pem", "ca.key"] {
-                        writeln!(out, "rm {}", state.join(name).display()).map_err(io_failure)?;
+                        writeln!(out, "rm {}", state.join(name).display())?;
                     }
                 }
                 (true, false) => {
-                    Authority::remove(&state).map_err(ca_failure)?;
+                    Authority::remove(&state)?;
                 }
                 (false, _) => {}
             }
             Ok(done)
         }
-        Command::Rotate { state, ca_scope, stores } => rotate(&mut out, &folder(&state)?, ca_scope, stores, packs),
+        Command::Rotate { scope, stores } => rotate(&mut out, &state, &options, scope, stores),
     }
+}
+
+/// The hosts of the rule packs that the settings name.
+fn packs(options: &Options) -> Result<Vec<String>, Failure> {
+    Ok(start::rules(options)?.hosts().map(str::to_owned).collect())
+}
+
+fn open_or_create(state: &Path, options: &Options, scope: ScopeOption) -> Result<Authority, Failure> {
+    let packs = packs(options)?;
+    let asked = scope.ca_scope.or(options.ca_scope.clone());
+    let asked = asked.map(|text| Scope::parse(&text, &packs)).transpose()?;
+    Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
 }
 
 fn rotate(
     out: &mut impl Write,
     state: &Path,
-    ca_scope: Option<String>,
-    options: StoreOptions,
-    packs: &[String],
+    options: &Options,
+    scope: ScopeOption,
+    stores: StoreOptions,
 ) -> Result<bool, Failure> {
     // A damaged certificate cannot be looked for in stores, but must not keep anybody from replacing it.
     let old = match Authority::certificate_in(state) {
         Ok(old) => old,
         Err(error) => {
-            eprintln!("divulge ca: {}; stores that trust it are left as they are", explain(&error));
+            eprintln!("divulge: {}; stores that trust it are left as they are", printable(&error.to_string()));
             None
         }
     };
-    let scope = match (ca_scope, &old) {
-        (Some(text), _) => Scope::parse(&text, packs),
-        (None, Some((_, description))) => Scope::parse(&description.scope(), packs),
-        (None, None) => Ok(Scope::Packs(packs.to_vec())),
-    }
-    .map_err(ca_failure)?;
+    let before = old.as_ref().map(|(_, description)| description.scope());
+    let text = scope.ca_scope.or(options.ca_scope.clone()).or(before).unwrap_or_else(|| "packs".to_owned());
+    let scope = Scope::parse(&text, &packs(options)?)?;
 
     let mut holding = Vec::new();
     if let Some((der, description)) = old {
         let certificate = as_filed(state, der, &description);
-        holding = chosen(options).into_iter().filter(|store| store.holds(&certificate).unwrap_or(false)).collect();
-        if !change(out, Direction::Out, &certificate, state, options)? {
-            let message = "the old CA is still trusted by a store and was not replaced: see above";
-            return Err((FAILED, message.to_owned()));
+        holding = chosen(stores).into_iter().filter(|store| store.holds(&certificate).unwrap_or(false)).collect();
+        if !change(out, Direction::Out, &certificate, state, stores)? {
+            return Err("the old CA may still be trusted by a store and was not replaced: see above".into());
         }
     }
-    if options.dry_run {
-        writeln!(out, "replace {} and its key (scope {scope})", state.join("ca.pem").display()).map_err(io_failure)?;
+    if stores.dry_run {
+        writeln!(out, "replace {} and its key (scope {scope})", state.join("ca.pem").display())?;
         for store in holding {
-            writeln!(out, "install the new CA in the {}", store.name).map_err(io_failure)?;
+            writeln!(out, "install the new CA in the {}", store.name)?;
         }
         return Ok(true);
     }
-    let authority = Authority::rotate(state, &scope).map_err(ca_failure)?;
-    tell(out, state, authority.description()).map_err(io_failure)?;
+    let authority = Authority::rotate(state, &scope)?;
+    tell(out, state, authority.description())?;
     let certificate = as_filed(state, authority.certificates()[0].clone(), authority.description());
-    apply(out, Direction::In, &holding, &certificate, state, options)
+    apply(out, Direction::In, &holding, &certificate, state, stores)
 }
 
 fn existing(state: &Path) -> Result<(CertificateDer<'static>, Description), Failure> {
-    Authority::certificate_in(state)
-        .map_err(ca_failure)?
-        .ok_or_else(|| (FAILED, format!("there is no CA in {}: `divulge ca init` makes one", state.display())))
+    let found = Authority::certificate_in(state)?;
+    found.ok_or_else(|| format!("there is no CA in {}: `divulge ca init` makes one", state.display()).into())
 }
 
 fn as_filed(state: &Path, der: CertificateDer<'static>, description: &Description) -> Certificate {
@@ -315,7 +302,7 @@ fn change(
     let stores = chosen(options);
     if stores.is_empty() && direction == Direction::In {
         let advice = "no trust store was found here: `divulge ca export` gives the certificate for one's own way";
-        writeln!(out, "{advice}").map_err(io_failure)?;
+        writeln!(out, "{advice}")?;
     }
     apply(out, direction, &stores, certificate, state, options)
 }
@@ -341,12 +328,12 @@ fn apply(
         };
         let result = match steps {
             Ok(steps) if steps.is_empty() => {
-                writeln!(out, "{already} the {}", store.name).map_err(io_failure)?;
+                writeln!(out, "{already} the {}", store.name)?;
                 continue;
             }
             Ok(steps) if options.dry_run => {
                 for step in steps {
-                    writeln!(out, "{step}").map_err(io_failure)?;
+                    writeln!(out, "{step}")?;
                 }
                 continue;
             }
@@ -355,10 +342,10 @@ fn apply(
             Err(error) => Err(error),
         };
         match result {
-            Ok(()) => writeln!(out, "{done} the {}", store.name).map_err(io_failure)?,
+            Ok(()) => writeln!(out, "{done} the {}", store.name)?,
             Err(error) => {
                 all_done = false;
-                eprintln!("divulge ca: {}: {}", store.name, explain(&error));
+                eprintln!("divulge: {}: {}", store.name, printable(&error.to_string()));
                 if store.of_system && cfg!(unix) {
                     let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
                     eprintln!("  sudo divulge ca {verb} --only system --state {}", state.display());

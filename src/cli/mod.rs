@@ -1,11 +1,13 @@
 //! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod inspect;
 pub mod rules;
 pub mod run;
 pub mod serve;
 pub mod start;
 pub mod system_proxy;
+pub mod watch;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -13,8 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{LogFormat, Options};
-use crate::engine::rules::RuleSet;
+use crate::config::{LogFormat, Options, SettingsError};
 
 /// Exit status of wrong usage or settings.
 pub const WRONG_USAGE: u8 = 2;
@@ -37,12 +38,16 @@ enum Command {
     Run(Box<run::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
-    /// Make, show, export, install, remove or replace the CA of serve
+    /// Audit captured requests offline
+    Inspect(Box<inspect::Args>),
+    /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
     /// List, show and test the rules, and write the page about them
     Rules(rules::Args),
+    /// Live view of a running serve: flows, findings, what stays unread
+    Watch(watch::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -59,12 +64,11 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
-        Command::Ca(args) => {
-            let packs: Vec<String> = RuleSet::builtin().hosts().map(str::to_owned).collect();
-            ca::run(args, &packs)
-        }
+        Command::Inspect(args) => inspect::run(*args),
+        Command::Ca(args) => ca::run(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -84,28 +88,26 @@ pub struct ConfigFile {
     pub config: Option<PathBuf>,
 }
 
-/// Where CA, sessions and aliases are kept, for commands that take no other settings.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct StateOption {
+/// The state folder, for commands that need no more of the settings.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct StateFolder {
     /// Folder of the CA, sessions and aliases [default: $XDG_DATA_HOME/divulge]
-    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE")]
+    #[arg(long, value_name = "DIR", env = "DIVULGE_STATE", global = true)]
     pub state: Option<PathBuf>,
+    /// Settings file [default: $XDG_CONFIG_HOME/divulge/config.toml]
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
 }
 
-impl StateOption {
-    pub fn folder(&self) -> Result<PathBuf, String> {
-        crate::config::state_dir(self.state.as_deref()).map_err(|error| error.to_string())
+impl StateFolder {
+    /// The settings, this folder among them.
+    pub fn options(&self) -> Result<Options, SettingsError> {
+        Options { state: self.state.clone(), ..Options::default() }.with_file(self.config.as_deref())
     }
 }
 
 /// Says what is wrong, cause by cause, and gives the exit status.
 pub fn fail(status: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("divulge: {}", printable(&explain(error)));
-    ExitCode::from(status)
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -116,7 +118,8 @@ pub(crate) fn explain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    message
+    eprintln!("divulge: {}", printable(&message));
+    ExitCode::from(status)
 }
 
 /// Text for a terminal: control characters cannot move the cursor or change colours.

@@ -15,6 +15,7 @@ use crate::ca::Authority;
 use crate::config::{Intercept, Options};
 use crate::environment::{self, TrustFiles};
 use crate::proxy::listener;
+use crate::report::text::Style;
 
 /// Audits one command: a private proxy on a free loopback port, a CA that lives in memory, the environment
 /// that the child needs, and a summary on standard error when it ends.
@@ -31,6 +32,9 @@ pub struct Args {
     #[arg(required = true, last = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
+
+/// How long the inspection of the last requests may go on after the command has ended.
+const SETTLING: Duration = Duration::from_secs(10);
 
 pub fn run(args: Args) -> ExitCode {
     let options = match args.options.with_file(args.config.config.as_deref()) {
@@ -59,12 +63,12 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         Ok(trust) => trust,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, collect: true };
+    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, tally: true };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let Started { shared, listener, address, keeper, policy, digest_key } = started;
+    let Started { shared, listener, address, keeper, policy, .. } = started;
     let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
 
     let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
@@ -107,25 +111,37 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    // Requests that the child had under way end when it does; give their records a moment.
-    for _ in 0..40 {
-        if shared.recorder.counters.active.load(Ordering::Relaxed) == 0 {
-            break;
-        }
+    // Requests that the child had under way end when it does; their inspection may take longer than the child.
+    let active = || shared.recorder.counters.active.load(Ordering::Relaxed);
+    let patience = tokio::time::Instant::now() + SETTLING;
+    while active() > 0 && tokio::time::Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+    let unfinished = active();
     proxy.abort();
     let written = keeper.finish();
     let counters = &shared.recorder.counters;
     let incomplete = !written
+        || unfinished > 0
         || counters.dropped.load(Ordering::Relaxed) > 0
         || counters.failed_inspections.load(Ordering::Relaxed) > 0;
-    let collected = keeper.collected();
+    let mut tally = keeper.tally();
     if !options.quiet {
-        let color = options.color.unwrap_or_default().wanted(io::stderr().is_terminal());
-        let _ = (color, digest_key);
-        let text = format!("{} findings, {} flows\n", collected.findings.len(), collected.flows.len());
-        let _ = io::stderr().write_all(text.as_bytes());
+        for (count, what) in [
+            (counters.dropped.load(Ordering::Relaxed), "records were dropped because the writer could not keep up"),
+            (counters.failed_inspections.load(Ordering::Relaxed), "inspections failed"),
+            (unfinished, "requests were still being inspected when the command had ended"),
+        ] {
+            if count > 0 {
+                tally.note(format!("{count} {what}"));
+            }
+        }
+        let style = Style {
+            color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),
+            width: crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns)),
+            reveal: options.reveal,
+        };
+        let _ = io::stderr().write_all(tally.render(&style).as_bytes());
     }
     drop(trust);
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {

@@ -56,7 +56,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, error.as_ref()),
     };
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), intercept: Intercept::Ai, collect: false };
+    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), intercept: Intercept::Ai, tally: false };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),

@@ -50,8 +50,8 @@ pub struct Started {
 pub struct Plan {
     pub listen: SocketAddr,
     pub intercept: Intercept,
-    /// Keep what is seen for a summary.
-    pub collect: bool,
+    /// Add up what is seen, for a summary.
+    pub tally: bool,
 }
 
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
@@ -79,7 +79,7 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
 }
 
 /// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
-fn enforces(policy: &Policy) -> bool {
+pub(super) fn enforces(policy: &Policy) -> bool {
     policy.mode() == Mode::Enforce && policy.name() != "audit"
 }
 
@@ -133,7 +133,7 @@ fn rule_files(folders: &[PathBuf]) -> Result<Vec<(String, String)>, StartError> 
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<String, StartError> {
+pub(super) fn read(path: &Path) -> Result<String, StartError> {
     std::fs::read_to_string(path).map_err(|e| StartError::Wrong(format!("{}: cannot be read: {e}", path.display())))
 }
 
@@ -163,7 +163,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
-        collect: plan.collect,
+        tally: plan.tally,
     })
     .map_err(|e| {
         let path = options.findings.as_deref().unwrap_or(Path::new("-"));
@@ -225,7 +225,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
 
 /// The key of `value_hmac`, one per state folder. Where it cannot be kept, values are comparable within this
 /// process only.
-fn digest_key(state: &Path) -> [u8; 32] {
+pub(super) fn digest_key(state: &Path) -> [u8; 32] {
     kept_key(state).unwrap_or_else(|error| {
         tracing::warn!(state = %state.display(), %error, "the digest key cannot be kept; value_hmac is comparable within this run only");
         random()
@@ -265,7 +265,7 @@ fn random<const N: usize>() -> [u8; N] {
 }
 
 /// `20261123T004512-1f3a9c04`
-fn session_id() -> String {
+pub(super) fn session_id() -> String {
     let stamp = record::timestamp(std::time::SystemTime::now());
     let stamp: String = stamp.chars().filter(|c| c.is_ascii_alphanumeric()).take(15).collect();
     let tail: String = random::<4>().iter().map(|byte| format!("{byte:02x}")).collect();

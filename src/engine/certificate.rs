@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::finding::PartOf;
 use super::location::Location;
+use crate::wire::span::Span;
 
 /// The account of the edits of one flow. Holds raw values, which only the line writer reads and digests.
 #[derive(Clone, Default)]
@@ -24,6 +26,8 @@ pub struct CertifiedEdit {
     pub location: Location,
     pub old: Arc<str>,
     pub new: Arc<str>,
+    /// The bytes that changed, as they came and as they leave, where they stand in one place.
+    pub place: Option<(PartOf, Span, Span)>,
 }
 
 impl Certificate {

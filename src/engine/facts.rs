@@ -43,6 +43,11 @@ impl Facts {
         Self { list, matcher }
     }
 
+    /// The facts of pairs of kind and value.
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self::new(pairs.into_iter().map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+    }
+
     /// Reads `--facts`; `file_name` is for messages. Empty values are left out: they are found everywhere.
     pub fn parse(file_name: &str, json: &str) -> Result<Self, FactsError> {
         let entries: Vec<Entry> = serde_json::from_str(json).map_err(|error| FactsError {

@@ -10,15 +10,16 @@ use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unr
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::RawFinding;
-use super::finding::{Action, Detector, Finding, Severity};
+use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
 use super::policy::{Mode, Question, Subject};
 use super::replace::StandIns;
-use super::rewrite::{Change, rewrite, span_of};
-use super::settle::{Judge, Settled};
+use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
+use super::settle::{Judge, Planned, Settled};
 use super::visit::{Leaf, Place, Visitor};
 use super::{Engine, OnError};
+use crate::wire::span::Span;
 
 /// What became of a request as a whole, mildest first.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
@@ -359,6 +360,13 @@ fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
 /// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made.
 fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(Rewritten, Certificate)>, bool) {
     let mut failed = false;
+    if matches!(unit.part, Part::Chunk { .. }) {
+        // A piece of a body that goes on: its length is already promised, and a value may be cut at its ends.
+        failed = !settled.edits.is_empty();
+        for edit in std::mem::take(&mut settled.edits) {
+            undone(&mut settled.findings, &edit);
+        }
+    }
     loop {
         if settled.edits.is_empty() {
             return (None, failed);
@@ -366,7 +374,8 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(R
         let edits = settled.edits.iter().map(|edit| edit.edit.clone()).collect();
         let error = match rewrite(unit, decoded, edits) {
             Ok(rewrite) => {
-                let certified = settled.edits.iter().map(|edit| CertifiedEdit {
+                let certified = settled.edits.iter().enumerate().map(|(index, edit)| CertifiedEdit {
+                    place: place_of(index, &rewrite),
                     location: edit.location.clone(),
                     old: edit.old.as_str().into(),
                     new: match &edit.edit.change {
@@ -382,18 +391,42 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(R
             }
             Err(error) => error,
         };
-        failed = true;
         let at = error.edit();
+        // What a request cannot be without, the name of a member that stays, is replaced where it stands.
+        if matches!(error, RewriteError::NotRemovable { .. })
+            && let Some(planned) = settled.edits.get_mut(at)
+            && let Some(text) = planned.fallback.take()
+        {
+            for &index in &planned.findings {
+                settled.findings[index].replacement = Some(text.as_str().into());
+            }
+            planned.edit.change = Change::Replace(text);
+            continue;
+        }
+        failed = true;
         if at >= settled.edits.len() {
-            settled.edits.clear();
+            for edit in std::mem::take(&mut settled.edits) {
+                undone(&mut settled.findings, &edit);
+            }
         } else {
             let edit = settled.edits.remove(at);
-            for index in edit.findings {
-                settled.findings[index].action = Action::Log;
-                settled.findings[index].replacement = None;
-            }
+            undone(&mut settled.findings, &edit);
         }
     }
+}
+
+/// Says of an edit that was not made that it was not.
+fn undone(findings: &mut [Finding], edit: &Planned) {
+    for &index in &edit.findings {
+        findings[index].action = Action::Log;
+        findings[index].replacement = None;
+    }
+}
+
+/// Where edit number `index` changed the head or the content-decoded body.
+fn place_of(index: usize, rewrite: &Rewrite) -> Option<(PartOf, Span, Span)> {
+    let applied = rewrite.applied.iter().find(|applied| applied.edit == Some(index))?;
+    Some((applied.part, applied.before, applied.after))
 }
 
 fn failure(reason: &'static str, why: &str) -> Refusal {

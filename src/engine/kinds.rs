@@ -190,4 +190,13 @@ mod tests {
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
     }
+
+    #[test]
+    fn the_documentation_lists_every_kind() {
+        let page = include_str!("../../docs/findings.md");
+        for kind in KINDS {
+            let row = format!("| `{}` | {} |", kind.name, kind.reveals);
+            assert!(page.contains(&row), "docs/findings.md lacks: {row}");
+        }
+    }
 }

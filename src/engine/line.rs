@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::certificate::Certificate;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::flow::FlowSummary;
+use super::kinds::{self, Entropy};
 use super::location::Location;
 use super::replace::keyed;
 
@@ -147,7 +148,7 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         method: context.method,
         path: path.map(|path| match context.reveal {
             true => path.into(),
-            false => mask(path, long_enough(&finding.value).chain(finding.observed.as_deref())),
+            false => mask(path, telling(finding)),
         }),
         client: context.client,
         client_version: context.client_version,
@@ -171,9 +172,12 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
     json(&line)
 }
 
-/// Values of one or two characters occur anywhere: hiding them would hide the place and show the value.
-pub(super) fn long_enough(value: &str) -> impl Iterator<Item = &str> {
-    Some(value).filter(|value| value.len() >= 3).into_iter()
+/// The spellings of a value that must not be read off the names around it. Short and common values occur in
+/// names by chance: hiding them would hide the place.
+pub(super) fn telling(finding: &Finding) -> impl Iterator<Item = &str> {
+    let common = kinds::find(&finding.kind).is_some_and(|kind| kind.entropy == Entropy::Low);
+    let spellings = [Some(&*finding.value), finding.observed.as_deref()];
+    spellings.into_iter().flatten().filter(move |value| !common && value.len() >= 4)
 }
 
 /// The steps that undo an encoding: `gzip`, `b64`, `json` …, from the wire inwards.
@@ -232,6 +236,12 @@ struct EditLine {
     new_len: u64,
     old_hmac: String,
     new_hmac: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartOf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_span: Option<[u32; 2]>,
 }
 
 #[derive(Serialize)]
@@ -283,6 +293,9 @@ fn certificate_line<'a>(
         new_len: edit.new.len() as u64,
         old_hmac: value_hmac(context.digest_key, &edit.old),
         new_hmac: value_hmac(context.digest_key, &edit.new),
+        part: edit.place.map(|(part, _, _)| part),
+        span: edit.place.map(|(_, before, _)| [before.start, before.end]),
+        new_span: edit.place.map(|(_, _, after)| [after.start, after.end]),
     });
     let integrity = certificate
         .integrity
@@ -304,4 +317,109 @@ fn rounded(number: f32) -> f64 {
 
 fn json(line: &impl Serialize) -> String {
     serde_json::to_string(line).expect("lines hold nothing but strings, numbers and lists of them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Root, Step};
+
+    fn finding(value: &str) -> Finding {
+        Finding {
+            kind: "path.home".into(),
+            location: Location {
+                root: Root::Body,
+                steps: vec![Step::Gzip, Step::Json("/a".into()), Step::Window(1, 5)],
+            },
+            shown_location: None,
+            detector: Detector::Fact,
+            rule: None,
+            severity: Severity::High,
+            confidence: 0.95,
+            value: value.into(),
+            observed: None,
+            part: None,
+            span: None,
+            action: Action::Redact,
+            would: None,
+            replacement: Some("/home/user/something".into()),
+            decided_by: None,
+        }
+    }
+
+    fn line(finding: &Finding, reveal: bool) -> serde_json::Value {
+        let context = LineContext {
+            time: "2026-11-22T12:00:00.000Z",
+            session: "s",
+            flow: "f",
+            host: "api.example.com",
+            method: None,
+            path: Some("/x/anderson-long-login/y?token=1"),
+            client: None,
+            client_version: None,
+            reveal,
+            digest_key: &[7; 32],
+        };
+        serde_json::from_str(&finding_line(finding, &context)).expect("a line is JSON")
+    }
+
+    #[test]
+    fn evidence_keeps_four_characters_of_long_values_and_none_of_short_ones() {
+        assert_eq!(Evidence::of("9f86d081884c7d659a2feaa0c55ad015").to_string(), "9f86… (32 bytes)");
+        assert_eq!(Evidence::of("anderson").to_string(), "… (8 bytes)");
+        assert_eq!(Evidence::of("日本語日本語").to_string(), "日本語日… (18 bytes)");
+        assert_eq!(format!("{:?}", Evidence::of("hunter2-hunter2-hunter2")), "hunt… (23 bytes)");
+    }
+
+    #[test]
+    fn a_line_holds_every_key_and_no_raw_value() {
+        let line = line(&finding("anderson-long-login"), false);
+        for key in [
+            "schema",
+            "time",
+            "session",
+            "flow",
+            "host",
+            "method",
+            "path",
+            "client",
+            "client_version",
+            "kind",
+            "location",
+            "layers",
+            "detector",
+            "rule",
+            "severity",
+            "confidence",
+            "value",
+            "value_hmac",
+            "action",
+            "replacement",
+        ] {
+            assert!(line.get(key).is_some(), "{key} is missing");
+        }
+        assert_eq!(line["layers"], serde_json::json!(["gzip", "json"]));
+        assert_eq!(line["location"], "body!gzip!json:/a@1-5");
+        assert_eq!(line["path"], "/x/…/y");
+        assert_eq!(line["confidence"], 0.95);
+        assert_eq!(line["value"], "ande… (19 bytes)");
+        assert!(!line.to_string().contains("anderson-long"), "{line}");
+    }
+
+    #[test]
+    fn reveal_shows_what_was_found() {
+        let line = line(&finding("anderson-long-login"), true);
+        assert_eq!(
+            (&line["value"], &line["path"]),
+            (&"anderson-long-login".into(), &"/x/anderson-long-login/y".into())
+        );
+        assert_eq!(line["replacement"], "/home/user/something");
+    }
+
+    #[test]
+    fn equal_values_share_a_digest_and_another_key_makes_another() {
+        assert_eq!(value_hmac(&[1; 32], "a"), value_hmac(&[1; 32], "a"));
+        assert_ne!(value_hmac(&[1; 32], "a"), value_hmac(&[2; 32], "a"));
+        assert_eq!(value_hmac(&[1; 32], "a").len(), 64);
+    }
 }

@@ -59,6 +59,16 @@ pub struct Location {
     pub steps: Vec<Step>,
 }
 
+impl Location {
+    /// The place of a fact that fills the whole decoded value: an encoding of the bare fact is no step of its own.
+    pub fn without_encodings(mut self) -> Self {
+        while matches!(self.steps.last(), Some(Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html)) {
+            self.steps.pop();
+        }
+        self
+    }
+}
+
 /// Writes a name with `~ / ! @` escaped as `~0 ~1 ~2 ~3`.
 pub fn write_name(name: &str, out: &mut impl fmt::Write) -> fmt::Result {
     for c in name.chars() {

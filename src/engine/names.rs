@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::finding::Finding;
-use super::kinds::{self, Entropy};
+use super::line::telling;
 use super::location::{Location, Root, Step, write_name};
 
 /// The values found in one flow so far that must not be read off a location. Has no `Debug` that shows them.
@@ -18,8 +18,6 @@ pub struct Names {
 
 /// Values of a flow that are remembered; a request with more has no names worth hiding left.
 const MOST: usize = 512;
-/// Shorter values occur in names by chance: hiding them would hide the place.
-const SHORTEST: usize = 4;
 
 impl Names {
     pub(super) fn learn(&mut self, findings: &[Finding]) {
@@ -27,14 +25,12 @@ impl Names {
             if let Root::Path(segment) = finding.location.root {
                 self.segments.insert(segment);
             }
-            let telling = kinds::find(&finding.kind).is_none_or(|kind| kind.entropy != Entropy::Low);
-            let values = [Some(&finding.value), finding.observed.as_ref()];
-            for value in values.into_iter().flatten().filter(|value| telling && value.len() >= SHORTEST) {
-                if self.values.len() < MOST && !self.values.iter().any(|(known, _)| known == value) {
+            for value in telling(finding) {
+                if self.values.len() < MOST && !self.values.iter().any(|(known, _)| **known == *value) {
                     let mut spelled = String::with_capacity(value.len() + 4);
                     // Writing to a string cannot fail.
                     let _ = write_name(value, &mut spelled);
-                    self.values.push((value.clone(), spelled.into()));
+                    self.values.push((value.into(), spelled.into()));
                 }
             }
         }
@@ -43,7 +39,7 @@ impl Names {
     /// The printed location with found values in its names replaced by `…`; none where there are none.
     pub(super) fn masked(&self, location: &Location) -> Option<Box<str>> {
         let named = |step: &Step| match step {
-            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) => name.len() >= SHORTEST,
+            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) => !name.is_empty(),
             _ => false,
         };
         if self.values.is_empty() || !location.steps.iter().any(named) {

@@ -27,7 +27,7 @@ use super::audit::{Part, Unit};
 use super::decode::{Codec, Decoded, Layer, Origin, is_json_number};
 use super::finding::PartOf;
 use super::visit::{LayerId, Spelling, Target};
-use crate::wire::head::HeadEdit;
+use crate::wire::head::{Field, HeadEdit};
 use crate::wire::span::Span;
 
 /// One change to one leaf.
@@ -139,8 +139,8 @@ pub fn rewrite(unit: &Unit<'_>, decoded: &Decoded, edits: Vec<Edit>) -> Result<R
     work.finish(head, payload)
 }
 
-/// Where `window` of the leaf at `target` stands in the head or in the content-decoded body: the bytes that an edit
-/// of it changes, compressed values whole. None where it is in neither.
+/// Where `window` of the leaf at `target` stands in the head or in the content-decoded body: the bytes that spell it,
+/// compressed values whole. None where it is in neither.
 pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>) -> Option<(PartOf, Span)> {
     let mut id = target.layer;
     let layer = decoded.layers.get(id.0 as usize)?;
@@ -165,7 +165,9 @@ pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>)
                 let inner = match (Script::of_codec(codec), codec) {
                     (Some(script), _) => script.locate(coded, range)?,
                     // Four characters for three bytes.
-                    (None, Codec::Base64(_)) => range.start / 3 * 4..(range.end.div_ceil(3) * 4).min(coded.len()),
+                    (None, Codec::Base64(spelling)) if spelling.wrap.is_none() => {
+                        range.start / 3 * 4..(range.end.div_ceil(3) * 4).min(coded.len())
+                    }
                     (None, _) => 0..coded.len(),
                 };
                 let start = window.start as usize;
@@ -228,6 +230,15 @@ impl Work<'_> {
     fn settle(&mut self, index: usize) -> Result<Vec<Splice>, RewriteError> {
         let mut splices = std::mem::take(&mut self.pending[index]);
         let layer = &self.decoded.layers[index];
+        for splice in &splices {
+            let edit = splice.edits.first().copied().unwrap_or_default();
+            if layer.content.get(splice.range.clone()).is_none() {
+                return Err(RewriteError::Misplaced { edit });
+            }
+            if matches!(layer.origin, Origin::Head) && !self.can_stand_in_head(splice) {
+                return Err(RewriteError::Unspellable { edit });
+            }
+        }
         splices.retain(|splice| layer.content[splice.range.clone()] != splice.bytes[..]);
         if splices.is_empty() {
             return Ok(splices);
@@ -243,6 +254,23 @@ impl Work<'_> {
             self.note(PartOf::Body, &splices);
         }
         Ok(splices)
+    }
+
+    /// Whether the new bytes end neither the line nor the pair that they stand in.
+    fn can_stand_in_head(&self, splice: &Splice) -> bool {
+        let head = &self.unit.request.head;
+        let inside = |span: Span| span.range().start <= splice.range.start && splice.range.end <= span.range().end;
+        let cookie = |field: &Field| inside(field.value) && head.bytes(field.name).eq_ignore_ascii_case(b"cookie");
+        let one_word = inside(head.method_span()) || inside(head.target_span());
+        let one_pair = head.fields().iter().any(cookie);
+        let ends = |byte: &u8| match byte {
+            b'\r' | b'\n' | 0 => true,
+            b' ' => one_word,
+            b';' => one_pair,
+            _ => false,
+        };
+        let missing = splice.bytes.is_empty() && splice.range == head.method_span().range();
+        !missing && !splice.bytes.iter().any(ends)
     }
 
     /// The same change as splices of the layer around.
@@ -434,12 +462,6 @@ fn value_splice(
             let script = Script::of(spelling);
             let window = window.unwrap_or_else(|| 0..script.decode(raw).len());
             let splice = Splice { range: window, bytes: text.into(), edits: vec![index], leaf: 0..0 };
-            if edit.target.layer == LayerId(0) && text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-                // Spelled as it is, it would end the line.
-                if spelling == Spelling::Raw {
-                    return Err(RewriteError::Unspellable { edit: index });
-                }
-            }
             let mut spelled = script.spell(raw, std::slice::from_ref(&splice))?.remove(0);
             spelled.range = spelled.range.start + at..spelled.range.end + at;
             spelled.leaf = leaf.range();

@@ -26,6 +26,8 @@ pub(super) struct Planned {
     pub old: String,
     /// The findings it answers.
     pub findings: Vec<usize>,
+    /// What stands in for a value that cannot be left out.
+    pub fallback: Option<String>,
 }
 
 /// The bytes of a finding.
@@ -63,7 +65,7 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     pub fn settle(&self, raw: Vec<RawFinding>) -> Settled {
-        let decided = merge(raw.into_iter().map(|raw| self.decide(raw)).collect());
+        let decided = without_parts(merge(raw.into_iter().map(|raw| self.decide(raw)).collect()));
         let mut settled = Settled::default();
         for one in &decided {
             settled.findings.push(self.finding(one));
@@ -166,7 +168,9 @@ impl Judge<'_> {
         let one = &decided[lead].raw;
         let old = assembled(decided, members, &union);
         let removal = if covers { decided[lead].action } else { strictest } == Action::Strip;
+        let mut fallback = None;
         let change = if removal && !matches!(one.location.root, Root::Path(_)) {
+            fallback = self.stand_in(Action::Redact, &one.kind, &old, one.target.spelling);
             Change::Remove
         } else {
             let action = if covers { decided[lead].action } else { strictest };
@@ -185,7 +189,7 @@ impl Judge<'_> {
             location.steps.push(super::location::Step::Window(window.start as u32, window.end as u32));
         }
         let edit = Edit { target: one.target, window, change };
-        Some(Planned { edit, location, old, findings: members.to_vec() })
+        Some(Planned { edit, location, old, findings: members.to_vec(), fallback })
     }
 
     /// The text of the lead with its stricter inner findings already replaced.
@@ -259,7 +263,10 @@ impl Judge<'_> {
             decided.iter().map(|one| &one.raw).filter(|raw| raw.kind.starts_with("integrity.")).collect();
         let mut edited = vec![false; decided.len()];
         for edit in edits {
-            let broken: Vec<_> = seals.iter().filter(|seal| covers(seal, &edit.location)).collect();
+            if seals.iter().any(|seal| bond(seal, &edit.location) == Bond::Holds) {
+                continue;
+            }
+            let broken: Vec<_> = seals.iter().filter(|seal| bond(seal, &edit.location) == Bond::Breaks).collect();
             if !broken.is_empty() {
                 match self.policy.on_integrity() {
                     OnIntegrity::Log => continue,
@@ -320,9 +327,12 @@ fn assembled(decided: &[Decided], members: &[usize], union: &Range<usize>) -> St
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The bytes of a value: its leaf's layer and raw span, and its window.
+type Spelled = (LayerId, u32, u32, Option<(usize, usize)>);
+
 /// One finding for each place: those on the same bytes are one fact, told by several detectors.
 fn merge(decided: Vec<Decided>) -> Vec<Decided> {
-    let mut places: HashMap<(LayerId, u32, u32, Option<(usize, usize)>), usize> = HashMap::with_capacity(decided.len());
+    let mut places: HashMap<Spelled, usize> = HashMap::with_capacity(decided.len());
     let mut merged: Vec<Decided> = Vec::with_capacity(decided.len());
     for one in decided {
         let target = one.raw.target;
@@ -341,6 +351,29 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
         }
     }
     merged
+}
+
+/// Leaves out what a line of a prompt yields by chance inside a longer value: the first name in a full name.
+fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
+    let part_of = |inner: &Decided, outer: &Decided| {
+        let (a, b) = (inner.window(), outer.window());
+        inner.raw.target == outer.raw.target && b.start <= a.start && a.end <= b.end && a.len() < b.len()
+    };
+    let outer: Vec<Option<usize>> = decided
+        .iter()
+        .map(|inner| {
+            let is_part = |outer: &Decided| part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence;
+            if inner.raw.detector == Detector::Prompt { decided.iter().position(is_part) } else { None }
+        })
+        .collect();
+    for (inner, outer) in outer.iter().enumerate() {
+        if let Some(outer) = *outer {
+            decided[outer].action = decided[outer].action.max(decided[inner].action);
+        }
+    }
+    let mut outer = outer.into_iter();
+    decided.retain(|_| outer.next().flatten().is_none());
+    decided
 }
 
 /// What is known for certain names the kind; the strictest action stays.
@@ -396,17 +429,29 @@ fn is_fixed(location: &Location) -> bool {
     }
 }
 
-/// Whether an edit at `location` changes bytes that the integrity value vouches for.
-fn covers(seal: &RawFinding, location: &Location) -> bool {
+/// What an integrity value says about an edit.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Bond {
+    /// Other bytes than those it vouches for.
+    None,
+    /// The edit leaves it without its match.
+    Breaks,
+    /// The provider refuses a conversation in which it does not match: such bytes are never edited.
+    Holds,
+}
+
+fn bond(seal: &RawFinding, location: &Location) -> Bond {
     let in_body = matches!(location.root, Root::Body | Root::Message(_));
     match seal.kind.as_ref() {
-        // Signs the request line and named fields as well as the body.
-        "integrity.sigv4" | "integrity.http_signature" => true,
-        // Vouches for the member it stands in.
-        "integrity.thinking" | "integrity.reasoning" | "integrity.thought" => {
-            in_body && parent(&seal.location).is_some_and(|parent| location.to_string().starts_with(&parent))
+        // Vouch for the object they stand in.
+        "integrity.thinking_signature" | "integrity.encrypted_reasoning" | "integrity.thought_signature" => {
+            let inside = parent(&seal.location).is_some_and(|parent| location.to_string().starts_with(&parent));
+            if in_body && inside { Bond::Holds } else { Bond::None }
         }
-        _ => in_body,
+        // Sign the request line and named fields as well as the body.
+        "integrity.sigv4" | "integrity.signature" => Bond::Breaks,
+        _ if in_body => Bond::Breaks,
+        _ => Bond::None,
     }
 }
 
@@ -415,3 +460,7 @@ fn parent(location: &Location) -> Option<String> {
     let printed = location.to_string();
     Some(printed[..=printed.rfind('/')?].to_owned())
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -69,7 +69,8 @@ pub struct Target {
 pub struct Leaf<'a> {
     pub kind: LeafKind,
     /// The nearest name: header, member, form key, query key, cookie; lower case for headers; empty
-    /// where there is none. Elements of an array bear the name of the array.
+    /// where there is none. Elements of an array bear the name of the array, member names that of the object, and
+    /// values of a document inside a value, above its first name, that of the value.
     pub name: &'a str,
     /// Decoded: escapes undone. Not always UTF-8.
     pub text: &'a [u8],

@@ -64,7 +64,7 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     match Opening::of(&first) {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
         Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
-        Opening::Silent => tokio::spawn(not_tls(shared, client, host, port, "the client sent nothing")),
+        Opening::Undecided => tokio::spawn(undecided(shared, client, host)),
         Opening::Other => tokio::spawn(not_tls(shared, client, host, port, "neither TLS nor HTTP")),
     };
 }
@@ -74,18 +74,19 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
 enum Opening {
     Tls,
     Http,
-    Silent,
     Other,
+    /// Too little came before the deadline or the end.
+    Undecided,
 }
 
 impl Opening {
     fn of(first: &[u8]) -> Self {
         match first {
-            [] => Opening::Silent,
             // Handshake record of TLS 1.x (RFC 8446, section 5.1).
             [0x16, 0x03, ..] => Opening::Tls,
             [a, b, c, ..] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => Opening::Http,
-            _ => Opening::Other,
+            [_, _, _, ..] => Opening::Other,
+            _ => Opening::Undecided,
         }
     }
 }
@@ -132,6 +133,19 @@ async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: 
         return;
     }
     raw(&shared, client, Bytes::new(), &host, port, "not TLS").await;
+}
+
+/// A tunnel that was to be decrypted and whose client did not say what it carries. Never passed on: a client
+/// that spoke only after the deadline would go unread.
+async fn undecided(shared: Arc<Shared>, client: ClientSocket, host: String) {
+    shared.note_connection(
+        &host,
+        "audit.not_tls",
+        Severity::Medium,
+        0.5,
+        "the client did not say what the tunnel carries",
+    );
+    drop(client);
 }
 
 /// HTTP without TLS inside a tunnel: read like any other.
@@ -288,8 +302,8 @@ mod tests {
             (b"SSH", Opening::Http),
             (b"get", Opening::Other),
             (b"\x16\x02\x01", Opening::Other),
-            (b"\x16", Opening::Other),
-            (b"", Opening::Silent),
+            (b"\x16", Opening::Undecided),
+            (b"", Opening::Undecided),
         ] {
             assert_eq!(Opening::of(first), opening, "{first:?}");
         }

@@ -187,7 +187,12 @@ impl<'a> Exchange<'a> {
     pub fn start(&mut self, edits: &[HeadEdit], payload: &[u8], target: TargetOut, held: bool) {
         self.head.write(edits, &ForwardRequest { target, upgrade: self.upgrade }, &mut self.up.output);
         if held {
-            self.request.writer = Some(BodyWriter::new(self.head.framing()));
+            // A document that is here whole leaves with the length it has now: its head says so too.
+            let framing = match self.head.framing() {
+                Framing::Length(_) if self.request.done => Framing::Length(payload.len() as u64),
+                as_announced => as_announced,
+            };
+            self.request.writer = Some(BodyWriter::new(framing));
             self.write_held(payload);
         }
     }

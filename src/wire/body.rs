@@ -263,11 +263,12 @@ fn chunk_line(rest: &[u8], most: usize) -> Result<Option<ChunkLine>, BodyError> 
     if size > LARGEST {
         return bad("a chunk size beyond all reason");
     }
-    let Some(end) = extensions_end(rest, digits)? else {
-        return if rest.len() > most { bad("the line of a chunk size is too long") } else { Ok(None) };
-    };
+    let end = extensions_end(rest, digits)?;
+    if end.unwrap_or(rest.len()) > most {
+        return bad("the line of a chunk size is too long");
+    }
+    let Some(end) = end else { return Ok(None) };
     match (rest.get(end), rest.get(end + 1)) {
-        (Some(b'\r'), Some(b'\n')) if end > most => bad("the line of a chunk size is too long"),
         (Some(b'\r'), Some(b'\n')) => Ok(Some(ChunkLine { size, digits, line: end + LINE_END.len() })),
         (Some(b'\r'), None) => Ok(None),
         _ => bad("the line of a chunk size ends badly"),

@@ -18,6 +18,7 @@ pub mod forward;
 pub mod head;
 mod lexer;
 pub mod limits;
+mod parse;
 pub mod response;
 pub mod span;
 pub mod websocket;

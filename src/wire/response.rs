@@ -3,9 +3,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::control::{Control, Way};
-use super::head::{self, Field, Framing, HeadError};
+use super::head::{Field, Framing, HeadError};
 use super::lexer::{self, Lines};
 use super::limits::Limits;
+use super::parse;
 use super::span::Span;
 
 /// The head of a response as the upstream sent it.
@@ -42,15 +43,15 @@ impl ResponseHead {
         upgrade_offered: bool,
         limits: &Limits,
     ) -> Result<Option<Self>, HeadError> {
-        let Some(window) = head::window(buffer, limits) else { return Ok(None) };
+        let Some(window) = parse::window(buffer, limits) else { return Ok(None) };
         let Some((minor, status, reason, start)) = status_line(window)? else {
-            return head::unfinished(window, limits);
+            return parse::unfinished(window, limits);
         };
         let mut control = Control::default();
-        let mut fields = Vec::with_capacity(head::FIELDS_EXPECTED);
+        let mut fields = Vec::with_capacity(parse::FIELDS_EXPECTED);
         let note = |field: &mut Field, index: usize| control.note(window, field, index, Way::Response);
         let Some(end) = lexer::read_fields(window, start, Lines::Wire, limits.fields, &mut fields, note)? else {
-            return head::unfinished(window, limits);
+            return parse::unfinished(window, limits);
         };
         control.mark_named(window, &mut fields);
         let framing = framing(&control, minor, status, request_method)?;

@@ -85,7 +85,7 @@ tries=("--user --map-root-user --net --mount --uts")
 [[ $(id -u) -ne 0 ]] || tries=("--net --mount --uts" "${tries[@]}")
 for try in "${tries[@]}"; do
   read -ra attempt <<<"$try"
-  if reason=$(unshare "${attempt[@]}" -- true 2>&1); then
+  if reason=$(unshare "${attempt[@]}" -- "$BASH" -c : 2>&1); then
     flags=("${attempt[@]}")
     break
   fi
@@ -96,7 +96,7 @@ if [[ ${#flags[@]} -eq 0 ]]; then
     "  in a container:     docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined …" \
     "  Ubuntu 23.10+:      sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" \
     "  older Debian:       sudo sysctl -w kernel.unprivileged_userns_clone=1" \
-    "  namespaces used up: sudo sysctl -w user.max_user_namespaces=10000" \
+    "  namespaces used up: sudo sysctl -w user.max_user_namespaces=10000 user.max_net_namespaces=10000" \
     "  or run it as root"
 fi
 

@@ -165,11 +165,11 @@ fn bad_files_are_named_with_the_line_and_what_was_expected() {
                 b"[\n {\"kind\":\"host.name\",\"value\":\"x\"},\n {\"kind\": }\n]",
                 &["facts.json", "3"],
             ),
-            ("--facts", "facts.json", b"[{\"kind\":\"no.such\",\"value\":\"x\"}]", &["facts.json", "no.such"]),
+            ("--facts", "facts.json", b"[{\"kind\":\"no.such\",\"value\":\"x\"}]", &["facts.json:1", "kind"]),
             ("--facts", "facts.json", b"{}", &["facts.json"]),
             ("--upstream-ca", "ca.pem", b"not a certificate", &["ca.pem"]),
             ("--config", "config.toml", b"listen = \"127.0.0.1:0\"\ncolour = true\n", &["config.toml", "2", "colour"]),
-            ("--config", "config.toml", b"body-limit = \"much\"\n", &["config.toml", "1", "body-limit"]),
+            ("--config", "config.toml", b"body-limit = \"much\"\n", &["config.toml", "line 1", "much"]),
         ];
         let mut wrong = Vec::new();
         for (option, name, text, told) in cases {

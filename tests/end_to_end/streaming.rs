@@ -301,25 +301,57 @@ fn a_stream_that_its_upstream_abandons_never_looks_whole() {
 #[test]
 fn an_http2_stream_that_its_upstream_abandons_is_reset() {
     bounded(async {
+        let (go, wait) = gate();
         let authority = Authority::new();
-        let upstream = Http2Upstream::scripted(&authority, |mut stream| async move {
-            let path = stream.seen.path.clone();
-            stream.read().await;
-            if path == "/before" {
-                return stream.respond.send_reset(h2::Reason::REFUSED_STREAM);
+        let upstream = Http2Upstream::scripted(&authority, move |mut stream| {
+            let wait = wait.clone();
+            async move {
+                let path = stream.seen.path.clone();
+                stream.read().await;
+                if path == "/before" {
+                    return stream.respond.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+                let mut send = stream.start(&[("content-type", "text/event-stream")]);
+                push(&mut send, FIRST.into(), false).await.unwrap();
+                wait.notified().await;
+                send.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
             }
-            let mut send = stream.start(&[("content-type", "text/event-stream")]);
-            push(&mut send, FIRST.into(), false).await.unwrap();
-            send.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
         })
         .await;
         let divulge = Divulge::before(&authority, upstream.address).await;
-        for (path, reason) in [("/within", "calm"), ("/before", "refused")] {
-            let mut client = Http2::connect(&Route::through(&divulge)).await;
-            let answer = client.exchange(request("GET", path, &[]), None, None).await;
-            let error = answer.error.clone().unwrap_or_default();
-            assert!(error.contains(reason), "{path}: the reason of the reset was lost: {answer:?}");
-        }
+        let mut client = Http2::connect(&Route::through(&divulge)).await;
+
+        let (response, _) = client.open(request("GET", "/within", &[]), true).await;
+        let mut body = soon("the head", response).await.unwrap().into_body();
+        assert_eq!(next_data(&mut body).await.unwrap().unwrap(), FIRST);
+        go.notify_one();
+        let cut = soon("the cut", next_data(&mut body)).await.expect("a cut, not an end").expect_err("a cut, not data");
+        assert_eq!(cut.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{cut}");
+
+        let (response, _) = client.open(request("GET", "/before", &[]), true).await;
+        let refused = soon("the refusal", response).await.expect_err("a reset, not a response");
+        assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM), "{refused}");
+    });
+}
+
+#[test]
+fn an_http2_connection_that_its_upstream_drops_resets_its_streams() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::scripted(&authority, &["h2"], |served| async move {
+            let (stream, _) = served.wire.into_parts();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let Some(Ok((_, mut respond))) = connection.accept().await else { return };
+            let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+            send.send_data(Bytes::from_static(b"half"), false).unwrap();
+            // Long enough for the half to leave; then the connection is dropped.
+            let _ = tokio::time::timeout(Duration::from_millis(300), connection.accept()).await;
+        })
+        .await;
+        let divulge = Divulge::before(&authority, upstream.address).await;
+        let mut client = Http2::connect(&Route::through(&divulge)).await;
+        let answer = soon("an end", client.exchange(request("GET", "/", &[]), None, None)).await;
+        assert_eq!((answer.status, answer.text().as_str(), answer.error.is_some()), (200, "half", true), "{answer:?}");
     });
 }
 
@@ -558,5 +590,47 @@ fn an_http2_client_that_reads_nothing_of_one_stream_does_not_stop_another() {
         let (small, _) = client.open(request("GET", "/small", &[]), true).await;
         assert_eq!(soon("the small response", answer(small)).await.text(), "ok");
         drop(unread);
+    });
+}
+
+#[test]
+fn nothing_is_left_of_connections_that_ended() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = Divulge::serve()
+            .intercept("all")
+            .trusting(&authority)
+            .to(upstream.address)
+            .arg("--idle-timeout=1")
+            .start()
+            .await;
+        let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", divulge.pid())).expect("divulge runs").count();
+        let before = descriptors();
+        for number in 0..60 {
+            match number % 4 {
+                // a whole exchange, one half sent, a tunnel not used, a handshake not begun
+                0 => {
+                    let mut client = Route::through(&divulge).http1().await;
+                    client.send(GET).await;
+                    assert_eq!(client.response().await.status, 200);
+                }
+                1 => {
+                    let mut client = Route::through(&divulge).http1().await;
+                    client.send("POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 100\r\n\r\nhalf").await;
+                }
+                2 => drop(Route::through(&divulge).tcp().await),
+                _ => drop(tokio::net::TcpStream::connect(divulge.address).await.unwrap()),
+            }
+        }
+        // Kept upstream connections may stay for a while, few of one client.
+        let most = before + 20;
+        for _ in 0..200 {
+            if descriptors() <= most {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{before} descriptors before, {} after all clients had left", descriptors());
     });
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::layer::Base64;
+use super::layer::{Base64, Wrap};
 
 /// Shorter texts are words and numbers far more often than they hold anything.
 const SHORTEST: usize = 16;
@@ -20,19 +20,24 @@ pub(super) fn recognise(text: &[u8]) -> Option<Base64> {
     if text.len() < SHORTEST {
         return None;
     }
-    let body = match text {
-        [body @ .., b'=', b'='] => body,
-        [body @ .., b'='] => body,
-        body => body,
+    let wrap = wrap(text)?;
+    let body = match wrap {
+        Some(_) => text.trim_ascii_end(),
+        None => text,
     };
-    let padded = body.len() < text.len();
-    if (padded && !text.len().is_multiple_of(4)) || body.len() % 4 == 1 {
+    let is_end = |byte: &&u8| matches!(byte, b'=' | b'\r' | b'\n');
+    let end = body.len() - body.iter().rev().take(6).take_while(is_end).count();
+    let padding = body[end..].iter().filter(|&&byte| byte == b'=').count();
+    let body = &body[..end];
+    let breaks = wrap.map_or(0, |wrap| body.len() / (usize::from(wrap.width) + wrap.end().len()));
+    let length = body.len() - breaks * wrap.map_or(0, |wrap| wrap.end().len());
+    if padding > 2 || (padding > 0 && !(length + padding).is_multiple_of(4)) || length % 4 == 1 {
         return None;
     }
     let mut seen = 0;
     for chunk in body.chunks(64) {
         seen = chunk.iter().fold(seen, |seen, &byte| seen | CLASS[usize::from(byte)]);
-        if seen & OTHER != 0 {
+        if seen & OTHER != 0 || (seen & LINE_END != 0 && wrap.is_none()) {
             return None;
         }
     }
@@ -42,13 +47,49 @@ pub(super) fn recognise(text: &[u8]) -> Option<Base64> {
     }
     // Where nothing in the text decides: what lacks its padding is the url alphabet's habit, and what needs none
     // has it in the standard one.
-    let url = url || (!standard && !padded && body.len() % 4 != 0);
-    Some(Base64 { url, padded: padded || (body.len() % 4 == 0 && !url) })
+    let even = length.is_multiple_of(4);
+    let url = url || (!standard && padding == 0 && !even);
+    Some(Base64 { url, padded: padding > 0 || (even && !url), wrap })
 }
+
+impl Wrap {
+    fn end(self) -> &'static [u8] {
+        if self.crlf { b"\r\n" } else { b"\n" }
+    }
+}
+
+/// The lines that `text` is broken into: none (the outer option) where they are no lines of base64.
+#[allow(clippy::option_option)]
+fn wrap(text: &[u8]) -> Option<Option<Wrap>> {
+    let Some(first) = memchr::memchr(b'\n', &text[..text.len().min(LONGEST_LINE)]) else { return Some(None) };
+    let crlf = text[..first].ends_with(b"\r");
+    let width = first - usize::from(crlf);
+    if width < SHORTEST || !width.is_multiple_of(4) {
+        return None;
+    }
+    let mut wrap = Wrap { width: width as u16, crlf, ended: false };
+    let line = width + wrap.end().len();
+    let mut rest = text;
+    // The last line may be shorter by a character or two than the others with their ends.
+    while rest.len() >= line && &rest[width..line] == wrap.end() {
+        rest = &rest[line..];
+        wrap.ended = rest.is_empty();
+    }
+    if let Some(last) = rest.strip_suffix(wrap.end()) {
+        wrap.ended = true;
+        rest = last;
+    }
+    let last = rest.len() <= width && rest.iter().all(|byte| !byte.is_ascii_whitespace());
+    last.then_some(Some(wrap))
+}
+
+/// Mail allows 76 characters a line, and nobody writes much longer ones.
+const LONGEST_LINE: usize = 256;
 
 const OTHER: u8 = 1;
 const STANDARD_ONLY: u8 = 2;
 const URL_ONLY: u8 = 4;
+const LINE_END: u8 = 8;
 
 const CLASS: [u8; 256] = {
     let mut class = [OTHER; 256];
@@ -63,16 +104,67 @@ const CLASS: [u8; 256] = {
     class[b'/' as usize] = STANDARD_ONLY;
     class[b'-' as usize] = URL_ONLY;
     class[b'_' as usize] = URL_ONLY;
+    class[b'\r' as usize] = LINE_END;
+    class[b'\n' as usize] = LINE_END;
     class
 };
 
 pub(super) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
     let engine = if spelling.url { &DECODE_URL } else { &DECODE };
-    engine.decode(text).ok()
+    match spelling.wrap {
+        None => engine.decode(text).ok(),
+        Some(_) => {
+            let joined: Vec<u8> = text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+            engine.decode(joined).ok()
+        }
+    }
 }
 
-pub(crate) fn encode(bytes: &[u8], spelling: Base64) -> String {
+pub(crate) fn encode(bytes: &[u8], spelling: Base64) -> Vec<u8> {
     let config = GeneralPurposeConfig::new().with_encode_padding(spelling.padded);
     let alphabet = if spelling.url { &URL_SAFE } else { &STANDARD };
-    GeneralPurpose::new(alphabet, config).encode(bytes)
+    let text = GeneralPurpose::new(alphabet, config).encode(bytes).into_bytes();
+    let Some(wrap) = spelling.wrap else { return text };
+    let mut lines = text.chunks(wrap.width.into()).collect::<Vec<_>>().join(wrap.end());
+    if wrap.ended {
+        lines.extend_from_slice(wrap.end());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode, recognise};
+
+    #[test]
+    fn every_spelling_is_recognised_and_made_again() {
+        let words = "a made-up value that is long enough to be broken into several lines of base64, ???>>>~~~";
+        for (url, padded) in [(false, true), (false, false), (true, true), (true, false)] {
+            for length in 50..words.len() {
+                let bytes = &words.as_bytes()[words.len() - length..];
+                let text = encode(bytes, super::Base64 { url, padded, wrap: None });
+                let plain = recognise(&text).unwrap();
+                assert_eq!(decode(&text, plain).unwrap(), bytes);
+                assert_eq!(encode(bytes, plain), text);
+                for end in ["\n", "\r\n"] {
+                    for last in ["", end] {
+                        let lines: Vec<_> = text.chunks(16).map(|line| std::str::from_utf8(line).unwrap()).collect();
+                        let text = (lines.join(end) + last).into_bytes();
+                        let wrapped = recognise(&text).unwrap();
+                        assert_eq!(decode(&text, wrapped).unwrap(), bytes);
+                        assert_eq!(encode(bytes, wrapped), text);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_not() {
+        for text in
+            ["", "word", "shortbase64A==", "0123456789abcdefg+_a", "has a space in it, so", "YWJjZGVmZ2hpamts=mno"]
+        {
+            assert!(recognise(text.as_bytes()).is_none(), "{text}");
+        }
+    }
 }

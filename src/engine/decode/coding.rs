@@ -69,9 +69,30 @@ impl Coding {
         }
     }
 
+    /// Raw deflate or brotli, which say nothing of themselves: taken for it is only what turns into text.
+    pub fn without_signature(bytes: &[u8]) -> Option<Self> {
+        let coding = match bytes.first()? & 15 {
+            // The windows of 22 and 24 bits that encoders use unless told otherwise.
+            0b1011 | 0b1111 if Coding::Br.makes_text(bytes) => Coding::Br,
+            // A block with fixed or own codes; short texts are a single one, which is then the last.
+            low if low & 7 == 0b011 || low & 7 == 0b101 || (low & 7 == 0b100 && bytes.len() > 1000) => Coding::Deflate,
+            _ => return None,
+        };
+        (coding == Coding::Br || coding.makes_text(bytes)).then_some(coding)
+    }
+
+    fn makes_text(self, bytes: &[u8]) -> bool {
+        let undone = self.undo(bytes, Bounds { bytes: 4096, ratio: usize::MAX });
+        let end = match std::str::from_utf8(&undone.content) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => undone.content.len(),
+        };
+        end >= 12 && super::sniff::is_text(&undone.content[..end]) && undone.stop.is_none_or(|reason| reason == "limit")
+    }
+
     /// Whether the beginning of `bytes` can really be undone.
     pub fn opens(self, bytes: &[u8]) -> bool {
-        let undone = self.undo(bytes, Bounds { bytes: 64, ratio: usize::MAX });
+        let undone = self.undo(bytes, Bounds { bytes: 4096, ratio: usize::MAX });
         !undone.content.is_empty() && undone.stop.is_none_or(|reason| reason == "limit")
     }
 
@@ -138,6 +159,7 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut at = 0;
     let mut stop = None;
     let mut whole = true;
+    let mut inflater = Decompress::new(false);
     while stop.is_none() && at < input.len() {
         let Some(header) = gzip_header(&input[at..]) else {
             stop = Some("malformed");
@@ -146,7 +168,8 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
         };
         let before = content.len();
         let body = at + header;
-        let (taken, ended) = inflate(&mut Decompress::new(false), &input[body..], &mut content, bounds);
+        inflater.reset(false);
+        let (taken, ended) = inflate(&mut inflater, &input[body..], &mut content, bounds);
         let end = body + taken;
         match ended {
             None => {
@@ -215,7 +238,7 @@ fn brotli(input: &[u8], bounds: Bounds) -> Undone {
     let mut stop = None;
     {
         let mut reader = brotli::Decompressor::new(&mut rest, 4096);
-        let mut chunk = vec![0; 64 << 10];
+        let mut chunk = vec![0; bounds.bytes.min(64 << 10)];
         loop {
             if content.len() >= bounds.bytes {
                 stop = Some("limit");
@@ -252,7 +275,7 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
     if decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).is_err() {
         stop = Some("limit");
     }
-    let mut chunk = vec![0; 128 << 10];
+    let mut chunk = vec![0; bounds.bytes.min(128 << 10)];
     while stop.is_none() && at < input.len() {
         let (start, before) = (at, content.len());
         loop {

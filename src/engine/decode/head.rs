@@ -6,6 +6,7 @@ use memchr::{memchr, memmem};
 
 use super::percent;
 use super::place::Tail;
+use super::sniff;
 use super::walker::Walker;
 use crate::engine::location::Root;
 use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
@@ -40,7 +41,10 @@ impl<V: Visitor> Walker<'_, V> {
             } else {
                 let target = Target { layer: HEAD, raw: field.value, spelling: Spelling::Raw };
                 let tail = Tail::Header { name: &name, repeat };
-                self.value(LeafKind::Header, &name, head.bytes(field.value), target, tail);
+                let text = head.bytes(field.value);
+                self.value(LeafKind::Header, &name, text, target, tail);
+                let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
+                self.enter(credentials, &name, text, window, target, tail);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! HTML character references: the numbered ones, and the five names that escaping functions write.
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 
 const NAMED: [(&[u8], char); 6] =
     [(b"&amp;", '&'), (b"&lt;", '<'), (b"&gt;", '>'), (b"&quot;", '"'), (b"&apos;", '\''), (b"&nbsp;", '\u{a0}')];
@@ -43,16 +43,13 @@ pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {
 pub(super) fn is_encoded(text: &[u8]) -> bool {
     let mut at = 0;
     let mut coded = false;
-    if text.iter().any(|byte| matches!(byte, b'<' | b'>' | b'"')) {
-        return false;
-    }
     while let Some(found) = text.get(at..).and_then(|rest| memchr(b'&', rest)) {
         at += found;
         let Some((length, _)) = reference(&text[at..]) else { return false };
         coded = true;
         at += length;
     }
-    coded
+    coded && memchr3(b'<', b'>', b'"', text).is_none()
 }
 
 fn reference(raw: &[u8]) -> Option<(usize, char)> {

@@ -4,10 +4,9 @@
 //! the infinities, raw control characters, wrong escapes, lone surrogates, invalid UTF-8. Nesting costs an
 //! entry on a list, never machine stack.
 
-use std::borrow::Cow;
+use memchr::memchr;
 
-use memchr::{memchr, memchr2};
-
+use super::escape::{marks, unescape, word};
 use super::place::Names;
 use crate::engine::visit::Segment;
 
@@ -200,17 +199,40 @@ pub(crate) fn blank(bytes: &[u8], mut at: usize) -> usize {
 /// The string whose first byte after the quote is at `start`; without a closing quote it ends with `bytes`.
 #[inline]
 fn string(bytes: &[u8], start: usize) -> Text {
+    // Most strings are short: found without a call.
     let mut at = start;
-    let mut escaped = false;
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if bytes[at] == b'"' {
-            return Text { start, end: at, escaped };
+    for _ in 0..SHORT_WORDS {
+        let Some(word) = word(bytes, at) else { break };
+        let found = marks(word, b'"') | marks(word, b'\\');
+        if found != 0 {
+            at += found.trailing_zeros() as usize / 8;
+            if bytes[at] == b'"' {
+                return Text { start, end: at, escaped: false };
+            }
+            break;
         }
-        escaped = true;
-        at += 2;
+        at += 8;
     }
-    Text { start: start.min(bytes.len()), end: bytes.len(), escaped }
+    long_string(bytes, start, at)
+}
+
+const SHORT_WORDS: usize = 4;
+
+/// As `string`; neither quote nor backslash stands before `at`.
+#[inline(never)]
+fn long_string(bytes: &[u8], start: usize, mut at: usize) -> Text {
+    // Quotes are rarer than escapes, so look for them alone and then whether they are escaped.
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr(b'"', rest)) {
+        let text = &bytes[start..at + found];
+        let slashes = text.iter().rev().take_while(|&&byte| byte == b'\\').count();
+        at += found;
+        if slashes % 2 == 0 {
+            return Text { start, end: at, escaped: memchr(b'\\', text).is_some() };
+        }
+        at += 1;
+    }
+    let start = start.min(bytes.len());
+    Text { start, end: bytes.len(), escaped: memchr(b'\\', &bytes[start..]).is_some() }
 }
 
 fn token(bytes: &[u8], at: usize) -> Option<(usize, Token)> {
@@ -286,85 +308,13 @@ fn skip(bytes: &[u8], start: usize) -> usize {
     at
 }
 
-/// Undoes the escapes of `raw` into `out`. A wrong escape stands for itself, a lone surrogate becomes U+FFFD.
-pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
-    let mut rest = raw;
-    while let Some(found) = memchr(b'\\', rest) {
-        out.extend_from_slice(&rest[..found]);
-        let (length, unit) = escape(&rest[found..]);
-        match unit {
-            Unit::Byte(byte) => out.push(byte),
-            Unit::Char(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            Unit::Itself => out.extend_from_slice(&rest[found..found + length]),
-        }
-        rest = &rest[found + length..];
-    }
-    out.extend_from_slice(rest);
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum Unit {
-    Byte(u8),
-    Char(char),
-    /// No escape that JSON knows: what is spelled is meant.
-    Itself,
-}
-
-impl Unit {
-    /// How many decoded bytes it stands for, if it is spelled in `length`.
-    pub fn width(self, length: usize) -> usize {
-        match self {
-            Unit::Byte(_) => 1,
-            Unit::Char(c) => c.len_utf8(),
-            Unit::Itself => length,
-        }
-    }
-}
-
-/// The escape that `raw` starts with (its first byte is the backslash) and how long it is.
-pub(crate) fn escape(raw: &[u8]) -> (usize, Unit) {
-    let byte = match raw.get(1) {
-        Some(b'"') => b'"',
-        Some(b'\\') => b'\\',
-        Some(b'/') => b'/',
-        Some(b'b') => 8,
-        Some(b'f') => 12,
-        Some(b'n') => b'\n',
-        Some(b'r') => b'\r',
-        Some(b't') => b'\t',
-        Some(b'u') => return unicode(raw),
-        _ => return (raw.len().min(1), Unit::Itself),
-    };
-    (2, Unit::Byte(byte))
-}
-
-fn unicode(raw: &[u8]) -> (usize, Unit) {
-    let Some(unit) = four_digits(raw) else { return (2, Unit::Itself) };
-    if let Some(c) = char::from_u32(unit) {
-        return (6, Unit::Char(c));
-    }
-    let low = raw.get(6..).and_then(four_digits).filter(|low| (0xdc00..0xe000).contains(low));
-    match low {
-        Some(low) if unit < 0xdc00 => {
-            let c = char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
-            (12, Unit::Char(c.unwrap_or(char::REPLACEMENT_CHARACTER)))
-        }
-        _ => (6, Unit::Char(char::REPLACEMENT_CHARACTER)),
-    }
-}
-
-fn four_digits(raw: &[u8]) -> Option<u32> {
-    let [b'\\', b'u', digits @ ..] = raw.get(..6)? else { return None };
-    digits.iter().try_fold(0, |sum, &digit| Some(sum * 16 + char::from(digit).to_digit(16)?))
-}
-
 /// The decoded name, borrowed from the document where it is spelled plainly.
 pub(super) fn name<'d>(bytes: &'d [u8], text: Text, names: &'d Names, scratch: &mut Vec<u8>) -> &'d str {
     let raw = &bytes[text.start..text.end];
     if !text.escaped {
-        return match String::from_utf8_lossy(raw) {
-            Cow::Borrowed(name) => name,
-            Cow::Owned(name) => names.keep(name.into()),
+        return match std::str::from_utf8(raw) {
+            Ok(name) => name,
+            Err(_) => names.keep(String::from_utf8_lossy(raw).into()),
         };
     }
     scratch.clear();
@@ -372,10 +322,10 @@ pub(super) fn name<'d>(bytes: &'d [u8], text: Text, names: &'d Names, scratch: &
     names.keep(String::from_utf8_lossy(scratch).into())
 }
 
-/// Whether `bytes` are one JSON array or object, white space around it aside.
+/// Whether `bytes` are one JSON array, object or string, white space around it aside.
 pub(super) fn is_document(bytes: &[u8], depth: usize) -> bool {
     let start = blank(bytes, 0);
-    if !matches!(bytes.get(start), Some(b'{' | b'[')) {
+    if !matches!(bytes.get(start), Some(b'{' | b'[' | b'"')) {
         return false;
     }
     let end = read(bytes, start, depth, &mut Path::default(), &mut Nothing);
@@ -399,4 +349,153 @@ impl<'d> Sink<'d> for Nothing {
     fn token(&mut self, _: &Path<'d>, _: usize, _: usize, _: Token) {}
     fn too_deep(&mut self, _: &Path<'d>, _: usize, _: usize) {}
     fn cut(&mut self, _: &Path<'d>, _: Text) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::{Break, Path, Sink, Text, Token, is_number, name, read, unescape};
+    use crate::engine::decode::place::Names;
+    use crate::engine::visit::Segment;
+
+    /// What was read, as `/pointer` and JSON text, each string checked against serde_json.
+    struct Flat<'d> {
+        bytes: &'d [u8],
+        names: &'d Names,
+        values: Vec<(String, String)>,
+    }
+
+    impl Flat<'_> {
+        fn put(&mut self, path: &Path<'_>, value: String) {
+            let mut at = String::new();
+            for segment in &path.segments {
+                match segment {
+                    Segment::Name(name) => write!(at, "/{}", name.replace('~', "~0").replace('/', "~1")).unwrap(),
+                    Segment::Index(index) => write!(at, "/{index}").unwrap(),
+                }
+            }
+            self.values.push((at, value));
+        }
+    }
+
+    impl<'d> Sink<'d> for Flat<'d> {
+        fn name(&mut self, text: Text) -> &'d str {
+            name(self.bytes, text, self.names, &mut Vec::new())
+        }
+        fn named(&mut self, _: &Path<'d>, _: Text) {}
+        fn string(&mut self, path: &Path<'d>, text: Text) {
+            let mut decoded = Vec::new();
+            unescape(&self.bytes[text.start..text.end], &mut decoded);
+            let quoted = &self.bytes[text.start - 1..text.end + 1];
+            if let Ok(theirs) = serde_json::from_slice::<String>(quoted) {
+                assert_eq!(String::from_utf8_lossy(&decoded), theirs);
+            }
+            assert_eq!(text.escaped, quoted.contains(&b'\\'));
+            self.put(path, Value::String(String::from_utf8_lossy(&decoded).into()).to_string());
+        }
+        fn token(&mut self, path: &Path<'d>, start: usize, end: usize, _: Token) {
+            self.put(path, String::from_utf8_lossy(&self.bytes[start..end]).into());
+        }
+        fn too_deep(&mut self, _: &Path<'d>, _: usize, _: usize) {}
+        fn cut(&mut self, _: &Path<'d>, _: Text) {}
+    }
+
+    fn flat(bytes: &[u8]) -> (Vec<(String, String)>, Result<usize, Break>) {
+        let names = Names::default();
+        let mut flat = Flat { bytes, names: &names, values: Vec::new() };
+        let end = read(bytes, 0, 128, &mut Path::default(), &mut flat);
+        (flat.values, end)
+    }
+
+    fn flat_value(at: &str, value: &Value, out: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    flat_value(&format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), value, out);
+                }
+            }
+            Value::Array(elements) => {
+                for (index, value) in elements.iter().enumerate() {
+                    flat_value(&format!("{at}/{index}"), value, out);
+                }
+            }
+            leaf => out.push((at.to_owned(), leaf.to_string())),
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let text = "([a-z/~\"\\\\\n\t\u{1}é😀 ]|\\PC){0,40}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::vec((text, inner), 0..8).prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_json_reads_is_read_alike(value in value(), pretty: bool, ascii: bool) {
+            let mut text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            if ascii {
+                let mut units = [0; 2];
+                let escaped = text.chars().map(|c| match c.is_ascii() {
+                    true => c.to_string(),
+                    false => c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect(),
+                });
+                text = escaped.collect();
+            }
+            let mut expected = Vec::new();
+            flat_value("", &value, &mut expected);
+            let (read, end) = flat(text.as_bytes());
+            prop_assert_eq!(end, Ok(text.len()));
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn what_serde_json_takes_is_never_refused(text in r#"[\[\]{}:, "a\\u0-9eE.+tfnrulsd-]{0,24}"#) {
+            if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+                let (_, end) = flat(text.as_bytes());
+                prop_assert!(end.is_ok_and(|end| text[end..].trim().is_empty()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_end_or_break_inside(bytes in prop::collection::vec(prop::sample::select(&b"[]{}:,\"\\\\u12 tnd\xff"[..]), 0..60)) {
+            let (_, end) = flat(&bytes);
+            prop_assert!(end.unwrap_or_else(|end| end.at) <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn strings_end_at_the_first_quote_that_is_not_escaped() {
+        for slashes in 0..40 {
+            for before in 0..40 {
+                let text = format!("[\"{}{}\",\"b\"]", "x".repeat(before), "\\\\".repeat(slashes));
+                let (values, end) = flat(text.as_bytes());
+                assert_eq!((values.len(), end), (2, Ok(text.len())), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_grammar_and_of_python() {
+        for number in ["0", "-0", "1.50e+2", "1E400", "-12.25E-7", "01", "NaN", "-Infinity"] {
+            assert!(is_number(number.as_bytes()), "{number}");
+        }
+        for word in ["", "-", "1.", ".5", "1e", "1e+", "0x10", "1.2.3", "--1", "nan", "1a"] {
+            assert!(!is_number(word.as_bytes()), "{word}");
+        }
+    }
 }

@@ -46,6 +46,10 @@ pub enum Codec {
     Hex {
         upper: bool,
     },
+    /// `exchanged`: the first and the last third of the text have changed places.
+    Qoder {
+        exchanged: bool,
+    },
     Gzip(Vec<Member>),
     Zlib {
         level: u8,
@@ -63,6 +67,17 @@ pub enum Codec {
 pub struct Base64 {
     pub url: bool,
     pub padded: bool,
+    pub wrap: Option<Wrap>,
+}
+
+/// Lines of base64, as mail and `base64(1)` write them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wrap {
+    /// Characters a line.
+    pub width: u16,
+    pub crlf: bool,
+    /// The last line has its end too.
+    pub ended: bool,
 }
 
 /// One member of a gzip body or one frame of a zstd body: an untouched one is written back as it came.

@@ -4,21 +4,40 @@
 //! head, body -> content codings -> document -> values -> documents inside values -> ...
 //! ```
 //!
+//! Readings. A value that is a whole document, or an encoding of one, is entered and not handed out itself. Where
+//! an encoding holds plain or opaque bytes the spelling may as well be the value, so both are handed out, the
+//! spelling first: a fact that fills all of the decoded text belongs to the spelling's own place
+//! ([`Location::without_encodings`](super::Location::without_encodings)). Tokens (RFC 7519) and credentials are
+//! handed out as they stand and entered.
+//!
+//! Places. A path segment is numbered as it stands, empty ones counted. A pair without `=`, in a query, form or
+//! cookie, is a value without a name. Lines are numbered without the empty ones; of several JSON documents in a row
+//! the first is the body's document, and the others are lines from 1. Parts without a name bear their number. What
+//! no decoder knows is searched for runs of text, each an [`Opaque`](super::visit::LeafKind::Opaque) leaf, and
+//! reported.
+//!
 //! What is counted: [`Decoded::bytes_sent`] are the payload's bytes, as they left. `bytes_read` are those of
 //! them that were decoded to their leaves; each unread run counts for as many payload bytes as carry it (its
 //! share, where a coding stands between), so `bytes_read` and what `unread` lists add up to `bytes_sent`. The
 //! head is always read and counted in neither.
 
 mod base64;
+mod body;
 mod coding;
+mod documents;
 mod entropy;
+mod escape;
 mod form;
+mod frame;
 mod head;
 pub(crate) mod html;
 mod json;
 mod layer;
+mod multipart;
 pub(crate) mod percent;
 mod place;
+pub(crate) mod protobuf;
+pub(crate) mod qoder;
 mod sniff;
 #[cfg(test)]
 mod tests;
@@ -26,10 +45,10 @@ mod walker;
 
 pub(crate) use base64::encode as encode_base64;
 pub use entropy::entropy;
+pub(crate) use escape::{escape as json_escape, unescape as json_unescape};
 pub(crate) use head::split_target;
-pub(crate) use json::{blank as json_blank, escape as json_escape, is_number as is_json_number};
-pub(crate) use json::{unescape as json_unescape, value_end as json_value_end};
-pub use layer::{Base64, Codec, Format, Layer, Member, Origin};
+pub(crate) use json::{blank as json_blank, is_number as is_json_number, value_end as json_value_end};
+pub use layer::{Base64, Codec, Format, Layer, Member, Origin, Wrap};
 
 use super::audit::{Unit, Unread};
 use super::visit::{LayerId, Visitor};
@@ -83,4 +102,10 @@ pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
     };
     let undone = coding.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
     undone.whole.then_some(undone.content)
+}
+
+#[cfg(test)]
+pub(crate) fn undo_all(coding: &str, coded: &[u8]) -> Option<(Vec<u8>, Codec)> {
+    let undone = coding::Coding::named(coding)?.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
+    undone.stop.is_none().then_some((undone.content, undone.codec))
 }

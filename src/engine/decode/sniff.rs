@@ -3,20 +3,28 @@
 //! The rule: a reading has to be near certain by structure (a whole JSON text, a signature, text that could
 //! hardly come out of undoing an encoding by chance), since every wrong one costs a false location.
 
-use memchr::{memchr, memchr2};
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memmem};
 
 use super::base64;
 use super::coding::Coding;
+use super::frame;
 use super::html;
 use super::json;
 use super::layer::Base64;
 use super::percent;
+use super::protobuf;
+use super::qoder;
 
 /// What a decoded value holds beside itself.
 pub(super) enum Reading {
     /// Nothing.
     Plain,
-    Json,
+    /// JSON, or lines of it, as it stands.
+    Document(Class),
+    /// Header and claims: where they stand, and their JSON.
+    Jwt([(Range<usize>, Vec<u8>); 2]),
     Base64 {
         spelling: Base64,
         bytes: Vec<u8>,
@@ -24,6 +32,11 @@ pub(super) enum Reading {
     },
     Hex {
         upper: bool,
+        bytes: Vec<u8>,
+        class: Class,
+    },
+    Qoder {
+        exchanged: bool,
         bytes: Vec<u8>,
         class: Class,
     },
@@ -37,6 +50,22 @@ pub(super) enum Reading {
     },
 }
 
+impl Reading {
+    /// Whether it could not be otherwise, so that the spelling itself says nothing more. A token is a credential
+    /// as it stands, whatever is inside.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Reading::Document(_) => true,
+            Reading::Qoder { .. } => true,
+            Reading::Plain | Reading::Jwt(_) => false,
+            Reading::Base64 { class, .. }
+            | Reading::Hex { class, .. }
+            | Reading::Percent { class, .. }
+            | Reading::Html { class, .. } => matches!(class, Class::Json | Class::Lines | Class::Coded(_)),
+        }
+    }
+}
+
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
@@ -44,6 +73,8 @@ pub(super) enum Class {
     Lines,
     Coded(Coding),
     Text,
+    Protobuf,
+    Frames,
     Binary,
 }
 
@@ -54,7 +85,7 @@ const SHORTEST_HEX: usize = 32;
 #[inline]
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let Some(&first) = text.first() else { return true };
-    if matches!(first, b'{' | b'[' | b' ' | b'\t' | b'\n' | b'\r') {
+    if matches!(first, b'{' | b'[' | b'"' | b' ' | b'\t' | b'\n' | b'\r') {
         return false;
     }
     if text.len() >= 16 && text[..16].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..)) {
@@ -63,34 +94,113 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     memchr2(b'%', b'&', text).is_none()
 }
 
-pub(super) fn reading(text: &[u8], json_depth: usize) -> Reading {
+/// What `text` holds, and which part of it does.
+pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading) {
+    let all = 0..text.len();
     let start = json::blank(text, 0);
-    if matches!(text.get(start), Some(b'{' | b'[')) {
-        return if json::is_document(&text[start..], json_depth) { Reading::Json } else { Reading::Plain };
+    match text.get(start..).unwrap_or_default() {
+        // Nothing in them, so they are values themselves.
+        b"{}" | b"[]" => return (all, Reading::Plain),
+        rest @ ([b'{' | b'[', ..] | [b'"', b'{' | b'[', ..]) => {
+            if json::is_document(rest, json_depth) {
+                return (all, Reading::Document(Class::Json));
+            }
+            if newline_delimited(rest, json_depth) && all_lines(rest, json_depth) {
+                return (all, Reading::Document(Class::Lines));
+            }
+        }
+        [b'e', b'y', b'J', ..] => {
+            if let Some(parts) = jwt(text) {
+                return (all, Reading::Jwt(parts));
+            }
+        }
+        // RFC 2397.
+        [b'd', b'a', b't', b'a', b':', ..] => {
+            if let Some(mark) = memmem::find(&text[..text.len().min(256)], b";base64,") {
+                let data = mark + 8..text.len();
+                let reading = base64(&text[data.clone()], json_depth).unwrap_or(Reading::Plain);
+                return (data, reading);
+            }
+        }
+        _ => {}
     }
-    if let Some(reading) = hex(text, json_depth).or_else(|| base64(text, json_depth)) {
-        return reading;
+    if let Some(reading) = escaped(text, json_depth) {
+        return (all, reading);
     }
+    let word = text.trim_ascii();
+    let start = text.len() - text.trim_ascii_start().len();
+    let reading = hex(word, json_depth).or_else(|| base64(word, json_depth)).or_else(|| qoder(word, json_depth));
+    (start..start + word.len(), reading.unwrap_or(Reading::Plain))
+}
+
+/// The credentials of `Bearer x`, `Basic x` and the like (RFC 9110, section 11.4), where they hold something.
+pub(super) fn credentials(text: &[u8], json_depth: usize) -> (Range<usize>, Reading) {
+    let plain = (0..0, Reading::Plain);
+    let Some(space) = memchr(b' ', text) else { return plain };
+    let (scheme, token) = (&text[..space], &text[space + 1..]);
+    if !scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') || token.contains(&b' ') {
+        return plain;
+    }
+    let (window, reading) = reading(token, json_depth);
+    (window.start + space + 1..window.end + space + 1, reading)
+}
+
+/// Three parts in base64url, the first of them a JSON object (RFC 7519).
+fn jwt(text: &[u8]) -> Option<[(Range<usize>, Vec<u8>); 2]> {
+    let first = memchr(b'.', text)?;
+    let second = first + 1 + memchr(b'.', &text[first + 1..])?;
+    if memchr(b'.', &text[second + 1..]).is_some() {
+        return None;
+    }
+    let part = |range: Range<usize>| {
+        let spelling = Base64 { url: true, padded: false, wrap: None };
+        let bytes = base64::decode(&text[range.clone()], spelling)?;
+        Some((range, bytes))
+    };
+    let (header, claims) = (part(0..first)?, part(first + 1..second)?);
+    json::is_document(&header.1, 8).then_some([header, claims])
+}
+
+fn escaped(text: &[u8], json_depth: usize) -> Option<Reading> {
     let mut bytes = Vec::new();
     if memchr(b'%', text).is_some() && percent::is_encoded(text) {
         percent::decode(text, false, &mut bytes);
         let class = class(&bytes, json_depth);
-        if matches!(class, Class::Json | Class::Lines | Class::Text) {
-            return Reading::Percent { bytes, class };
-        }
-    } else if memchr(b'&', text).is_some() && html::is_encoded(text) {
+        let holds = matches!(class, Class::Json | Class::Lines | Class::Text);
+        return holds.then_some(Reading::Percent { bytes, class });
+    }
+    if memchr(b'&', text).is_some() && html::is_encoded(text) {
         html::decode(text, &mut bytes);
         let class = class(&bytes, json_depth);
-        return Reading::Html { bytes, class };
+        return Some(Reading::Html { bytes, class });
     }
-    Reading::Plain
+    None
 }
 
 fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     let spelling = base64::recognise(text)?;
     let bytes = base64::decode(text, spelling)?;
-    let class = class(&bytes, json_depth);
+    let mut class = class(&bytes, json_depth);
+    if class == Class::Binary && !text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-') {
+        class = Coding::without_signature(&bytes).map_or(class, Class::Coded);
+    }
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
+}
+
+pub(super) fn is_qoder(text: &[u8], json_depth: usize) -> bool {
+    qoder(text, json_depth).is_some()
+}
+
+/// So odd an alphabet that only what holds a document is taken for it.
+fn qoder(text: &[u8], json_depth: usize) -> Option<Reading> {
+    if !qoder::is_likely(text) {
+        return None;
+    }
+    [true, false].into_iter().find_map(|exchanged| {
+        let bytes = qoder::decode(text, exchanged)?;
+        let class = class(&bytes, json_depth);
+        matches!(class, Class::Json | Class::Lines).then_some(Reading::Qoder { exchanged, bytes, class })
+    })
 }
 
 /// Whether a text in the base64 alphabet is so long and so mixed that it can only be encoded bytes. Names
@@ -126,7 +236,12 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
         Some(coding) => return Class::Coded(coding),
         None => {}
     }
-    if is_text(bytes) { Class::Text } else { Class::Binary }
+    match bytes {
+        _ if is_text(bytes) => Class::Text,
+        _ if frame::is_likely(bytes) => Class::Frames,
+        _ if protobuf::is_likely(bytes) => Class::Protobuf,
+        _ => Class::Binary,
+    }
 }
 
 /// UTF-8 with hardly a control character in it.
@@ -134,6 +249,22 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let controls = text.bytes().filter(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)).count();
     !text.is_empty() && controls * 50 <= text.len()
+}
+
+fn all_lines(bytes: &[u8], json_depth: usize) -> bool {
+    let mut lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.all(|line| json::is_document(line, json_depth))
+}
+
+/// Whether `bytes`, which are no whole JSON document, begin as one beyond doubt.
+pub(super) fn is_broken_json(bytes: &[u8], json_depth: usize) -> bool {
+    let start = json::blank(bytes, 0);
+    let inner = bytes.get(json::blank(bytes, start + 1));
+    match (bytes.get(start), inner) {
+        (Some(b'{'), Some(b'"')) | (Some(b'['), Some(b'{' | b'"')) => true,
+        (Some(b'{' | b'['), _) => matches!(json::reach(bytes, json_depth), Err(at) if at > 64),
+        _ => false,
+    }
 }
 
 /// Whether the first line is a whole JSON document and another one begins after it.
@@ -144,33 +275,72 @@ pub(super) fn newline_delimited(bytes: &[u8], json_depth: usize) -> bool {
 }
 
 /// Runs of at least four printable UTF-8 characters, as ranges of `bytes`.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < bytes.len() {
+        loop {
+            at += bytes.get(at..)?.iter().position(|&byte| is_printable(byte) || byte >= 0xc2)?;
             let start = at;
-            while let Some(length) = printable(&bytes[at..]) {
-                at += length;
+            loop {
+                while bytes.get(at).is_some_and(|&byte| is_printable(byte)) {
+                    at += 1;
+                }
+                match bytes.get(at..).and_then(wide) {
+                    Some(length) => at += length,
+                    None => break,
+                }
             }
-            let end = at;
-            if end == start {
-                at += 1;
-            } else if end - start >= 4 {
-                return Some(start..end);
+            if at - start >= SHORTEST_RUN {
+                return Some(start..at);
             }
+            at = at.max(start + 1);
         }
-        None
     })
 }
 
-/// The length of the printable character that `bytes` start with.
-fn printable(bytes: &[u8]) -> Option<usize> {
-    let length = match bytes.first()? {
-        b'\t' | b'\n' | b'\r' | b' '..=b'~' => return Some(1),
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
+/// In bytes.
+const SHORTEST_RUN: usize = 4;
+
+#[inline]
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+}
+
+/// The length of the character beyond ASCII that `bytes` start with (RFC 3629, section 4).
+#[inline]
+fn wide(bytes: &[u8]) -> Option<usize> {
+    let (length, second) = match *bytes.first()? {
+        0xc2..=0xdf => (2, 0x80..=0xbf),
+        0xe0 => (3, 0xa0..=0xbf),
+        0xed => (3, 0x80..=0x9f),
+        0xe1..=0xef => (3, 0x80..=0xbf),
+        0xf0 => (4, 0x90..=0xbf),
+        0xf1..=0xf3 => (4, 0x80..=0xbf),
+        0xf4 => (4, 0x80..=0x8f),
         _ => return None,
     };
-    std::str::from_utf8(bytes.get(..length)?).is_ok().then_some(length)
+    let rest = bytes.get(1..length)?;
+    (second.contains(&rest[0]) && rest[1..].iter().all(|byte| byte & 0xc0 == 0x80)).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{runs, wide};
+
+    #[test]
+    fn characters_are_those_of_utf8() {
+        for c in (0x80..=0x10_ffff).filter_map(char::from_u32) {
+            let mut bytes = [0; 4];
+            assert_eq!(wide(c.encode_utf8(&mut bytes).as_bytes()), Some(c.len_utf8()));
+        }
+        let no: [&[u8]; 6] = [b"\xc1\x80", b"\xe0\x9f\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe4\xb8", b"\xff"];
+        assert!(no.iter().all(|bytes| wide(bytes).is_none()));
+    }
+
+    #[test]
+    fn texts_between_other_bytes_are_found_whole() {
+        let bytes = b"\0\x01/home/ann\0ab\xff\xe4\xb8\xad\xe6\x96\x87\xe4\x80 tail\x80";
+        let found: Vec<_> = runs(bytes).map(|run| std::str::from_utf8(&bytes[run]).unwrap()).collect();
+        assert_eq!(found, ["/home/ann", "中文", " tail"]);
+    }
 }

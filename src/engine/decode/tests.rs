@@ -142,6 +142,20 @@ fn documents_inside_strings_and_base64_are_entered() {
 }
 
 #[test]
+fn compression_without_a_signature_is_told_by_what_comes_out() {
+    let inner = r#"{"env":{"shell":"/bin/zsh","cwd":"/home/ann/project","tz":"Asia/Shanghai"}}"#;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    deflate.write_all(inner.as_bytes()).unwrap();
+    let mut brotli = Vec::new();
+    brotli::CompressorWriter::new(&mut brotli, 4096, 11, 22).write_all(inner.as_bytes()).unwrap();
+    for (step, bytes) in [("deflate", deflate.finish().unwrap()), ("br", brotli)] {
+        let (seen, decoded) = json(format!("{{\"p\":\"{}\\n\"}}", BASE64_STANDARD.encode(bytes)));
+        seen.has(&format!("body!json:/p!b64!{step}!json:/env/tz"), "Asia/Shanghai");
+        assert!(decoded.unread.is_empty());
+    }
+}
+
+#[test]
 fn stacked_content_codings_are_undone_last_first() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     zlib.write_all(br#"{"a":1}"#).unwrap();
@@ -168,4 +182,244 @@ fn what_cannot_be_read_is_reported_with_its_share() {
 
     let (_, decoded) = document(&[("content-encoding", "snappy")], vec![0xff; 50]);
     assert_eq!((decoded.bytes_read, decoded.unread[0].reason), (0, "content-coding"));
+    let (_, decoded) = document(&[("content-encoding", "gzip")], &gzip(&[b'x'; 5000])[..30]);
+    assert_eq!(decoded.unread[0].reason, "content-coding");
+    assert_eq!(decoded.unread[0].location.to_string(), "body!gzip");
+    let (seen, decoded) = document(&[("content-encoding", "gzip")], r#"{"a":1}"#);
+    seen.has("body!json:/a", "1");
+    assert!(decoded.unread.is_empty());
+}
+
+/// A protobuf field with a length.
+fn pb(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = value.len();
+    while length > 127 {
+        out.push(length as u8 | 128);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(value);
+    out
+}
+
+fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn cursor_message() -> Vec<u8> {
+    let inner = [pb(10, b"Asia/Shanghai"), pb(10, b"/home/ann/project"), vec![8, 0xe0, 3]].concat();
+    let mut fixed = vec![0x19];
+    fixed.extend(31.2304f64.to_le_bytes());
+    [pb(2, &inner), pb(4, br#"{"shell":"bash"}"#), fixed, pb(5, &[0xff; 16]), pb(6, b"")].concat()
+}
+
+#[test]
+fn protobuf_is_read_without_its_schema() {
+    let (seen, decoded) = document(&[("content-type", "application/proto")], cursor_message());
+    assert_eq!(
+        seen.body(),
+        [
+            "body!pb:/2/10 = Asia/Shanghai",
+            "body!pb:/2/10.1 = /home/ann/project",
+            "body!pb:/2/1 = 480",
+            "body!pb:/4!json:/shell = bash",
+            "body!pb:/3 = 31.2304",
+            &format!("body!pb:/5 = {}", "\u{fffd}".repeat(16)),
+            "body!pb:/6 = ",
+        ]
+    );
+    assert!(decoded.unread.is_empty());
+}
+
+#[test]
+fn envelopes_are_read_one_by_one_and_as_a_body() {
+    let body = [frame(1, &gzip(&cursor_message())), frame(0, &pb(1, b"plain text")), frame(2, br#"{"error":{}}"#)];
+    let fields = [("content-type", "application/connect+proto"), ("connect-content-encoding", "gzip")];
+    let (seen, decoded) = document(&fields, body.concat());
+    seen.has("body!frame:/0!gzip!pb:/2/10", "Asia/Shanghai");
+    seen.has("body!frame:/1!pb:/1", "plain text");
+    seen.has("body!frame:/2!json:/error", "error");
+    assert_eq!(decoded.bytes_read, decoded.bytes_sent);
+
+    let part = Part::Frame { index: 7, bytes: body[0].clone().into() };
+    let (seen, _) = self::seen(&request("/", &fields), part);
+    seen.has("body!frame:/7!gzip!pb:/4!json:/shell", "bash");
+    assert!(!seen.leaves.iter().any(|leaf| leaf.0.starts_with("header")));
+
+    let (seen, _) = document(&[("content-type", "application/octet-stream")], body.concat());
+    seen.has("body!frame:/0!gzip!pb:/2/10", "Asia/Shanghai");
+}
+
+#[test]
+fn parts_are_read_inside_one_another() {
+    let body = "preamble\r\n--b1\r\nContent-Disposition: form-data; name=\"me/ta\"\r\nContent-Type: application/json\r\n\r\n\
+        {\"id\":7}\r\n--b1\r\ncontent-disposition: form-data; name=note; filename=\"C:\\Users\\ann\\x.txt\"\r\n\r\n\
+        two\r\nlines\r\n--b1\r\ncontent-type: multipart/mixed; boundary=b2\r\n\r\n--b2\r\n\r\ninner\r\n--b2--\r\n--b1--\r\n";
+    let (seen, _) = document(&[("content-type", "multipart/form-data; boundary=\"b1\"")], body);
+    seen.has("body!multipart:/me~1ta!json:/id", "7");
+    seen.has("body!multipart:/note", "two\r\nlines");
+    seen.has("body!multipart:/note", "form-data; name=note; filename=\"C:\\Users\\ann\\x.txt\"");
+    seen.has("body!multipart:/2!multipart:/0", "inner");
+    seen.has("body", "preamble\r\n");
+}
+
+#[test]
+fn tokens_wrapped_lines_and_escapes_are_undone() {
+    let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
+    let token = format!("{}.{}.c2lnbmF0dXJl", part(r#"{"alg":"HS256"}"#), part(r#"{"email":"ann@example.com"}"#));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode("ann:correct horse"));
+    let fields = [("authorization", &*format!("Bearer {token}")), ("proxy-authorization", &basic)];
+    let (seen, _) = seen(&request("/", &fields), Part::Head);
+    seen.has("header:/authorization", &format!("Bearer {token}"));
+    seen.has("header:/authorization!jwt:/1!json:/email", "ann@example.com");
+    seen.has("header:/proxy-authorization!b64", "ann:correct horse");
+
+    let lines = BASE64_STANDARD.encode(r#"{"k":"a rather long value, so that there are lines"}"#);
+    let lines = lines.as_bytes().chunks(20).map(|line| String::from_utf8_lossy(line) + "\n").collect::<String>();
+    let body = serde_json::json!({
+        "t": token, "mime": lines, "html": "{&quot;a&quot;:&#x31;}", "url": "%7B%22b%22%3A2%7D",
+        "data": format!("data:text/plain;base64,{}", BASE64_STANDARD.encode("cwd=/home/ann/project")),
+        "hex": "7b2263223a337d20202020202020202020", "twice": "\"{\\\"d\\\":4}\"",
+        "prose": "50% of R&D in [brackets] {and} braces", "sha": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    });
+    let (seen, _) = json(body.to_string());
+    seen.has("body!json:/t!jwt:/0!json:/alg", "HS256");
+    seen.has("body!json:/mime!b64!json:/k", "a rather long value, so that there are lines");
+    seen.has("body!json:/html!html!json:/a", "1");
+    seen.has("body!json:/url!url!json:/b", "2");
+    seen.has("body!json:/data!b64", "cwd=/home/ann/project");
+    seen.has("body!json:/hex!hex!json:/c", "3");
+    seen.has("body!json:/twice!json:!json:/d", "4");
+    let of = |name: &str| seen.leaves.iter().filter(|leaf| leaf.2 == name).count();
+    assert_eq!((of("prose"), of("sha")), (1, 1));
+}
+
+#[test]
+fn a_body_in_an_alphabet_of_its_own_is_read() {
+    let json = r#"[{"mid":"0011","payload":"{\"cwd\":\"/home/ann\"}","git_remote":"git@example.com:ann/p.git"}]"#;
+    for exchanged in [true, false] {
+        let body = super::qoder::encode(json.as_bytes(), exchanged);
+        for kind in ["application/json", "application/x-www-form-urlencoded", ""] {
+            let (seen, _) = document(&[("content-type", kind)], body.clone());
+            seen.has("body!qoder!json:/0/mid", "0011");
+            seen.has("body!qoder!json:/0/payload!json:/cwd", "/home/ann");
+        }
+    }
+}
+
+#[test]
+fn documents_in_a_row_are_numbered() {
+    let lines = "{\"a\":1}\n\n{\"a\":2}\r\n{\"a\":3,x";
+    for fields in [[("content-type", "application/x-ndjson")], [("content-type", "text/plain")]] {
+        let (seen, decoded) = document(&fields, lines);
+        assert_eq!(
+            seen.body()[..3],
+            ["body!lines:/0!json:/a = 1", "body!lines:/1!json:/a = 2", "body!lines:/2!json:/a = 3"]
+        );
+        assert_eq!(decoded.unread[0].reason, "malformed");
+    }
+    let (seen, _) = json("\u{feff}{\"a\":1} {\"a\":2}\u{1e}[3]");
+    assert_eq!(seen.body(), ["body!json:/a = 1", "body!lines:/1!json:/a = 2", "body!lines:/2!json:/0 = 3"]);
+    let part = Part::Line { index: 4, bytes: "{\"a\":1}\n".into() };
+    assert_eq!(self::seen(&request("/", &[]), part).0.body(), ["body!lines:/4!json:/a = 1"]);
+    let part = Part::Message { index: 2, text: true, bytes: "{\"a\":1}".into() };
+    assert_eq!(self::seen(&request("/", &[]), part).0.body(), ["ws:/2!json:/a = 1"]);
+}
+
+#[test]
+fn opaque_bytes_are_searched_for_text_and_reported() {
+    let mut state = 1u32;
+    let mut noise = |count: usize| -> Vec<u8> {
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8 | 0x80
+        };
+        (0..count).map(|_| next()).collect()
+    };
+    let body = [noise(400), b"\0/home/ann\0".to_vec(), noise(400)].concat();
+    let (seen, decoded) = document(&[("content-type", "application/octet-stream")], body.clone());
+    seen.has("body", "/home/ann");
+    assert_eq!((decoded.bytes_sent, decoded.bytes_read), (811, 0));
+    assert!(decoded.unread[0].entropy > 6.0);
+
+    let text = BASE64_STANDARD.encode(&body);
+    let (seen, decoded) = json(format!(r#"{{"message":"{text}"}}"#));
+    seen.has("body!json:/message", &text);
+    seen.has("body!json:/message!b64", "/home/ann");
+    assert_eq!(decoded.bytes_sent - decoded.bytes_read, text.len() as u64);
+    assert_eq!(seen.unread, [("body!json:/message!b64".to_owned(), 811, "opaque")]);
+}
+
+#[test]
+fn a_bomb_stops_early_and_is_reported() {
+    let zeros = vec![b' '; 80 << 20];
+    for (coding, body) in [
+        ("gzip", gzip(&zeros)),
+        ("zstd", zstd::encode_all(&zeros[..], 1).unwrap()),
+        ("gzip, gzip", gzip(&gzip(&zeros))),
+    ] {
+        let (_, decoded) = document(&[("content-encoding", coding)], body);
+        assert!(decoded.layers.iter().map(|layer| layer.content.len()).sum::<usize>() < 70 << 20, "{coding}");
+        assert!(decoded.unread.iter().any(|unread| matches!(unread.reason, "limit" | "ratio")), "{coding}");
+    }
+    // A string of JSON inside a string of JSON, and so on: the budget and the depth hold.
+    let mut text = "1".to_owned();
+    for _ in 0..16 {
+        text = serde_json::json!({ "a": text }).to_string();
+    }
+    let (seen, decoded) = json(text);
+    seen.has(&format!("body!json:/a{}", "!json:/a".repeat(6)), "a");
+    assert_eq!(decoded.unread[0].reason, "depth");
+}
+
+#[test]
+fn deep_nesting_costs_no_stack() {
+    for body in ["[".repeat(100_000), "{\"a\":".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
+        let (_, decoded) = json(format!("[\"first\",{body}"));
+        assert_eq!(decoded.unread[0].reason, "depth");
+    }
+    let mut message = b"x".to_vec();
+    for _ in 0..5000 {
+        message = pb(1, &message);
+    }
+    let (_, decoded) = document(&[("content-type", "application/proto")], message);
+    assert!(!decoded.unread.is_empty());
+}
+
+#[test]
+fn a_body_cut_anywhere_is_read_up_to_there() {
+    let body =
+        br#"{"a":[1,{"b":"x\u00e9\ud83d\ude00"}],"c":"{\"d\":\"YWJjZGVmZ2hpamtsbW5vcA==\"}","e":-1.5e3,"f":null}"#;
+    for end in 0..=body.len() {
+        let (seen, decoded) = json(&body[..end]);
+        if end > 8 {
+            seen.has("body!json:/a/0", "1");
+        }
+        let unread: u64 = decoded.unread.iter().map(|unread| unread.bytes).sum();
+        assert_eq!(decoded.bytes_read + unread, end as u64, "cut at {end}");
+    }
+    let coded = [&gzip(body)[..], &gzip(b" ")].concat();
+    let multipart = "--b\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nx\r\n--b--\r\n".as_bytes();
+    let framed = [frame(1, &gzip(&cursor_message())), frame(0, &cursor_message())].concat();
+    let brotli = {
+        let mut out = Vec::new();
+        brotli::CompressorWriter::new(&mut out, 4096, 5, 22).write_all(body).unwrap();
+        out
+    };
+    for (kind, coding, body) in [
+        ("application/json", "gzip", &coded[..]),
+        ("application/json", "br", &brotli),
+        ("application/json", "deflate", &coded[10..]),
+        ("application/json", "zstd", &zstd::encode_all(&body[..], 3).unwrap()),
+        ("multipart/form-data; boundary=b", "", multipart),
+        ("application/grpc", "", &framed),
+        ("application/proto", "", &cursor_message()),
+        ("", "", &framed),
+    ] {
+        for end in 0..=body.len() {
+            let (_, decoded) = document(&[("content-type", kind), ("content-encoding", coding)], &body[..end]);
+            assert!(decoded.bytes_read <= decoded.bytes_sent);
+        }
+    }
 }

@@ -156,6 +156,13 @@ impl Policy {
         self.on_integrity
     }
 
+    /// Whether this policy could ever edit or withhold anything.
+    pub fn edits(&self) -> bool {
+        self.may_change(&Subject::default())
+            || self.mode == Mode::Enforce
+                && self.rules.iter().any(|rule| rule.action.edits() || rule.action == Action::Block)
+    }
+
     /// The first matching rule decides; without one, what the detector proposes.
     pub fn decide(&self, subject: &Subject<'_>, question: &Question<'_>) -> Decision {
         let rule = self.rules.iter().find(|rule| rule.concerns(subject) && rule.matches(question));

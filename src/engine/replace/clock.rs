@@ -46,9 +46,15 @@ pub(super) fn in_utc(value: &str, offset: Option<i32>) -> Option<String> {
     let (days, minute_of_day) = (utc.div_euclid(1440) as i32, utc.rem_euclid(1440) as u32);
     let (year, month, day) = civil(days);
 
+    let year = u32::try_from(year).ok()?;
+
     let mut out = stamp[..zone_at].to_owned();
-    fields.minute.put(&mut out, minute_of_day % 60);
-    fields.hour.put(&mut out, minute_of_day / 60);
+    let mut values = vec![
+        (fields.minute, minute_of_day % 60),
+        (fields.hour, minute_of_day / 60),
+        (fields.day, day),
+        (fields.year, year),
+    ];
     if fields.month_name {
         // Of one length each, so nothing else moves.
         out.replace_range(fields.month.at..fields.month.at + 3, &MONTHS[month as usize - 1][..3]);
@@ -56,10 +62,13 @@ pub(super) fn in_utc(value: &str, offset: Option<i32>) -> Option<String> {
             out.replace_range(at..at + 3, &WEEKDAYS[weekday(days)][..3]);
         }
     } else {
-        fields.month.put(&mut out, month);
+        values.push((fields.month, month));
     }
-    fields.day.put(&mut out, day);
-    fields.year.put(&mut out, year as u32);
+    // From the last on: a day that gains a digit moves what follows it.
+    values.sort_by_key(|(field, _)| std::cmp::Reverse(field.at));
+    for (field, value) in values {
+        field.put(&mut out, value);
+    }
     if !zone.trim().is_empty() {
         out.push_str(&zero_offset(zone));
     }
@@ -270,7 +279,7 @@ fn american_date(value: &str) -> Option<String> {
         .collect();
     let &[a, b, c] = numbers.as_slice() else { return None };
     let valid = |month: u32, day: u32| (1..=12).contains(&month) && (1..=31).contains(&day);
-    if value.contains(['年', '년']) && valid(b, c) {
+    if value.contains(['年', '년']) && valid(b, c) && (1000..10_000).contains(&a) {
         let weekday = WEEKDAYS[weekday(days_of(a as i32, b, c))];
         return Some(format!("{weekday}, {} {c}, {a}", MONTHS[b as usize - 1]));
     }

@@ -143,7 +143,7 @@ fn rounded(value: &str) -> String {
     let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
     let (number, unit) = value.split_at(end);
     match number.parse::<f64>() {
-        Ok(number) if number >= 0.5 && number < 1e18 => format!("{}{unit}", nearest_power(number)),
+        Ok(number) if (0.5..1e18).contains(&number) => format!("{}{unit}", nearest_power(number)),
         _ => "0".to_owned(),
     }
 }

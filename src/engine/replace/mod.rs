@@ -129,6 +129,7 @@ mod tests {
             ("time.local", "2026-11-22T20:29:12.138+08:00", "2026-11-22T12:29:12.138+00:00"),
             ("time.local", "2026-01-01 03:00:00 +0530", "2025-12-31 21:30:00 +0000"),
             ("time.local", "2026-11-22 20:29", "2026-11-22 12:29"),
+            ("time.local", "2026-9-30 23:05 -0500", "2026-10-01 04:05 +0000"),
             ("time.local", "Sun Nov 22 2026 20:29:12 GMT+0800 (CST)", "Sun Nov 22 2026 12:29:12 GMT+0000 (UTC)"),
             ("locale.bcp47", "zh-CN", "en-US"),
             ("locale.bcp47", "zh", "en"),
@@ -240,6 +241,25 @@ mod tests {
         ] {
             let once = stand_in(Action::Redact, kind, value).unwrap_or_else(|| value.to_owned());
             assert_eq!(stand_in(Action::Redact, kind, &once), None, "{kind} {value}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_is_too_odd_to_be_replaced(
+            index in 0..crate::engine::kinds::KINDS.len(),
+            value in r"(?s)(\PC|[0-9:/.+ -]|/home/|C:\\Users\\|年|[a-f0-9]{8}-){0,24}.{0,8}",
+        ) {
+            let kind = crate::engine::kinds::KINDS[index].name;
+            let stand_ins = StandIns { key: &KEY, offset: Some(-330) };
+            for action in [Action::Generalize, Action::Redact] {
+                let once = stand_ins.of(action, kind, &value, Token::Text);
+                proptest::prop_assert_eq!(&once, &stand_ins.of(action, kind, &value, Token::Text));
+                let number = stand_ins.of(action, kind, &value, Token::Number);
+                if let Some(number) = number {
+                    proptest::prop_assert!(serde_json::from_str::<serde_json::Number>(&number).is_ok(), "{}", number);
+                }
+            }
         }
     }
 }

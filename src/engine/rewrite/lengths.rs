@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::splice::Splice;
+use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
 
 /// Adds the splices of all lengths that change with `splices`.
@@ -94,59 +95,6 @@ fn within(inner: &Range<usize>, outer: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// One field of a protobuf message (the wire format of protobuf.dev/programming-guides/encoding).
-pub(crate) struct Field {
-    pub number: u32,
-    pub wire: u8,
-    pub whole: Range<usize>,
-    pub value: Range<usize>,
-    /// The bytes of its length, where it has one.
-    pub length: Option<Range<usize>>,
-}
-
-/// The fields in `range` until one is malformed; the marks of a group count as fields without a value.
-pub(crate) fn fields(content: &[u8], range: Range<usize>) -> impl Iterator<Item = Field> {
-    let mut at = range.start;
-    let content = content.get(..range.end).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let start = at;
-        let (tag, after_tag) = read_varint(content, start)?;
-        let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number))?;
-        let wire = (tag & 7) as u8;
-        let (value, length) = match wire {
-            0 => (after_tag..read_varint(content, after_tag)?.1, None),
-            1 => (after_tag..after_tag + 8, None),
-            5 => (after_tag..after_tag + 4, None),
-            2 => {
-                let (length, body) = read_varint(content, after_tag)?;
-                (body..body.checked_add(usize::try_from(length).ok()?)?, Some(after_tag..body))
-            }
-            3 | 4 => (after_tag..after_tag, None),
-            _ => return None,
-        };
-        if value.end > content.len() {
-            return None;
-        }
-        at = value.end;
-        Some(Field { number, wire, whole: start..value.end, value, length })
-    })
-}
-
-/// The varint at `at` and where it ends.
-pub(crate) fn read_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let mut value = 0u64;
-    for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
-        if index == 9 && byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte < 0x80 {
-            return Some((value, at + index + 1));
-        }
-    }
-    None
-}
-
 pub(super) fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(10);
     while value >= 0x80 {
@@ -163,18 +111,15 @@ pub(super) fn varint_of(text: &str) -> Option<Vec<u8>> {
     Some(varint(value))
 }
 
-/// `text` as a number of as many bytes as `raw`: an integer, or (as the walk reads it) a float.
+/// `text` as a number of as many bytes as `raw`, an integer or a float as `raw` was read.
 pub(super) fn fixed_of(text: &str, raw: &[u8]) -> Option<Vec<u8>> {
     let text = if text.is_empty() { "0" } else { text };
-    match raw.len() {
-        4 => match text.contains(['.', 'e']) {
-            true => text.parse::<f32>().ok().map(|value| value.to_le_bytes().into()),
-            false => text.parse::<u32>().ok().map(|value| value.to_le_bytes().into()),
-        },
-        _ => match text.contains(['.', 'e']) {
-            true => text.parse::<f64>().ok().map(|value| value.to_le_bytes().into()),
-            false => text.parse::<u64>().ok().map(|value| value.to_le_bytes().into()),
-        },
+    let (_, float) = fixed_text(raw);
+    match (raw.len(), float) {
+        (4, true) => text.parse::<f32>().ok().map(|value| value.to_le_bytes().into()),
+        (4, false) => text.parse::<u32>().ok().map(|value| value.to_le_bytes().into()),
+        (_, true) => text.parse::<f64>().ok().map(|value| value.to_le_bytes().into()),
+        (_, false) => text.parse::<u64>().ok().map(|value| value.to_le_bytes().into()),
     }
 }
 

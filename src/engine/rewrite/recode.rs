@@ -6,7 +6,7 @@ use std::ops::Range;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use super::splice::{Splice, moved};
-use crate::engine::decode::{Codec, Member, encode_base64, undo_codec};
+use crate::engine::decode::{Codec, Member, encode_base64, qoder, undo_codec};
 
 /// The quality at which brotli is about as fast as gzip and about as small as at its slowest.
 const BROTLI_QUALITY: u32 = 5;
@@ -15,7 +15,8 @@ const BROTLI_WINDOW: u32 = 22;
 /// `content` (what `splices` made) in the encoding that `coded` is in.
 pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
-        Codec::Base64(spelling) => Some(encode_base64(content, *spelling).into_bytes()),
+        Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
+        Codec::Qoder { exchanged } => Some(qoder::encode(content, *exchanged)),
         Codec::Gzip(members) => members_again(members, coded, splices, content, |member, part, out| {
             let header = coded.get(member.header.range())?;
             out.extend_from_slice(header);
@@ -140,4 +141,70 @@ fn adler32(bytes: &[u8]) -> u32 {
         b %= 65521;
     }
     b << 16 | a
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::{Splice, decode, encode};
+    use crate::engine::decode::undo_all;
+    use crate::engine::rewrite::splice::{apply, order};
+
+    fn compressed(coding: &str, part: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match coding {
+            "gzip" => {
+                let mut encoder = flate2::GzBuilder::new().mtime(7).comment("c").write(&mut out, Default::default());
+                encoder.write_all(part).unwrap();
+                encoder.finish().unwrap();
+            }
+            "zlib" => {
+                let mut encoder = flate2::write::ZlibEncoder::new(&mut out, flate2::Compression::best());
+                encoder.write_all(part).unwrap();
+                encoder.finish().unwrap();
+            }
+            "deflate" => {
+                let mut encoder = flate2::write::DeflateEncoder::new(&mut out, flate2::Compression::fast());
+                encoder.write_all(part).unwrap();
+                encoder.finish().unwrap();
+            }
+            "br" => brotli::CompressorWriter::new(&mut out, 4096, 4, 20).write_all(part).unwrap(),
+            _ => out = zstd::encode_all(part, 3).unwrap(),
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_made_again_decodes_to_the_edited_content(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..5),
+            cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..9, "[a-z]{0,6}"), 0..4),
+        ) {
+            for coding in ["gzip", "zlib", "deflate", "br", "zstd"] {
+                let many = matches!(coding, "gzip" | "zstd");
+                let parts = if many { parts.clone() } else { vec![parts.concat()] };
+                let coded: Vec<u8> = parts.iter().flat_map(|part| compressed(coding, part)).collect();
+                let content = parts.concat();
+                let (read, codec) = undo_all(coding, &coded).unwrap();
+                prop_assert_eq!(&read, &content);
+                let mut splices: Vec<Splice> = cuts.iter().map(|(at, length, text)| {
+                    let start = at.index(content.len() + 1);
+                    let range = start..(start + length).min(content.len());
+                    Splice { leaf: range.clone(), range, bytes: text.clone().into(), edits: vec![0] }
+                }).collect();
+                if order(&mut splices).is_err() {
+                    continue;
+                }
+                let edited = apply(&content, &splices);
+                let again = encode(&codec, &coded, &splices, &edited).unwrap();
+                prop_assert_eq!(decode(&codec, &again).unwrap(), edited);
+                if many && splices.is_empty() {
+                    prop_assert_eq!(again, coded);
+                }
+            }
+        }
+    }
 }

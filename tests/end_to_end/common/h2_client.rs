@@ -1,5 +1,6 @@
 //! A client for HTTP/2, on the `h2` crate.
 
+use std::fmt;
 use std::future::poll_fn;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ pub struct Http2 {
 }
 
 /// A response as the client saw it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Answer {
     /// The statuses and fields of 1xx responses.
     pub interim: Vec<(u16, Fields)>,
@@ -30,6 +31,17 @@ pub struct Answer {
     pub trailers: Fields,
     /// How the stream was cut, if it was.
     pub error: Option<String>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |fields: &Fields| -> Vec<String> {
+            fields.iter().map(|(name, value)| format!("{name}: {}", super::show(value))).collect()
+        };
+        let interim: Vec<u16> = self.interim.iter().map(|(status, _)| *status).collect();
+        write!(f, "{interim:?} {} {:?} ", self.status, list(&self.fields))?;
+        write!(f, "{:?} {:?} {:?}", super::show(&self.body), list(&self.trailers), self.error)
+    }
 }
 
 impl Answer {

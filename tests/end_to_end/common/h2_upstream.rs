@@ -173,6 +173,8 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, log: Log, script: Script, co
         let seen = describe(&Request::from_parts(head, ()), connection);
         streams.spawn(script(Stream { seen, body, respond, log: log.clone() }));
     }
+    // The scripts of a connection that has gone are told so by their streams.
+    while streams.join_next().await.is_some() {}
 }
 
 fn describe(request: &Request<()>, connection: usize) -> Seen {

@@ -1,6 +1,6 @@
 //! One end of a connection, down to the bytes: heads and bodies as they came, and how the stream ended.
 
-use std::io;
+use std::fmt;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ pub enum End {
 }
 
 /// A body with the framing taken off, beside the bytes that stood on the wire.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Body {
     pub data: Vec<u8>,
     pub trailers: Vec<u8>,
@@ -73,10 +73,7 @@ impl Wire {
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => self.end = Some(End::Clean),
             Ok(_) => {}
-            Err(error) => {
-                let _: io::Error = error;
-                self.end = Some(End::Cut);
-            }
+            Err(_) => self.end = Some(End::Cut),
         }
         self.buffer.len() > before
     }
@@ -117,18 +114,21 @@ impl Wire {
 
     /// One chunk of a chunked body: its data, empty for the last, none if the stream ended in it.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
-        let line = self.until(b"\r\n").await?;
-        let digits = line.split(|byte| matches!(byte, b';' | b'\r')).next()?;
-        let size = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        let mut data = Vec::new();
+        self.chunk_into(&mut data).await.then_some(data)
+    }
+
+    /// Appends one chunk's data, also of a chunk that breaks off; false then, and where there is none.
+    async fn chunk_into(&mut self, data: &mut Vec<u8>) -> bool {
+        let Some(line) = self.until(b"\r\n").await else { return false };
+        let digits = line.split(|byte| matches!(byte, b';' | b'\r')).next().unwrap_or_default();
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        let Ok(size) = usize::from_str_radix(digits, 16) else { return false };
         if size == 0 {
-            return Some(Vec::new());
+            return true;
         }
-        let mut data = self.exactly(size + 2).await;
-        if data.len() < size + 2 {
-            return None;
-        }
-        data.truncate(size);
-        Some(data)
+        data.extend(self.exactly(size).await);
+        self.exactly(2).await == b"\r\n"
     }
 
     /// The body that `head` announces. `none_by_itself`: without framing there is none (requests, answers to
@@ -138,10 +138,12 @@ impl Wire {
         let chunked = field(head, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         if chunked {
             loop {
-                match self.chunk().await {
-                    None => return body,
-                    Some(data) if data.is_empty() => break,
-                    Some(data) => body.data.extend(data),
+                let before = body.data.len();
+                if !self.chunk_into(&mut body.data).await {
+                    return body;
+                }
+                if body.data.len() == before {
+                    break;
                 }
             }
             loop {
@@ -190,13 +192,26 @@ impl Wire {
     }
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (data, trailers) = (super::show(&self.data), super::show(&self.trailers));
+        write!(f, "{data:?} and then {trailers:?} ({})", if self.complete { "whole" } else { "cut" })
+    }
+}
+
 /// A response as the client saw it.
-#[derive(Debug)]
 pub struct Response {
     pub interim: Vec<Vec<u8>>,
     pub status: u16,
     pub head: Vec<u8>,
     pub body: Body,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interim: Vec<String> = self.interim.iter().map(|head| super::show(head)).collect();
+        write!(f, "{interim:?} and then {:?} with {:?}", super::show(&self.head), self.body)
+    }
 }
 
 impl Response {

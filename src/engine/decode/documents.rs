@@ -1,0 +1,143 @@
+//! The values of JSON documents: one, several in a row, or one a line.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::body::starts_json;
+use super::escape::unescape;
+use super::json::{self, Path, Sink, Text, Token};
+use super::place::{Names, Tail};
+use super::walker::Walker;
+use crate::engine::location::Step;
+use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
+use crate::wire::span::Span;
+
+impl<V: Visitor> Walker<'_, V> {
+    /// One line, one document.
+    pub(super) fn lines(&mut self, layer: LayerId, content: &Bytes, name: &str) {
+        let mut at = 0;
+        let mut number = 0;
+        for line in content.split(|&byte| byte == b'\n') {
+            let start = at;
+            at += line.len() + 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            self.steps.push(Step::Lines(number));
+            number += 1;
+            let range = start..start + line.len();
+            if starts_json(line.trim_ascii_start()) {
+                self.json(layer, content, range, name);
+            } else {
+                let target = Target { layer, raw: Span::of(range), spelling: Spelling::Raw };
+                self.value(LeafKind::Text, name, line, target, Tail::Whole);
+            }
+            self.steps.pop();
+        }
+    }
+
+    /// JSON in `range` of `layer`: one document, or several in a row.
+    pub(super) fn json(&mut self, layer: LayerId, content: &Bytes, range: Range<usize>, name: &str) {
+        let bytes = &content[..range.end];
+        let names = Names::default();
+        let mut at = range.start;
+        let mut number = 0;
+        loop {
+            let mut path = Path::default();
+            let scratch = self.scratch();
+            let depth = self.limits.json_depth;
+            let mut leaves = Leaves { walker: self, layer, bytes, names: &names, scratch, outer: name };
+            let ended = json::read(bytes, at, depth, &mut path, &mut leaves);
+            let scratch = leaves.scratch;
+            self.give_back(scratch);
+            let (stopped, tail) = match &ended {
+                Ok(end) => (between(bytes, *end), Tail::Whole),
+                Err(end) => (end.at, Tail::Json(&path.segments)),
+            };
+            at = stopped;
+            if at < bytes.len() && (ended.is_err() || !starts_json(&bytes[at..])) {
+                self.report(layer, &bytes[at..], "malformed", tail);
+                self.runs(layer, content, at..bytes.len(), name, tail);
+                at = bytes.len();
+            }
+            if number > 0 {
+                self.steps.pop();
+            }
+            if at >= bytes.len() {
+                break;
+            }
+            number += 1;
+            self.steps.push(Step::Lines(number));
+        }
+    }
+}
+
+/// Where the next document of a row begins: after white space and record separators (RFC 7464).
+fn between(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x1e)).count()
+}
+
+/// Hands out the values of one JSON document.
+struct Leaves<'w, 'v, 'd, V> {
+    walker: &'w mut Walker<'v, V>,
+    layer: LayerId,
+    bytes: &'d [u8],
+    names: &'d Names,
+    scratch: Vec<u8>,
+    outer: &'w str,
+}
+
+impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
+    fn text(&mut self, text: Text) -> Target {
+        if text.escaped {
+            self.scratch.clear();
+            unescape(&self.bytes[text.start..text.end], &mut self.scratch);
+        }
+        Target { layer: self.layer, raw: Span::of(text.start..text.end), spelling: Spelling::JsonString }
+    }
+}
+
+impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
+    #[inline]
+    fn name(&mut self, name: Text) -> &'d str {
+        json::name(self.bytes, name, self.names, &mut self.scratch)
+    }
+
+    #[inline]
+    fn named(&mut self, path: &Path<'d>, name: Text) {
+        let target = self.text(name);
+        let text = if name.escaped { &self.scratch } else { &self.bytes[name.start..name.end] };
+        let above = path.name_above(self.outer);
+        self.walker.leaf(LeafKind::JsonName, above, text, target, Tail::Json(&path.segments));
+    }
+
+    #[inline]
+    fn string(&mut self, path: &Path<'d>, text: Text) {
+        let target = self.text(text);
+        let decoded = if text.escaped { &self.scratch } else { &self.bytes[text.start..text.end] };
+        let name = path.name(self.outer);
+        self.walker.value(LeafKind::JsonString, name, decoded, target, Tail::Json(&path.segments));
+    }
+
+    #[inline]
+    fn token(&mut self, path: &Path<'d>, start: usize, end: usize, token: Token) {
+        let kind = match token {
+            Token::Number => LeafKind::JsonNumber,
+            Token::Bool => LeafKind::JsonBool,
+            Token::Null => LeafKind::JsonNull,
+        };
+        let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::JsonToken };
+        let name = path.name(self.outer);
+        self.walker.leaf(kind, name, &self.bytes[start..end], target, Tail::Json(&path.segments));
+    }
+
+    fn too_deep(&mut self, path: &Path<'d>, start: usize, end: usize) {
+        self.walker.report(self.layer, &self.bytes[start..end], "depth", Tail::Json(&path.segments));
+    }
+
+    fn cut(&mut self, path: &Path<'d>, text: Text) {
+        self.string(path, text);
+    }
+}

@@ -1,0 +1,3 @@
+//! What a capture is. Pure: bytes in, requests out.
+
+pub mod raw;

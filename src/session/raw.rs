@@ -1,0 +1,139 @@
+//! One request as a file: request line, fields, empty line, body.
+//!
+//! HTTP/1.1 spelling with CRLF or LF. The body is the rest of the file, in chunks only where the head says
+//! so. What is not edited is written as it was read, byte for byte.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::engine::{Outgoing, Part, Request, Rewritten};
+use crate::wire::body::BodyReader;
+use crate::wire::head::{Framing, HeadError, RequestHead};
+use crate::wire::limits::Limits;
+
+/// A captured request.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    pub request: Arc<Request>,
+    /// All of the file.
+    raw: Bytes,
+    body_at: usize,
+    /// The body without its chunks.
+    body: Bytes,
+    chunked: bool,
+}
+
+impl Captured {
+    pub fn read(raw: Bytes) -> Result<Self, HeadError> {
+        let limits = Limits { head_bytes: 1024 * 1024, fields: 10_000, ..Limits::default() };
+        let (head, body_at) = RequestHead::parse_captured(&raw, &limits)?;
+        let rest = raw.slice(body_at..);
+        let unchunked = match head.framing() {
+            Framing::Chunked => unchunked(&rest, limits),
+            _ => None,
+        };
+        let chunked = unchunked.is_some();
+        let authority = head.authority();
+        let host = authority.as_ref().map(|authority| authority.host.to_ascii_lowercase()).unwrap_or_default();
+        // Captures hold what was inside the encryption, so that is what they were unless they say otherwise.
+        let secure = head.target_scheme() != Some("http");
+        let port = authority.and_then(|authority| authority.port).unwrap_or(if secure { 443 } else { 80 });
+        let request = Arc::new(Request { host, port, secure, head });
+        // Tools that capture often undo the chunks and keep the field: then the rest is the body as it is.
+        Ok(Self { request, body: unchunked.unwrap_or(rest), body_at, chunked, raw })
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The request as one unit of the audit.
+    pub fn part(&self) -> Part {
+        if self.body.is_empty() { Part::Head } else { Part::Document(self.body.clone()) }
+    }
+
+    /// The file as it would leave; none where nothing may.
+    pub fn outgoing(&self, outgoing: &Outgoing) -> Option<Bytes> {
+        match outgoing {
+            Outgoing::Unchanged(_) => Some(self.raw.clone()),
+            Outgoing::Rewritten(rewritten) => Some(self.rewritten(rewritten)),
+            Outgoing::Withheld(_) => None,
+        }
+    }
+
+    fn rewritten(&self, rewritten: &Rewritten) -> Bytes {
+        let head = &self.raw[..self.body_at];
+        let mut out = Vec::with_capacity(self.raw.len() + 256);
+        let mut at = 0;
+        for edit in &rewritten.head {
+            let range = edit.span.range();
+            out.extend_from_slice(head.get(at..range.start).unwrap_or_default());
+            out.extend_from_slice(&edit.bytes);
+            at = range.end;
+        }
+        out.extend_from_slice(head.get(at..).unwrap_or_default());
+        if rewritten.payload == self.body {
+            out.extend_from_slice(&self.raw[self.body_at..]);
+        } else if self.chunked {
+            out.extend_from_slice(format!("{:x}\r\n", rewritten.payload.len()).as_bytes());
+            out.extend_from_slice(&rewritten.payload);
+            out.extend_from_slice(b"\r\n0\r\n\r\n");
+        } else {
+            out.extend_from_slice(&rewritten.payload);
+        }
+        out.into()
+    }
+}
+
+/// The data of a chunked body; none where the chunks are not what they should be.
+fn unchunked(body: &Bytes, limits: Limits) -> Option<Bytes> {
+    let mut reader = BodyReader::new(Framing::Chunked, limits);
+    let mut data = BytesMut::new();
+    reader.take(&mut BytesMut::from(&body[..]), &mut data).ok()?;
+    reader.is_done().then(|| data.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::head::HeadEdit;
+    use crate::wire::span::Span;
+
+    fn read(text: &str) -> Captured {
+        Captured::read(Bytes::copy_from_slice(text.as_bytes())).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn line_ends_of_both_kinds_are_read_and_kept() {
+        for text in [
+            "POST /a HTTP/1.1\r\nHost: api.example.com:8443\r\n\r\n{}",
+            "POST /a HTTP/1.1\nHost: api.example.com:8443\n\n{}",
+        ] {
+            let captured = read(text);
+            assert_eq!((captured.request.host.as_str(), captured.request.port), ("api.example.com", 8443));
+            assert_eq!(&captured.body()[..], b"{}");
+            assert_eq!(captured.outgoing(&Outgoing::Unchanged(Bytes::new())).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn chunks_are_undone_only_where_they_are_declared_and_there() {
+        let chunked = "POST / HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(&read(&format!("{chunked}2\r\n{{}}\r\n0\r\n\r\n")).body()[..], b"{}");
+        assert_eq!(&read(&format!("{chunked}{{}}")).body()[..], b"{}");
+        assert_eq!(&read("POST / HTTP/1.1\nHost: a.example.com\n\n2\r\n{}\r\n0\r\n\r\n").body().len(), &12);
+    }
+
+    #[test]
+    fn edits_move_nothing_else() {
+        let captured = read("POST /a HTTP/1.1\nHost: a.example.com\nX-Device: 1234\n\nbody");
+        let start = 38;
+        let rewritten = Rewritten {
+            head: vec![HeadEdit { span: Span::of(start + 8..start + 14), bytes: b"0".to_vec() }],
+            payload: "b".into(),
+        };
+        let out = captured.outgoing(&Outgoing::Rewritten(rewritten)).unwrap();
+        assert_eq!(out.len(), captured.raw.len() - 5 - 3);
+    }
+}

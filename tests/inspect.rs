@@ -1,0 +1,153 @@
+//! `divulge inspect` as a user types it.
+#![cfg(feature = "proxy")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const REQUEST: &str = "POST /v1/events HTTP/1.1\nHost: telemetry.example.com\nContent-Type: application/json\n\n\
+    { \"deviceId\" : \"9f86d081-884c-4d65-9a2f-eaa0c55ad015\", \"who\":\"anderson\", \"n\": 1.50 }\n";
+const FACTS: &str = r#"[{"kind":"user.name","value":"anderson"}]"#;
+
+fn inspect(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_divulge"))
+        .env_clear()
+        .env("HOME", folder)
+        .arg("inspect")
+        .arg("--state")
+        .arg(folder.join("state"))
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .expect("divulge starts")
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path(), "in/a.http", REQUEST);
+    write(folder.path(), "in/deep/b.http", &REQUEST.replace("/v1/events", "/v1/more?deviceId=1"));
+    write(folder.path(), "in/notes.txt", "no capture");
+    write(folder.path(), "facts.json", FACTS);
+    folder
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
+    std::fs::write(path, text).expect("the file can be written");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<serde_json::Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+}
+
+#[test]
+fn what_audit_emits_is_byte_for_byte_what_was_read() {
+    let folder = folder();
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--emit", "out", "in"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/a.http")).unwrap(), REQUEST);
+    let table = text(&output.stdout);
+    for part in ["1 host · 2 requests", "telemetry.example.com", "id.device", "user.name", "body!json:/deviceId"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    assert!(!table.contains("anderson") && !table.contains("9f86d081"), "raw values in\n{table}");
+}
+
+#[test]
+fn findings_are_lines_with_masked_values_and_a_flow_line_at_the_end_of_each_flow() {
+    let folder = folder();
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--findings", "-", "in/a.http"]);
+    let lines = lines(&output);
+    let (flow, findings) = lines.split_last().expect("there are lines");
+    assert_eq!((&flow["type"], &flow["flow"], &flow["verdict"]), (&"flow".into(), &"a".into(), &"forwarded".into()));
+    let user = findings.iter().find(|line| line["kind"] == "user.name").expect("the fact is found");
+    assert_eq!((&user["location"], &user["detector"]), (&"body!json:/who".into(), &"fact".into()));
+    assert!(!text(&output.stdout).contains("anderson"));
+
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--findings", "-", "--reveal", "in/a.http"]);
+    assert!(text(&output.stdout).contains("\"value\":\"anderson\""));
+}
+
+#[test]
+fn equal_values_have_equal_digests_from_run_to_run() {
+    let folder = folder();
+    let digest = || {
+        let output = inspect(folder.path(), &["--findings", "-", "in/a.http"]);
+        lines(&output).iter().find(|line| line["kind"] == "id.device").map(|line| line["value_hmac"].clone())
+    };
+    let first = digest();
+    assert!(first.is_some());
+    assert_eq!(first, digest());
+}
+
+#[test]
+fn strict_edits_declared_places_alone_and_alike_every_time() {
+    let folder = folder();
+    let emitted = |name: &str| {
+        let output =
+            inspect(folder.path(), &["--facts", "facts.json", "--policy", "strict", "--emit", name, "in/a.http"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::fs::read_to_string(folder.path().join(name).join("a.http")).unwrap()
+    };
+    let once = emitted("one");
+    assert!(!once.contains("anderson") && !once.contains("9f86d081"), "{once}");
+    assert!(once.contains("\"who\":\"user\", \"n\": 1.50 }\n"), "{once}");
+    assert_eq!(once, emitted("two"));
+}
+
+#[test]
+fn a_withheld_request_has_no_file() {
+    let folder = folder();
+    write(folder.path(), "block.toml", "[[rule]]\nkind = 'id.device'\naction = 'block'\n");
+    let output = inspect(folder.path(), &["--policy", "block.toml", "--emit", "out", "in/a.http"]);
+    assert!(output.status.success());
+    assert!(!folder.path().join("out/a.http").exists());
+    assert!(text(&output.stdout).contains("blocks id.device"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_status_says_what_happened() {
+    let folder = folder();
+    write(folder.path(), "bad/c.http", "this is no request\n\n");
+    write(folder.path(), "bad/a.http", REQUEST);
+    write(folder.path(), "wrong.toml", "[[rule]]\nhots = 'x'\naction = 'log'\n");
+    write(folder.path(), "wrong.json", "{\"kind\":1}");
+    write(folder.path(), "twice/a.http", REQUEST);
+    for (args, status, says) in [
+        (&["in"][..], 0, ""),
+        (&["--fail-on", "high", "in"][..], 1, ""),
+        (&["--policy", "wrong.toml", "in"][..], 2, "wrong.toml:2: unknown field `hots`, expected one of"),
+        (&["--facts", "wrong.json", "in"][..], 2, "wrong.json:1:"),
+        (&["--policy", "nonesuch", "in"][..], 2, "audit, balanced and strict"),
+        (&["nowhere"][..], 2, "nowhere"),
+        (&["state"][..], 2, "no captured requests"),
+        (&["--emit", "out", "in/a.http", "twice/a.http"][..], 2, "the same file"),
+        (&["--emit", "in", "in/a.http"][..], 2, "would be overwritten"),
+        (&["bad"][..], 3, "c.http: line 1"),
+    ] {
+        let output = inspect(folder.path(), args);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {errors}");
+        assert!(errors.contains(says), "{args:?} does not say {says}: {errors}");
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_is_reported_and_on_error_decides() {
+    let folder = folder();
+    let run = |extra: &[&str]| {
+        let mut args = vec!["--body-limit", "10", "--findings", "-", "--emit", "out", "in/a.http"];
+        args.extend(extra);
+        let output = inspect(folder.path(), &args);
+        let lines = lines(&output);
+        let unread = lines.iter().find(|line| line["kind"] == "audit.unread").cloned().expect("it is reported");
+        assert_eq!(unread["location"], "body");
+        (lines.last().expect("a flow line")["verdict"].clone(), folder.path().join("out/a.http").exists())
+    };
+    assert_eq!(run(&[]), ("forwarded".into(), true));
+    assert_eq!(run(&["--on-error", "closed"]), ("withheld".into(), false));
+}
