@@ -37,6 +37,9 @@ pub struct Inspector<'r> {
     found: Vec<Found>,
 }
 
+/// Layer, raw span and window: where two rules may meet.
+type Spot = (u32, u32, u32, Option<(usize, usize)>);
+
 pub(super) struct Found {
     rule: u16,
     finding: RawFinding,
@@ -68,7 +71,7 @@ impl<'r> Inspector<'r> {
     pub fn finish(mut self) -> Vec<RawFinding> {
         self.settle();
         let rules = self.rules.rules();
-        let mut best: HashMap<(u32, u32, u32, Option<(usize, usize)>), usize> = HashMap::new();
+        let mut best: HashMap<Spot, usize> = HashMap::new();
         let mut kept: Vec<Option<Found>> = Vec::with_capacity(self.found.len());
         for found in self.found.drain(..) {
             let target = found.finding.target;
