@@ -94,7 +94,7 @@ pub struct Options {
     pub upstream_proxy: Option<String>,
 
     /// Nothing leaves: a built-in upstream answers as the provider would
-    #[arg(long, env = "DIVULGE_OFFLINE")]
+    #[arg(long, env = "DIVULGE_OFFLINE", value_parser = clap::builder::BoolishValueParser::new())]
     pub offline: bool,
 
     /// Findings as JSON Lines, written as they are found; - is standard output
@@ -102,7 +102,7 @@ pub struct Options {
     pub findings: Option<PathBuf>,
 
     /// Raw values in findings, for your own eyes
-    #[arg(long, env = "DIVULGE_REVEAL")]
+    #[arg(long, env = "DIVULGE_REVEAL", value_parser = clap::builder::BoolishValueParser::new())]
     pub reveal: bool,
 
     /// What a request gets that hits a limit or cannot be undone [default: open for policy audit, else closed]
@@ -118,7 +118,7 @@ pub struct Options {
     pub fail_on: Option<SeverityOption>,
 
     /// Only errors on standard error
-    #[arg(long, short, env = "DIVULGE_QUIET")]
+    #[arg(long, short, env = "DIVULGE_QUIET", value_parser = clap::builder::BoolishValueParser::new())]
     pub quiet: bool,
 
     /// Colours: auto, always or never [default: auto]

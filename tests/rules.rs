@@ -115,7 +115,7 @@ fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
             "names = [\"testDevice\"]",
             "mine/test.toml:6: name \"testDevice\" is not in words",
         ),
-        ("names = [\"test_device\"]", "text = true", "mine/test.toml:6: a text rule without match.near"),
+        ("names = [\"test_device\"]", "text = true", "mine/test.toml:6: a text rule without match.near or match.label"),
         ("title = \"A device\"\n", "", "missing field `title`"),
         ("title = \"A device\"", "title = A device", "mine/test.toml:3: "),
         ("id = \"test.device\"", "id = \"test.device\" # fine", "taken"),

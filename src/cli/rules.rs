@@ -133,8 +133,10 @@ fn show(rules: &RuleSet, id: &str) -> ExitCode {
         let names: Vec<_> = matching.validators.iter().map(|validator| validator.name()).collect();
         rows.push(["match validator".to_owned(), names.join(", ")]);
     }
-    if !matching.near.is_empty() {
-        rows.push(["match near".to_owned(), matching.near.join(", ")]);
+    for (name, literals) in [("match near", &matching.near), ("match label", &matching.labels)] {
+        if !literals.is_empty() {
+            rows.push([name.to_owned(), literals.join(", ")]);
+        }
     }
     rows.extend(rule.references.iter().map(|reference| ["reference".to_owned(), reference.clone()]));
     let mut page = table(&rows);

@@ -353,3 +353,21 @@ fn brief(mut seen: crate::common::h2_upstream::Seen) -> (crate::common::h2_upstr
     seen.body.truncate(64);
     (seen, length)
 }
+
+#[test]
+fn an_http_1_0_client_gets_an_answer_it_can_read() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::answering(&authority, |_| {
+            b"HTTP/1.1 200 OK\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3\r\nay!\r\n0\r\n\r\n".to_vec()
+        })
+        .await;
+        let divulge = Divulge::before(&authority, upstream.address).await;
+        let mut client = Route::through(&divulge).http1().await;
+        client.send("GET /old HTTP/1.0\r\nHost: api.example.com\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.text().as_str()), (200, "okay!"));
+        assert_eq!(response.field("transfer-encoding"), None, "HTTP/1.0 knows no chunks: {response:?}");
+        assert!(response.body.complete, "{response:?}");
+    });
+}

@@ -375,3 +375,91 @@ fn findings_name_flow_host_request_and_what_was_done() {
         }
     });
 }
+
+#[test]
+fn raw_values_are_shown_only_where_asked() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = Divulge::serve()
+            .intercept("all")
+            .trusting(&authority)
+            .to(upstream.address)
+            .facts(&[("host.fqdn", MACHINE)])
+            .arg("--reveal")
+            .start()
+            .await;
+        let mut client = Route::through(&divulge).http1().await;
+        client.send(post(HOST, "/", "", &format!("{{\"host\":\"{MACHINE}\"}}"))).await;
+        client.response().await;
+        assert_eq!(divulge.finding_at("body!json:/host").await["value"], MACHINE);
+    });
+}
+
+#[test]
+fn every_request_that_reached_the_upstream_has_one_flow_line_with_its_bytes() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = under(&to_the_machine("log"), &authority, upstream.address).await;
+        for _ in 0..3 {
+            let mut client = Route::through(&divulge).http1().await;
+            for number in 0..4 {
+                client.send(post(HOST, &format!("/{number}"), "", &"1".repeat(10 * number + 1))).await;
+                assert_eq!(client.response().await.status, 200);
+            }
+        }
+        for _ in 0..100 {
+            if divulge.lines().iter().filter(|line| line["type"] == "flow").count() >= 12 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        let lines = divulge.lines();
+        let flows: Vec<&Value> = lines.iter().filter(|line| line["type"] == "flow").collect();
+        let ids: std::collections::BTreeSet<String> = flows.iter().map(|flow| flow["flow"].to_string()).collect();
+        assert_eq!((flows.len(), ids.len(), upstream.log.requests().len()), (12, 12, 12));
+        let longer = |number: usize| {
+            let of = |path: String| {
+                flows.iter().find(|flow| flow["path"] == path).and_then(|flow| flow["bytes_sent"].as_u64())
+            };
+            of(format!("/{number}")).unwrap_or_else(|| panic!("no flow line for /{number}: {flows:?}"))
+        };
+        assert!((0..3).all(|number| longer(number + 1) >= longer(number) + 10), "{flows:?}");
+    });
+}
+
+#[test]
+fn a_body_over_the_limit_passes_or_not_as_on_error_says_and_is_told_either_way() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let body = format!("{{\"a\":\"{}\"}}", "x".repeat(5000));
+        for (policy, on_error, passes) in
+            [("audit", "open", true), ("strict", "open", true), ("strict", "closed", false), ("audit", "closed", false)]
+        {
+            let divulge = Divulge::serve()
+                .intercept("all")
+                .trusting(&authority)
+                .to(upstream.address)
+                .facts(&[])
+                .arg(format!("--policy={policy}"))
+                .arg(format!("--on-error={on_error}"))
+                .arg("--body-limit=1000")
+                .start()
+                .await;
+            let before = upstream.log.requests().len();
+            let mut client = Route::through(&divulge).http1().await;
+            client.send(post(HOST, "/", "", &body)).await;
+            let response = client.response().await;
+            let arrived = upstream.log.requests().len() > before;
+            assert_eq!((response.status == 200, arrived), (passes, passes), "{policy}, {on_error}: {response:?}");
+            if passes {
+                assert_eq!(upstream.log.requests()[before].body.data, body.as_bytes(), "{policy}, {on_error}");
+            } else {
+                assert!(response.field("x-divulge-block").is_some(), "{policy}, {on_error}: {response:?}");
+            }
+            divulge.finding_of("audit.unread").await;
+        }
+    });
+}

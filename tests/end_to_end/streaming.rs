@@ -592,3 +592,45 @@ fn an_http2_client_that_reads_nothing_of_one_stream_does_not_stop_another() {
         drop(unread);
     });
 }
+
+#[test]
+fn nothing_is_left_of_connections_that_ended() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = Divulge::serve()
+            .intercept("all")
+            .trusting(&authority)
+            .to(upstream.address)
+            .arg("--idle-timeout=1")
+            .start()
+            .await;
+        let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", divulge.pid())).expect("divulge runs").count();
+        let before = descriptors();
+        for number in 0..60 {
+            match number % 4 {
+                // a whole exchange, one half sent, a tunnel not used, a handshake not begun
+                0 => {
+                    let mut client = Route::through(&divulge).http1().await;
+                    client.send(GET).await;
+                    assert_eq!(client.response().await.status, 200);
+                }
+                1 => {
+                    let mut client = Route::through(&divulge).http1().await;
+                    client.send("POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 100\r\n\r\nhalf").await;
+                }
+                2 => drop(Route::through(&divulge).tcp().await),
+                _ => drop(tokio::net::TcpStream::connect(divulge.address).await.unwrap()),
+            }
+        }
+        // Kept upstream connections may stay for a while, few of one client.
+        let most = before + 20;
+        for _ in 0..200 {
+            if descriptors() <= most {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{before} descriptors before, {} after all clients had left", descriptors());
+    });
+}

@@ -208,6 +208,10 @@ impl Known {
         if !support::stands_alone(leaf.text, range, &self.value) {
             return None;
         }
+        if leaf.kind == LeafKind::JsonName && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
+            // `linux_distro_id` names a field, on whatever system.
+            return None;
+        }
         let whole = leaf.text[..range.start].trim_ascii().is_empty() && leaf.text[range.end..].trim_ascii().is_empty();
         let support = Support::of(&self.kind, leaf, place, range);
         match self.strength {

@@ -53,8 +53,8 @@ pub(crate) const BLOCK_SIGNS: &[&str] = &[
 /// Shorter texts hold no labelled value.
 const SHORTEST: usize = 8;
 /// How far around a literal a pattern may look.
-const BEFORE: usize = 160;
-const AFTER: usize = 640;
+const BEFORE: usize = 64;
+const AFTER: usize = 512;
 /// How far apart the lines of one block stand, and how far a block reaches from its sign.
 const BLOCK: usize = 900;
 const SIGN_REACH: usize = 2500;
@@ -112,11 +112,16 @@ impl Inspector<'_> {
         prompt.signs.clear();
         let mut text = None;
         for hit in automaton.find_overlapping_iter(leaf.text) {
-            let Some(rules) = self.rules.literals.rules.get(hit.pattern().as_usize()) else { continue };
-            if rules.is_empty() {
+            let Some(meaning) = self.rules.literals.meanings.get(hit.pattern().as_usize()) else { continue };
+            if meaning.sign {
                 prompt.signs.push(Sign { at: hit.start(), tag: leaf.text.get(hit.start()) == Some(&b'<') });
             }
-            for &number in rules {
+            let labelled: &[u16] = if !meaning.label.is_empty() && is_label(leaf.text, hit.start(), hit.end()) {
+                &meaning.label
+            } else {
+                &[]
+            };
+            for &number in meaning.near.iter().chain(labelled) {
                 if !self.is_active(number) {
                     continue;
                 }
@@ -219,6 +224,26 @@ impl Around {
         let quoted = self.fenced && !system || matches!(self.region, Region::ToolResult | Region::Tools);
         if quoted && !self.tagged && alone < IN_PAIR { sure.min(DOUBTFUL) } else { sure.max(alone) }
     }
+}
+
+/// Whether the bytes `start..end` are a label: a word of its own, and then, behind emphasis, quotes or a remark in
+/// brackets, what joins a label to its value.
+fn is_label(text: &[u8], start: usize, end: usize) -> bool {
+    let starts_word = text.get(start).is_some_and(u8::is_ascii_alphanumeric);
+    if starts_word && start > 0 && text.get(start - 1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
+        return false;
+    }
+    let mut rest = text.get(end..).unwrap_or_default();
+    if let Some(bracket) = rest.strip_prefix(b" (")
+        && let Some(close) = memchr::memchr(b')', &bracket[..bracket.len().min(64)])
+    {
+        rest = &bracket[close + 1..];
+    }
+    let emphasis = rest.iter().take(4).take_while(|byte| b"\"'*_`".contains(byte)).count();
+    rest = rest.get(emphasis..).unwrap_or_default();
+    let joint = rest.strip_prefix(b" ").unwrap_or(rest);
+    const JOINTS: &[&str] = &[":", "=", ">", "：", "is", "are", "为", "是"];
+    JOINTS.iter().any(|known| joint.starts_with(known.as_bytes()))
 }
 
 /// Tries one rule around one of its literals.

@@ -80,6 +80,8 @@ pub struct MatchFile {
     pub json_type: Option<Spanned<OneOrMany>>,
     /// Text rules: a line is looked at when it holds one of these, in any case.
     pub near: Option<Spanned<OneOrMany>>,
+    /// Text rules: like `near`, but only as a label: a word of its own with `:`, `=`, `is`, `>` after it.
+    pub label: Option<Spanned<OneOrMany>>,
     /// Text rules: `value` is tried on the lines after the one that holds `near`, until one fails.
     #[serde(default)]
     pub follow: bool,

@@ -67,6 +67,7 @@ pub struct Matching {
     pub validators: Vec<Validator>,
     pub json_types: Vec<JsonType>,
     pub near: Vec<String>,
+    pub labels: Vec<String>,
     pub follow: bool,
 }
 
@@ -182,8 +183,8 @@ impl<'a> Compiler<'a> {
             Some(matching) => self.matching(matching, &select)?,
             None => Matching::default(),
         };
-        if select.text && matching.near.is_empty() {
-            let problem = "a text rule without match.near would try its pattern on every line";
+        if select.text && matching.near.is_empty() && matching.labels.is_empty() {
+            let problem = "a text rule without match.near or match.label would try its pattern on every line";
             return Err(RuleError::at(
                 self.source,
                 select_span,
@@ -372,16 +373,14 @@ impl<'a> Compiler<'a> {
                 });
             }
         }
-        if let Some(near) = &file.near {
-            for literal in &near.get_ref().0 {
-                if literal.trim().len() < 3 {
-                    return Err(self.error(
-                        near,
-                        format!("near \"{literal}\" is too short to tell a line"),
-                        "three bytes or more",
-                    ));
+        for (written, list) in [(&file.near, &mut matching.near), (&file.label, &mut matching.labels)] {
+            let Some(written) = written else { continue };
+            for literal in &written.get_ref().0 {
+                if literal.trim().len() < 2 {
+                    let problem = format!("\"{literal}\" is too short to tell a line");
+                    return Err(self.error(written, problem, "two bytes or more"));
                 }
-                matching.near.push(literal.clone());
+                list.push(literal.clone());
             }
         }
         if select.text && matching.value.is_none() {
@@ -392,8 +391,8 @@ impl<'a> Compiler<'a> {
                 "a pattern with a group named value",
             ));
         }
-        if !select.text && (!matching.near.is_empty() || matching.follow) {
-            let problem = "match.near and match.follow are for text rules";
+        if !select.text && (!matching.near.is_empty() || !matching.labels.is_empty() || matching.follow) {
+            let problem = "match.near, match.label and match.follow are for text rules";
             return Err(RuleError::at(self.source, span, problem, "select = { text = true }"));
         }
         Ok(matching)

@@ -58,8 +58,18 @@ pub struct RuleSet {
 #[derive(Debug)]
 pub(crate) struct Literals {
     pub automaton: Option<AhoCorasick>,
-    /// The text rules of each literal; none for a sign.
-    pub rules: Vec<Vec<u16>>,
+    pub meanings: Vec<Meaning>,
+}
+
+/// What a literal is there for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meaning {
+    /// It may open a block about the machine.
+    pub sign: bool,
+    /// Rules to try wherever it stands.
+    pub near: Vec<u16>,
+    /// Rules to try where it stands as a label.
+    pub label: Vec<u16>,
 }
 
 impl RuleSet {
@@ -224,19 +234,22 @@ impl RuleSet {
 
 impl Literals {
     fn new(rules: &[Rule]) -> Self {
-        let mut literals: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
+        let mut literals: BTreeMap<&str, Meaning> = BTreeMap::new();
         for sign in crate::engine::detect::BLOCK_SIGNS {
-            literals.entry(sign).or_default();
+            literals.entry(sign).or_default().sign = true;
         }
         for (number, rule) in rules.iter().enumerate() {
             for literal in &rule.matching.near {
-                literals.entry(literal).or_default().push(number as u16);
+                literals.entry(literal).or_default().near.push(number as u16);
+            }
+            for literal in &rule.matching.labels {
+                literals.entry(literal).or_default().label.push(number as u16);
             }
         }
         // A state table is worth its memory: every byte of every text goes through it.
         let build = |kind| AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(literals.keys());
         let automaton = build(AhoCorasickKind::DFA).or_else(|_| build(AhoCorasickKind::ContiguousNFA)).ok();
-        Self { automaton, rules: literals.into_values().collect() }
+        Self { automaton, meanings: literals.into_values().collect() }
     }
 }
 
