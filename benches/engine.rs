@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use divulge::engine::visit::{Leaf, Place, Visitor};
 use divulge::engine::{DecodeLimits, Engine, EngineParts, Fact, Facts, OnError, Part, Policy, Request, RuleSet};
+use divulge::engine::{Unit, walk};
 use divulge::wire::head::RequestHead;
 
 const BODY: usize = 200 * 1024;
 
-fn engine(policy: &str) -> Arc<Engine> {
+fn engine(policy: &str, facts: Facts) -> Arc<Engine> {
     Arc::new(Engine::new(EngineParts {
         rules: RuleSet::builtin(),
-        facts: Facts::new(facts()),
+        facts,
         policy: Policy::preset(policy).expect("a preset"),
         digest_key: [7; 32],
         limits: DecodeLimits::default(),
@@ -114,6 +116,17 @@ fn body() -> Bytes {
     document.to_string().into()
 }
 
+/// Sees every value and looks at none.
+struct Blind;
+
+impl Visitor for Blind {
+    fn leaf(&mut self, leaf: &Leaf<'_>, _: &dyn Place) {
+        black_box(leaf.text);
+    }
+
+    fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
+}
+
 fn inspection(criterion: &mut Criterion) {
     let body = body();
     let request = request(body.len());
@@ -122,9 +135,20 @@ fn inspection(criterion: &mut Criterion) {
     group.bench_function("serde_json", |bencher| {
         bencher.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(&body)).map(|tree| tree.is_object()));
     });
-    for policy in ["audit", "balanced", "strict"] {
-        let engine = engine(policy);
-        group.bench_function(BenchmarkId::new("engine", policy), |bencher| {
+    group.bench_function("decode alone", |bencher| {
+        bencher.iter(|| {
+            let unit = Unit { request: &request, part: Part::Document(black_box(body.clone())) };
+            walk(&unit, &DecodeLimits::default(), &mut Blind).bytes_read
+        });
+    });
+    for (name, policy, facts) in [
+        ("audit without facts", "audit", Facts::default()),
+        ("audit", "audit", Facts::new(facts())),
+        ("balanced", "balanced", Facts::new(facts())),
+        ("strict", "strict", Facts::new(facts())),
+    ] {
+        let engine = engine(policy, facts);
+        group.bench_function(BenchmarkId::new("engine", name), |bencher| {
             bencher.iter(|| {
                 let mut flow = engine.open("bench".to_owned(), request.clone());
                 let audit = flow.audit(Part::Document(black_box(body.clone())));

@@ -1,13 +1,15 @@
 //! Finds the facts of this very machine, however they are spelled.
 //!
 //! ```text
-//! facts -> forms (as it is, its digests …) -> one automaton          once
+//! facts -> one automaton of the values, one table of their digests   once
 //! leaf  -> overlapping matches -> boundary -> support -> longest     for every leaf
+//!       -> tokens as long as a digest -> table
 //! ```
 //!
-//! What can be undone is undone by the walk; what cannot, a digest, is computed here beforehand and
-//! searched for like a value. A new form is a variant of [`Form`] and its patterns, nothing else.
+//! What can be undone is undone by the walk; what cannot, a digest, is computed here beforehand. Digests
+//! stay out of the automaton: their random beginnings would make it branch at every letter of every text.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,19 +23,9 @@ use super::support::{self, Support};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
+use crate::engine::line::hex;
 use crate::engine::location::Step;
 use crate::engine::visit::{Leaf, LeafKind, Place};
-
-/// How a fact may be spelled.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Form {
-    /// As it is, in any case.
-    Raw,
-    /// SHA-256 in hex of either case, of the value as it is or in lower case.
-    Sha256Hex,
-    /// SHA-256 in base64 of either alphabet, padding aside.
-    Sha256Base64,
-}
 
 /// How much a value says on its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,18 +47,23 @@ struct Known {
     severity: Severity,
 }
 
-/// One automaton over every form of every fact.
+/// All facts, ready to be found.
 pub struct Matcher {
+    /// The values as they are, in any ASCII case; pattern and fact share their number.
     automaton: AhoCorasick,
     facts: Vec<Known>,
-    /// For each pattern: the fact and the form.
-    patterns: Vec<(u32, Form, String)>,
+    /// SHA-256 in lower-case hex or unpadded base64 of either alphabet, of the value as it is or in lower
+    /// case, and the fact it is of.
+    digests: HashMap<Box<[u8]>, u32>,
 }
+
+/// Characters of SHA-256 in hex and in base64.
+const HEX: usize = 64;
+const BASE64: usize = 43;
 
 /// A match that counts.
 struct Hit {
     fact: u32,
-    form: Form,
     range: Range<usize>,
     confidence: f32,
 }
@@ -74,38 +71,36 @@ struct Hit {
 impl Matcher {
     /// None where there is nothing to find.
     pub(in crate::engine) fn new(facts: &[Fact]) -> Option<Self> {
-        let mut patterns = Vec::new();
-        let mut known = Vec::with_capacity(facts.len());
-        for fact in facts {
-            let value = fact.value.trim();
-            let index = known.len() as u32;
-            known.push(Known {
+        let known: Vec<Known> = facts
+            .iter()
+            .map(|fact| Known {
                 kind: fact.kind.clone(),
-                value: value.into(),
-                strength: strength(&fact.kind, value),
+                value: fact.value.trim().into(),
+                strength: strength(&fact.kind, fact.value.trim()),
                 severity: severity(&fact.kind),
-            });
-            patterns.push((index, Form::Raw, value.to_owned()));
-            let lower = value.to_lowercase();
-            let spellings = if lower == value { vec![value] } else { vec![value, lower.as_str()] };
-            for spelling in spellings {
-                let digest = Sha256::digest(spelling.as_bytes());
-                patterns.push((index, Form::Sha256Hex, crate::engine::line::hex(&digest)));
-                patterns.push((index, Form::Sha256Base64, STANDARD_NO_PAD.encode(digest)));
-                patterns.push((index, Form::Sha256Base64, URL_SAFE_NO_PAD.encode(digest)));
-            }
-        }
-        if patterns.is_empty() {
+            })
+            .collect();
+        if known.is_empty() {
             return None;
+        }
+        let mut digests = HashMap::new();
+        for (index, fact) in (0u32..).zip(&known) {
+            let lower = fact.value.to_lowercase();
+            for spelling in [&*fact.value, &lower] {
+                let digest = Sha256::digest(spelling.as_bytes());
+                for text in [hex(&digest), STANDARD_NO_PAD.encode(digest), URL_SAFE_NO_PAD.encode(digest)] {
+                    digests.entry(text.into_bytes().into()).or_insert(index);
+                }
+            }
         }
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             // Every match is looked at: the longest may fail at its boundary where a shorter one holds.
             .match_kind(MatchKind::Standard)
-            .kind((patterns.len() < 4096).then_some(AhoCorasickKind::DFA))
-            .build(patterns.iter().map(|(_, _, text)| text))
+            .kind((known.len() < 1024).then_some(AhoCorasickKind::DFA))
+            .build(known.iter().map(|fact| &*fact.value))
             .ok()?;
-        Some(Self { automaton, facts: known, patterns })
+        Some(Self { automaton, facts: known, digests })
     }
 
     /// Adds to `found` every fact that `leaf` holds.
@@ -115,20 +110,37 @@ impl Matcher {
         }
         let mut hits: Vec<Hit> = Vec::new();
         for matched in self.automaton.find_overlapping_iter(leaf.text) {
-            let (fact, form, text) = &self.patterns[matched.pattern().as_usize()];
-            let range = matched.range();
-            let known = &self.facts[*fact as usize];
-            let confidence = match form {
-                Form::Raw => known.confidence(leaf, place, &range),
-                // The automaton does not tell the cases of base64 apart.
-                Form::Sha256Base64 if leaf.text[range.clone()] != *text.as_bytes() => None,
-                Form::Sha256Hex | Form::Sha256Base64 => support::is_token(leaf.text, &range).then_some(0.99),
-            };
-            if let Some(confidence) = confidence {
-                keep_longest(&mut hits, Hit { fact: *fact, form: *form, range, confidence });
+            let (fact, range) = (matched.pattern().as_u32(), matched.range());
+            if let Some(confidence) = self.facts[fact as usize].confidence(leaf, place, &range) {
+                keep_longest(&mut hits, Hit { fact, range, confidence });
             }
         }
+        for run in long_tokens(leaf.text) {
+            self.digests_in(leaf.text, run, &mut hits);
+        }
         found.extend(hits.into_iter().map(|hit| self.finding(hit, leaf, place)));
+    }
+
+    /// Digests that are tokens of their own in `run`.
+    fn digests_in(&self, text: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
+        let mut take = |range: Range<usize>, fact: Option<&u32>| {
+            if let Some(&fact) = fact {
+                keep_longest(hits, Hit { fact, range, confidence: 0.99 });
+            }
+        };
+        if run.len() == BASE64 {
+            take(run.clone(), self.digests.get(&text[run]));
+            return;
+        }
+        // Hex may have neighbours that base64 counts as its own: `sha256-<hex>`, `/blobs/<hex>/raw`.
+        let mut start = run.start;
+        for part in text[run].split(|byte| !byte.is_ascii_alphanumeric()) {
+            let range = start..start + part.len();
+            start = range.end + 1;
+            if part.len() == HEX && part.iter().all(u8::is_ascii_hexdigit) {
+                take(range, self.digests.get(part.to_ascii_lowercase().as_slice()));
+            }
+        }
     }
 
     fn finding(&self, hit: Hit, leaf: &Leaf<'_>, place: &dyn Place) -> RawFinding {
@@ -139,7 +151,7 @@ impl Matcher {
             location.steps.push(Step::Window(hit.range.start as u32, hit.range.end as u32));
         }
         let text = String::from_utf8_lossy(&leaf.text[hit.range.clone()]);
-        let as_it_stands = hit.form == Form::Raw && *text == *known.value;
+        let as_it_stands = *text == *known.value;
         RawFinding {
             kind: known.kind.clone(),
             location,
@@ -154,6 +166,27 @@ impl Matcher {
             action: None,
         }
     }
+}
+
+/// The runs of base64 characters that are long enough for a digest.
+fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let belongs = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        loop {
+            // From the far end of the shortest run back: a space there rules out all that stands before it.
+            let window = text.get(start..start + BASE64)?;
+            if let Some(gap) = window.iter().rposition(|&byte| !belongs(byte)) {
+                start += gap + 1;
+                continue;
+            }
+            let rest = &text[start + BASE64..];
+            let end = start + BASE64 + rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
+            let run = start..end;
+            start = end + 1;
+            return Some(run);
+        }
+    })
 }
 
 /// Of matches that hold one another the longest stays: the login name inside the home folder is the folder.

@@ -264,12 +264,6 @@ pub(super) fn stands_alone(text: &[u8], range: &Range<usize>, value: &str) -> bo
     !((starts_with_digit && point_before) || (ends_with_digit && point_after))
 }
 
-/// Whether the match is a token of its own: nothing that could belong to it stands on either side.
-pub(super) fn is_token(text: &[u8], range: &Range<usize>) -> bool {
-    let part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    !part(text[..range.start].last()) && !part(text.get(range.end))
-}
-
 fn word_ends(before: &[u8]) -> bool {
     let start = before.len().saturating_sub(4);
     let tail = &before[start..];
