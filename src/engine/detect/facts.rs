@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What can be undone is undone by the walk; what cannot, a digest, is computed here beforehand and
-//! searched for like a value. A new form is a variant of [`Form`] and its patterns, nothing else.
+//! searched for like a value. A new form is a variant of `Form` and its patterns, nothing else.
 
 use std::ops::Range;
 use std::sync::Arc;

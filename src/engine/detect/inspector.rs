@@ -68,8 +68,9 @@ impl<'r> Inspector<'r> {
     pub fn finish(mut self) -> Vec<RawFinding> {
         self.settle();
         let rules = self.rules.rules();
-        let mut best: HashMap<(u32, u32, u32, Option<(usize, usize)>), usize> = HashMap::new();
         let mut kept: Vec<Option<Found>> = Vec::with_capacity(self.found.len());
+        // Where in `kept` the finding of a place stands.
+        let mut best: HashMap<_, usize> = HashMap::new();
         for found in self.found.drain(..) {
             let target = found.finding.target;
             let window = found.finding.window.as_ref().map(|window| (window.start, window.end));
