@@ -53,7 +53,7 @@ fn existing_dir(_: &Path, _: &fs::Metadata) -> Result<(), CaError> {
 }
 
 /// Puts `bytes` at `path`, whole or not at all, with mode 0600: a temporary file beside it, synced, renamed.
-/// The caller holds the folder's [`Lock`], so a temporary file that is there was left by a crash.
+/// The caller holds the folder's `Lock`, so a temporary file that is there was left by a crash.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CaError> {
     let temporary = temporary(path);
     let write = || -> io::Result<()> {

@@ -35,7 +35,7 @@ pub struct Args {
     config: ConfigFile,
     #[command(flatten)]
     options: Options,
-    /// Write each request as the policy would send it to DIR/<flow>.http
+    /// Write each request as the policy would send it to `DIR/<flow>.http`
     #[arg(long, value_name = "DIR")]
     emit: Option<PathBuf>,
     /// Captured requests, or folders of them

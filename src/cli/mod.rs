@@ -61,6 +61,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Which provider TLS uses is said wherever it is used; this covers libraries that ask for the default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    quiet_panics();
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
@@ -78,6 +79,14 @@ pub fn main() -> ExitCode {
             Err(error) => fail(INCOMPLETE, &error),
         },
     }
+}
+
+/// A panic's message may quote what was being read: only its place is told.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or("an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
+        eprintln!("divulge: a bug at {place}; please report it");
+    }));
 }
 
 /// Where the settings file is, for the commands that read it.

@@ -71,11 +71,8 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     println!("listening on {address}");
     let _ = io::stdout().flush();
     tracing::info!(%address, policy, state = %state.display(), "divulge serves; it decrypts the hosts asked for and tunnels the rest");
-    loop {
-        match signals.next().await {
-            Signal::Reload => reload(&args, &shared, digest_key),
-            Signal::Stop => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        reload(&args, &shared, digest_key);
     }
     let _ = stop.send(());
     let _ = accepting.await;

@@ -550,13 +550,8 @@ async fn response_head(
     deadline: Duration,
 ) -> Result<Response<RecvStream>, Broken> {
     let wait = poll_fn(|cx| {
-        loop {
-            match response.poll_informational(cx) {
-                Poll::Ready(Some(Ok(interim))) => {
-                    let _ = respond.send_informational(interim);
-                }
-                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => break,
-            }
+        while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            let _ = respond.send_informational(interim);
         }
         if let Poll::Ready(head) = std::pin::Pin::new(&mut *response).poll(cx) {
             return Poll::Ready(head.map_err(upstream_broken));
