@@ -303,10 +303,14 @@ fn key_permissions(path: &Path, ours: bool) -> Result<(), CaError> {
         let problem = format!("belongs to another user (uid {})", found.uid());
         return Err(CaError::file(path, &problem, "use a --state folder of your own"));
     }
-    // A service's own key may be readable by its group; one that this tool made never is.
-    let forbidden = if ours { 0o077 } else { 0o027 };
+    // Whose key it is decides how it is kept: one of the user's own is only warned about, as long as nobody
+    // else can put another in its place. One that this tool made is never open.
+    if !ours && found.mode() & 0o004 != 0 {
+        tracing::warn!(key = %path.display(), mode = format_args!("{:04o}", found.mode() & 0o7777), "the CA key can be read by every user of this machine; `chmod 600` it");
+    }
+    let forbidden = if ours { 0o077 } else { 0o022 };
     if found.mode() & forbidden != 0 {
-        let problem = format!("can be read by others (mode {:04o})", found.mode() & 0o7777);
+        let problem = format!("is open to others (mode {:04o})", found.mode() & 0o7777);
         return Err(CaError::file(
             path,
             &problem,
