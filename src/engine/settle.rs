@@ -359,11 +359,22 @@ fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
         let (a, b) = (inner.window(), outer.window());
         inner.raw.target == outer.raw.target && b.start <= a.start && a.end <= b.end && a.len() < b.len()
     };
+    // Only what stands in the same value can hold it: without this a body of many findings costs their square.
+    let mut by_value: HashMap<(LayerId, u32, u32), Vec<usize>> = HashMap::new();
+    for (index, one) in decided.iter().enumerate() {
+        let target = one.raw.target;
+        by_value.entry((target.layer, target.raw.start, target.raw.end)).or_default().push(index);
+    }
     let outer: Vec<Option<usize>> = decided
         .iter()
         .map(|inner| {
+            let target = inner.raw.target;
+            let beside = by_value.get(&(target.layer, target.raw.start, target.raw.end))?;
             let is_part = |outer: &Decided| part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence;
-            if inner.raw.detector == Detector::Prompt { decided.iter().position(is_part) } else { None }
+            if inner.raw.detector != Detector::Prompt {
+                return None;
+            }
+            beside.iter().copied().find(|&index| is_part(&decided[index]))
         })
         .collect();
     for (inner, outer) in outer.iter().enumerate() {
