@@ -209,8 +209,12 @@ impl Options {
             Err(e) => return Err(SettingsError::file(&path, format_args!("cannot be read: {e}"))),
         };
         let file: Options = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            SettingsError::file(&path, format_args!("line {line}: {}", e.message()))
+            let start = e.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count();
+            // The key, never the rest of the line: it may hold a password.
+            let key = text.lines().nth(line).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+            let key = key.map(|key| format!("`{key}`: ")).unwrap_or_default();
+            SettingsError::file(&path, format_args!("line {}: {key}{}", line + 1, e.message()))
         })?;
         macro_rules! fill {
             (option: $($field:ident)*; list: $($list:ident)*; switch: $($switch:ident)*) => {

@@ -169,7 +169,7 @@ fn bad_files_are_named_with_the_line_and_what_was_expected() {
             ("--facts", "facts.json", b"{}", &["facts.json"]),
             ("--upstream-ca", "ca.pem", b"not a certificate", &["ca.pem"]),
             ("--config", "config.toml", b"listen = \"127.0.0.1:0\"\ncolour = true\n", &["config.toml", "2", "colour"]),
-            ("--config", "config.toml", b"body-limit = \"much\"\n", &["config.toml", "line 1", "much"]),
+            ("--config", "config.toml", b"body-limit = \"much\"\n", &["config.toml", "line 1", "body-limit"]),
         ];
         let mut wrong = Vec::new();
         for (option, name, text, told) in cases {
