@@ -24,9 +24,12 @@ pub fn markdown(rules: &RuleSet) -> String {
 fn section(page: &mut String, pack: &Pack, rules: &[&Rule]) {
     // Writing to a string cannot fail.
     let _ = write!(page, "\n## {} (`{}`, {} rules)\n", pack.title, pack.id, rules.len());
-    for (label, list) in
-        [("Hosts", &pack.hosts), ("Telemetry hosts", &pack.telemetry), ("Base URL variables", &pack.base_url)]
-    {
+    for (label, list) in [
+        ("Hosts", &pack.hosts),
+        ("Telemetry hosts", &pack.telemetry),
+        ("Telemetry services of many programs, not decrypted unless asked for", &pack.shared_telemetry),
+        ("Base URL variables", &pack.base_url),
+    ] {
         if !list.is_empty() {
             let list: Vec<_> = list.iter().map(|item| format!("`{item}`")).collect();
             let _ = write!(page, "\n{label}: {}.\n", list.join(", "));

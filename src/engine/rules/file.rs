@@ -115,6 +115,10 @@ pub struct PackFile {
     /// Hosts that serve telemetry alone.
     #[serde(default)]
     pub telemetry: Vec<Spanned<String>>,
+    /// Telemetry services that any program may use: known when they are seen, but no reason to decrypt
+    /// everybody's traffic to them, so neither of `--intercept ai` nor of the CA's scope.
+    #[serde(default)]
+    pub shared_telemetry: Vec<Spanned<String>>,
     #[serde(default)]
     pub client: Vec<Spanned<ClientFile>>,
     #[serde(default)]

@@ -18,6 +18,8 @@ pub struct Pack {
     pub hosts: Vec<String>,
     /// Those that serve telemetry alone.
     pub telemetry: Vec<String>,
+    /// Telemetry services that any program may use: known, but decrypted only when asked for by name.
+    pub shared_telemetry: Vec<String>,
     pub clients: Vec<ClientSign>,
     /// Variables that point the client at another base URL.
     pub base_url: Vec<String>,
@@ -41,6 +43,7 @@ impl Pack {
             generic: false,
             hosts: Vec::new(),
             telemetry: Vec::new(),
+            shared_telemetry: Vec::new(),
             clients: Vec::new(),
             base_url: Vec::new(),
             environment: BTreeMap::new(),
@@ -53,7 +56,11 @@ impl Pack {
         let mut pack = Self::bare(file.id.get_ref());
         pack.title = file.title.into_inner();
         pack.generic = file.generic;
-        for (from, to) in [(file.hosts, &mut pack.hosts), (file.telemetry, &mut pack.telemetry)] {
+        for (from, to) in [
+            (file.hosts, &mut pack.hosts),
+            (file.telemetry, &mut pack.telemetry),
+            (file.shared_telemetry, &mut pack.shared_telemetry),
+        ] {
             for host in from {
                 let name = host.get_ref().strip_prefix("*.").unwrap_or(host.get_ref());
                 let valid = name.contains('.')

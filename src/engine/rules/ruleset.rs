@@ -148,7 +148,7 @@ impl RuleSet {
             names: NameIndex::new(&rules),
             literals: Literals::new(&rules),
             hosts: HostSet::new(packs.iter().flat_map(|pack| pack.hosts.iter().chain(&pack.telemetry))),
-            telemetry: HostSet::new(packs.iter().flat_map(|pack| &pack.telemetry)),
+            telemetry: HostSet::new(packs.iter().flat_map(|pack| pack.telemetry.iter().chain(&pack.shared_telemetry))),
             packs,
             rules,
             always,
