@@ -340,7 +340,7 @@ impl Stream {
         if complete {
             return download.await;
         }
-        let upload = upload(&mut self.body, &mut self.intake, &mut up, held, &deadlines);
+        let upload = upload(&mut self.body, &mut self.intake, &mut up, held, begun, &deadlines);
         tokio::pin!(upload);
         tokio::select! {
             biased;
@@ -464,18 +464,31 @@ async fn upload(
     intake: &mut Intake,
     up: &mut SendStream<Bytes>,
     held: bool,
+    begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
 ) -> Result<(), Broken> {
     loop {
-        let next = timeout(deadlines.idle, async {
+        // A document's end is expected soon; a stream that the response has answered may rest.
+        let stall = intake.is_document() && !begun.load(Ordering::Relaxed);
+        let deadline = if stall { deadlines.body } else { deadlines.idle };
+        let next = timeout(deadline, async {
             tokio::select! {
                 biased;
                 chunk = body.data() => Ok(chunk),
                 reason = poll_fn(|cx| up.poll_reset(cx)) => Err(Broken::Upstream(reason.unwrap_or(Reason::CANCEL))),
             }
         })
-        .await
-        .map_err(|_| Broken::Client(Reason::CANCEL))??;
+        .await;
+        let next = match next {
+            Ok(next) => next?,
+            // The response has begun meanwhile: from here on the stream may rest.
+            Err(_) if stall && begun.load(Ordering::Relaxed) => continue,
+            Err(_) => {
+                up.send_reset(Reason::CANCEL);
+                let stalled = Broken::Status(408, "the request body stood still");
+                return Err(if stall { stalled } else { Broken::Client(Reason::CANCEL) });
+            }
+        };
         let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|error| {
             let reason = error.reason().unwrap_or(Reason::CANCEL);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use crate::common::h2_client::{Http2, request};
+use crate::common::h2_client::{Http2, push, request};
 use crate::common::h2_upstream::Http2Upstream;
 use crate::common::wire::{End, status};
 use crate::common::{Authority, Divulge, Route, Upstream, Wire, bounded, show, soon};
@@ -130,6 +130,25 @@ fn an_http2_upstream_that_never_answers_is_an_error_in_time() {
         let mut client = Http2::connect(&Route::through(&divulge)).await;
         let answer = soon("an answer about the silence", client.exchange(request("GET", "/", &[]), None, None)).await;
         assert!(matches!(answer.status, 502 | 504) || answer.error.is_some(), "{answer:?}");
+    });
+}
+
+#[test]
+fn an_http2_request_body_that_stands_still_is_given_up() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Http2Upstream::scripted(&authority, |mut stream| async move {
+            stream.read().await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let divulge = with("--body-timeout=0.5", &authority, upstream.address).await;
+        let mut client = Http2::connect(&Route::through(&divulge)).await;
+        let fields = [("content-type", "application/json"), ("content-length", "10")];
+        let (response, mut send) = client.open(request("POST", "/", &fields), false).await;
+        push(&mut send, "half".into(), false).await.unwrap();
+        let answer = soon("an answer about the stalled body", response).await.expect("an answer");
+        assert_eq!(answer.status(), 408);
     });
 }
 
