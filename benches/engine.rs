@@ -32,7 +32,7 @@ fn facts() -> Vec<Fact> {
     let mut facts = vec![
         ("user.name", "anderson".to_owned()),
         ("path.home", "/home/anderson".to_owned()),
-        ("path.cwd", "/home/anderson/work/billing".to_owned()),
+        ("path.cwd", "/home/anderson/src/billing".to_owned()),
         ("git.email", "ann@acme.example".to_owned()),
         ("host.name", "build-box-17".to_owned()),
         ("tz.iana", "Asia/Shanghai".to_owned()),
@@ -90,7 +90,7 @@ fn body() -> Bytes {
         out
     };
     let mut messages = vec![serde_json::json!({"role": "user", "content": [{"type": "text", "text":
-        "<env>\nWorking directory: /home/anderson/work/billing\nPlatform: linux\nOS Version: Linux 6.1.0-18-amd64\n</env>"}]})];
+        "<env>\nWorking directory: /home/anderson/src/billing\nPlatform: linux\nOS Version: Linux 6.1.0-18-amd64\n</env>"}]})];
     let mut length = 0;
     for turn in 0.. {
         let answer = text(1500);
@@ -99,7 +99,7 @@ fn body() -> Bytes {
         messages.push(serde_json::json!({"role": "assistant", "content": [
             {"type": "text", "text": answer},
             {"type": "tool_use", "id": format!("toolu_{turn:024}"), "name": "Read",
-             "input": {"file_path": "/home/anderson/work/billing/src/main.rs", "limit": 2000}}]}));
+             "input": {"file_path": "/home/anderson/src/billing/src/main.rs", "limit": 2000}}]}));
         messages.push(serde_json::json!({"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": format!("toolu_{turn:024}"), "content": source, "is_error": false}]}));
         if length >= BODY {
