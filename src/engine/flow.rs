@@ -10,6 +10,7 @@ use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unr
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::RawFinding;
+use super::detect::facts::FactFindings;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -162,9 +163,9 @@ impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
         let mut detectors = Detectors {
-            rules: self.rules.inspector(unit.request, client.map(|(pack, _)| pack)),
+            rules: self.rules.inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack)),
             facts: self.facts.matcher(),
-            found: Vec::new(),
+            found: FactFindings::default(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let judge = Judge {
@@ -173,7 +174,7 @@ impl Engine {
             stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
             layers: &decoded.layers,
         };
-        let settled = judge.settle(in_wire_order(detectors.finish(), &decoded));
+        let settled = judge.settle(in_wire_order(detectors.finish(&decoded.layers), &decoded));
         self.conclude(unit, client, decoded, settled)
     }
 
@@ -300,7 +301,7 @@ impl Engine {
 struct Detectors<'e> {
     rules: super::detect::Inspector<'e>,
     facts: Option<&'e super::detect::facts::Matcher>,
-    found: Vec<RawFinding>,
+    found: FactFindings,
 }
 
 impl Visitor for Detectors<'_> {
@@ -308,7 +309,7 @@ impl Visitor for Detectors<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
         if let Some(facts) = self.facts {
-            facts.inspect(leaf, place, &mut self.found);
+            facts.inspect(leaf, place, self.rules.forms(), &mut self.found);
         }
     }
 
@@ -318,9 +319,12 @@ impl Visitor for Detectors<'_> {
 }
 
 impl Detectors<'_> {
-    fn finish(self) -> Vec<RawFinding> {
+    fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
         let mut found = self.rules.finish();
-        found.extend(self.found);
+        found.extend(self.found.finish(layers));
+        for raw in found.iter_mut().filter(|raw| raw.window.is_none()) {
+            raw.location.leave_encodings();
+        }
         found
     }
 }

@@ -60,12 +60,27 @@ pub struct Location {
 }
 
 impl Location {
-    /// The place of a fact that fills the whole decoded value: an encoding of the bare fact is no step of its own.
-    pub fn without_encodings(mut self) -> Self {
-        while matches!(self.steps.last(), Some(Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html)) {
+    /// The place of a value that fills all of what was decoded: an encoding of the bare value is no step of its own.
+    /// What the message itself says of its coding stays: content codings, and the compression of a frame.
+    pub fn leave_encodings(&mut self) {
+        while let Some((last, before)) = self.steps.split_last() {
+            let says_itself = match before.last() {
+                Some(Step::Frame(_)) => true,
+                _ => self.root == Root::Body && before.iter().all(Step::compresses),
+            };
+            match last {
+                Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html => {}
+                step if step.compresses() && !says_itself => {}
+                _ => return,
+            }
             self.steps.pop();
         }
-        self
+    }
+}
+
+impl Step {
+    fn compresses(&self) -> bool {
+        matches!(self, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd)
     }
 }
 

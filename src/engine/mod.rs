@@ -74,12 +74,15 @@ pub struct Engine {
     digest_key: [u8; 32],
     limits: DecodeLimits,
     on_error: OnError,
+    /// Looks for what rules and facts look for, in one pass.
+    scanner: detect::Scanner,
 }
 
 impl Engine {
     pub fn new(parts: EngineParts) -> Self {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
-        Self { rules, facts, policy, digest_key, limits, on_error }
+        let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
+        Self { rules, facts, policy, digest_key, limits, on_error, scanner }
     }
 
     pub fn rules(&self) -> &RuleSet {

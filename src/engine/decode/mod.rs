@@ -7,7 +7,7 @@
 //! Readings. A value that is a whole document, or an encoding of one, is entered and not handed out itself. Where
 //! an encoding holds plain or opaque bytes the spelling may as well be the value, so both are handed out, the
 //! spelling first: a fact that fills all of the decoded text belongs to the spelling's own place
-//! ([`Location::without_encodings`](super::Location::without_encodings)). Tokens (RFC 7519) and credentials are
+//! ([`Location::leave_encodings`](super::Location::leave_encodings)). Tokens (RFC 7519) and credentials are
 //! handed out as they stand and entered.
 //!
 //! Places. A path segment is numbered as it stands, empty ones counted. A pair without `=`, in a query, form or

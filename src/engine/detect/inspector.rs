@@ -5,7 +5,7 @@
 //!      -> the literals its text holds (prompt)  ->
 //! ```
 //!
-//! A leaf that calls for nothing costs one look-up of its name and one pass of an automaton over its text,
+//! A leaf that calls for nothing costs one look-up of its name and one pass of the scanner over its text,
 //! and no allocation.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::prompt::Prompt;
 use super::region::Region;
+use super::scanner::{FormHit, Hits, Scanner};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::rules::rule::{Part, Rule};
@@ -25,6 +26,8 @@ const FRESH_NAMES: usize = 1024;
 
 pub struct Inspector<'r> {
     pub(super) rules: &'r RuleSet,
+    scanner: &'r Scanner,
+    pub(super) hits: Hits,
     active: Vec<u64>,
     /// Findings below are dropped.
     floor: f32,
@@ -46,9 +49,11 @@ pub(super) struct Found {
 }
 
 impl<'r> Inspector<'r> {
-    pub(crate) fn new(rules: &'r RuleSet, active: Vec<u64>) -> Self {
+    pub(crate) fn new(rules: &'r RuleSet, scanner: &'r Scanner, active: Vec<u64>) -> Self {
         Self {
             rules,
+            scanner,
+            hits: Hits::default(),
             active,
             floor: DEFAULT_CONFIDENCE,
             memory: rules.remembered(),
@@ -110,6 +115,23 @@ impl<'r> Inspector<'r> {
         super::prompt::confirm_homes(self.found.iter_mut().map(|found| &mut found.finding));
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
+    }
+
+    /// What the scanner met of the facts in the last leaf.
+    pub(crate) fn forms(&self) -> &[FormHit] {
+        &self.hits.forms
+    }
+
+    fn scan(&mut self, leaf: &Leaf<'_>) {
+        match leaf.kind {
+            LeafKind::Method
+            | LeafKind::JsonNumber
+            | LeafKind::JsonBool
+            | LeafKind::JsonNull
+            | LeafKind::PbVarint
+            | LeafKind::PbFixed => self.hits.clear(),
+            _ => self.scanner.scan(leaf.text, &mut self.hits),
+        }
     }
 
     pub(super) fn is_active(&self, rule: u16) -> bool {
@@ -210,6 +232,7 @@ impl Visitor for Inspector<'_> {
                 self.try_qualified(&candidates, leaf, place);
             }
         }
+        self.scan(leaf);
         self.try_text(leaf, place);
     }
 

@@ -11,8 +11,10 @@ pub mod facts;
 mod inspector;
 pub mod integrity;
 mod named;
+mod needles;
 mod prompt;
 mod region;
+mod scanner;
 mod support;
 
 use std::ops::Range;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 pub use inspector::Inspector;
 pub(crate) use prompt::BLOCK_SIGNS;
+pub(crate) use scanner::Scanner;
 
 use super::finding::{Action, Detector, Severity};
 use super::location::Location;

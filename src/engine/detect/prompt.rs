@@ -1,7 +1,7 @@
 //! What assistants tell a model about the machine, in sentences: `Working directory: /home/ann/p`,
 //! `操作系统：Linux 6.8`, `<timezone>Asia/Tokyo</timezone>`.
 //!
-//! One automaton looks for the literals of all text rules; a rule's pattern is tried only around its own.
+//! The scanner looks for the literals of all text rules; a rule's pattern is tried only around its own.
 //! A line by itself may be about any machine, so its confidence comes from what stands around it: other
 //! lines of such a block, the sign that opens one, and whose words they are.
 
@@ -106,21 +106,19 @@ impl Inspector<'_> {
         if !holds_text || leaf.text.len() < SHORTEST {
             return;
         }
-        let Some(automaton) = &self.rules.literals.automaton else { return };
+        if self.hits.literals.is_empty() {
+            return;
+        }
         let mut prompt = std::mem::take(&mut self.prompt);
         prompt.hits.clear();
         prompt.signs.clear();
         let mut text = None;
-        for hit in automaton.find_overlapping_iter(leaf.text) {
-            let Some(meaning) = self.rules.literals.meanings.get(hit.pattern().as_usize()) else { continue };
+        for hit in &self.hits.literals {
+            let Some(meaning) = self.rules.literals.meanings.get(hit.number as usize) else { continue };
             if meaning.sign {
-                prompt.signs.push(Sign { at: hit.start(), tag: leaf.text.get(hit.start()) == Some(&b'<') });
+                prompt.signs.push(Sign { at: hit.start, tag: leaf.text.get(hit.start) == Some(&b'<') });
             }
-            let labelled: &[u16] = if !meaning.label.is_empty() && is_label(leaf.text, hit.start(), hit.end()) {
-                &meaning.label
-            } else {
-                &[]
-            };
+            let labelled: &[u16] = if hit.labels { &meaning.label } else { &[] };
             for &number in meaning.near.iter().chain(labelled) {
                 if !self.is_active(number) {
                     continue;
@@ -128,7 +126,7 @@ impl Inspector<'_> {
                 // Read as text only when something is near.
                 let Some(text) = *text.get_or_insert_with(|| std::str::from_utf8(leaf.text).ok()) else { continue };
                 if let Some(rule) = self.rules.rules().get(usize::from(number)) {
-                    collect(number, &rule.matching, text, hit.start()..hit.end(), &mut prompt.hits);
+                    collect(number, &rule.matching, text, hit.start..hit.end, &mut prompt.hits);
                 }
             }
         }
@@ -228,7 +226,7 @@ impl Around {
 
 /// Whether the bytes `start..end` are a label: a word of its own, and then, behind emphasis, quotes or a remark in
 /// brackets, what joins a label to its value.
-fn is_label(text: &[u8], start: usize, end: usize) -> bool {
+pub(super) fn is_label(text: &[u8], start: usize, end: usize) -> bool {
     let starts_word = text.get(start).is_some_and(u8::is_ascii_alphanumeric);
     if starts_word && start > 0 && text.get(start - 1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
         return false;

@@ -1,9 +1,7 @@
 //! All rules of all packs, indexed by what calls for them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
-
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::error::{RuleError, Source};
 use super::file::RuleFile;
@@ -11,7 +9,7 @@ use super::names::{self, NameIndex};
 use super::pack::Pack;
 use super::rule::{Check, Compiler, Rule};
 use crate::engine::audit::Request;
-use crate::engine::detect::Inspector;
+use crate::engine::detect::{Inspector, Scanner};
 
 /// One file of a pack. Only its name and its folder's name matter, not where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +41,8 @@ pub struct RuleSet {
     names: NameIndex,
     /// Finds the literals of text rules, and the signs of an environment block.
     pub(crate) literals: Literals,
+    /// Of the literals alone: an engine with facts has its own.
+    scanner: OnceLock<Scanner>,
     /// Rules without conditions on the request, one bit each.
     always: Vec<u64>,
     /// The others.
@@ -54,10 +54,10 @@ pub struct RuleSet {
     memory: RwLock<Arc<NameMemory>>,
 }
 
-/// One automaton for the literals of every text rule.
+/// The literals of every text rule, each with what it is there for.
 #[derive(Debug)]
 pub(crate) struct Literals {
-    pub automaton: Option<AhoCorasick>,
+    pub texts: Vec<Box<str>>,
     pub meanings: Vec<Meaning>,
 }
 
@@ -147,6 +147,7 @@ impl RuleSet {
         Self {
             names: NameIndex::new(&rules),
             literals: Literals::new(&rules),
+            scanner: OnceLock::new(),
             hosts: HostSet::new(packs.iter().flat_map(|pack| pack.hosts.iter().chain(&pack.telemetry))),
             telemetry: HostSet::new(packs.iter().flat_map(|pack| pack.telemetry.iter().chain(&pack.shared_telemetry))),
             packs,
@@ -192,6 +193,17 @@ impl RuleSet {
 
     /// Collects what rules find in one unit of `request`.
     pub fn inspector<'r>(&'r self, request: &Request, client: Option<&str>) -> Inspector<'r> {
+        let scanner = self.scanner.get_or_init(|| Scanner::new(&self.literals, None));
+        self.inspector_with(scanner, request, client)
+    }
+
+    /// The same with a scanner that looks for facts as well.
+    pub(crate) fn inspector_with<'r>(
+        &'r self,
+        scanner: &'r Scanner,
+        request: &Request,
+        client: Option<&str>,
+    ) -> Inspector<'r> {
         let target = request.head.target();
         let path = target.split(['?', '#']).next().unwrap_or(target);
         let mut active = self.always.clone();
@@ -204,7 +216,7 @@ impl RuleSet {
         if !self.telemetry_rules.is_empty() && self.is_telemetry_host(&request.host) {
             self.telemetry_rules.iter().copied().for_each(activate);
         }
-        Inspector::new(self, active)
+        Inspector::new(self, scanner, active)
     }
 
     pub(crate) fn remembered(&self) -> Arc<NameMemory> {
@@ -246,10 +258,8 @@ impl Literals {
                 literals.entry(literal).or_default().label.push(number as u16);
             }
         }
-        // A state table is worth its memory: every byte of every text goes through it.
-        let build = |kind| AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(literals.keys());
-        let automaton = build(AhoCorasickKind::DFA).or_else(|_| build(AhoCorasickKind::ContiguousNFA)).ok();
-        Self { automaton, meanings: literals.into_values().collect() }
+        let (texts, meanings) = literals.into_iter().map(|(text, meaning)| (text.into(), meaning)).unzip();
+        Self { texts, meanings }
     }
 }
 

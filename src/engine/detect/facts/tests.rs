@@ -1,5 +1,11 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use sha2::{Digest, Sha256};
+
 use super::*;
+use crate::engine::detect::scanner::{Hits, Scanner};
 use crate::engine::location::{Location, Root};
+use crate::engine::rules::ruleset::Literals;
 use crate::engine::visit::{LayerId, Segment, Spelling, Target};
 use crate::wire::span::Span;
 
@@ -27,9 +33,12 @@ fn facts(list: &[(&str, &str)]) -> Matcher {
 fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let target = Target { layer: LayerId(1), raw: Span::of(0..text.len()), spelling: Spelling::JsonString };
     let leaf = Leaf { kind: LeafKind::JsonString, name, text: text.as_bytes(), target };
-    let mut found = Vec::new();
-    matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &mut found);
-    found
+    let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
+    let mut hits = Hits::default();
+    Scanner::new(&literals, Some(matcher)).scan(leaf.text, &mut hits);
+    let mut found = FactFindings::default();
+    matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &hits.forms, &mut found);
+    found.finish(&[])
 }
 
 fn kinds(matcher: &Matcher, name: &str, text: &str) -> Vec<String> {

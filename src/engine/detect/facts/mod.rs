@@ -1,0 +1,356 @@
+//! Finds the facts of this very machine, however they are spelled.
+//!
+//! ```text
+//! facts -> their forms, their digests                                  once
+//! leaf  -> forms that the scanner met -> boundary -> support -> longest  for every leaf
+//!       -> tokens as long as a digest -> table
+//!       -> a whole value that is one token -> undone (bare)
+//! ```
+//!
+//! What can be undone is undone by the walk; what stands in the middle of something that cannot, and digests, are
+//! computed here beforehand. A fact that is found inside what its leaf holds is reported there alone.
+
+mod bare;
+mod digests;
+mod forms;
+mod strength;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::RawFinding;
+use super::scanner::FormHit;
+use super::support::{self, Support};
+use crate::engine::decode::{Layer, Origin};
+use crate::engine::facts::Fact;
+use crate::engine::finding::{Detector, Severity};
+use crate::engine::kinds::{self, Entropy};
+use crate::engine::location::Step;
+use crate::engine::visit::{LayerId, Leaf, LeafKind, Place};
+use digests::Digests;
+pub(crate) use forms::Form;
+use forms::{Forms, Spelling};
+use strength::{Strength, strength};
+
+struct Known {
+    kind: Arc<str>,
+    value: Arc<str>,
+    strength: Strength,
+    severity: Severity,
+}
+
+/// All facts, ready to be found.
+pub struct Matcher {
+    facts: Vec<Known>,
+    forms: Vec<Form>,
+    digests: Digests,
+    /// Values in lower case.
+    exact: HashMap<Box<[u8]>, u32>,
+}
+
+/// A match that counts.
+struct Hit {
+    fact: u32,
+    range: Range<usize>,
+    confidence: f32,
+    /// Spelled in a way that the walk may undo as well.
+    encoded: bool,
+}
+
+/// What was found in one unit.
+#[derive(Default)]
+pub struct FactFindings {
+    found: Vec<Found>,
+    hits: Vec<Hit>,
+}
+
+struct Found {
+    fact: u32,
+    encoded: bool,
+    finding: RawFinding,
+}
+
+impl Matcher {
+    /// None where there is nothing to find.
+    pub(in crate::engine) fn new(facts: &[Fact]) -> Option<Self> {
+        let known: Vec<Known> = facts
+            .iter()
+            .map(|fact| Known {
+                kind: fact.kind.clone(),
+                value: fact.value.trim().into(),
+                strength: strength(&fact.kind, fact.value.trim()),
+                severity: severity(&fact.kind),
+            })
+            .collect();
+        if known.is_empty() {
+            return None;
+        }
+        let (mut forms, mut digests, mut exact) = (Forms::default(), Digests::default(), HashMap::new());
+        for (number, fact) in (0u32..).zip(&known) {
+            forms.of(number, &fact.kind, &fact.value, fact.strength);
+            digests.add(number, &fact.kind, &fact.value, fact.strength);
+            exact.entry(fact.value.to_lowercase().into_bytes().into()).or_insert(number);
+        }
+        Some(Self { facts: known, forms: forms.0, digests, exact })
+    }
+
+    pub(crate) fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
+    /// The fact whose value is all of `text`, in any case.
+    fn exact_value(&self, text: &[u8]) -> Option<u32> {
+        let text = std::str::from_utf8(text).ok()?;
+        self.exact.get(text.to_lowercase().as_bytes()).copied()
+    }
+
+    /// Adds to `findings` every fact that `leaf` holds. `forms` are what the scanner met in it.
+    pub(in crate::engine) fn inspect(
+        &self,
+        leaf: &Leaf<'_>,
+        place: &dyn Place,
+        forms: &[FormHit],
+        findings: &mut FactFindings,
+    ) {
+        let FactFindings { found, hits } = findings;
+        hits.clear();
+        match leaf.kind {
+            LeafKind::Method | LeafKind::JsonBool | LeafKind::JsonNull => return,
+            LeafKind::JsonNumber | LeafKind::PbVarint | LeafKind::PbFixed => {
+                if let Some(&fact) = self.exact.get(leaf.text) {
+                    self.weigh(fact, Spelling::Raw, leaf, place, 0..leaf.text.len(), hits);
+                }
+            }
+            _ => {
+                for hit in forms {
+                    let Some(form) = self.forms.get(hit.form as usize) else { continue };
+                    self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
+                }
+                for run in long_tokens(leaf.text) {
+                    self.digests_in(leaf.text, run, hits);
+                }
+                if leaf.kind == LeafKind::Opaque
+                    && digests::LENGTHS.contains(&leaf.text.len())
+                    && let Some(fact) = self.digests.of_bytes(leaf.text)
+                {
+                    keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
+                }
+                if hits.is_empty()
+                    && let Some(bare) = self.bare(leaf.text)
+                {
+                    self.weigh_bare(bare, leaf, place, hits);
+                }
+            }
+        }
+        if !hits.is_empty() {
+            found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place)));
+        }
+    }
+
+    fn weigh(
+        &self,
+        fact: u32,
+        spelling: Spelling,
+        leaf: &Leaf<'_>,
+        place: &dyn Place,
+        range: Range<usize>,
+        hits: &mut Vec<Hit>,
+    ) {
+        let Some(known) = self.facts.get(fact as usize) else { return };
+        let raw = matches!(spelling, Spelling::Raw | Spelling::Dashed);
+        let alone = match forms::context(spelling, leaf.text, &range) {
+            Some((text, inner)) => support::stands_alone(&text, &inner, &known.value),
+            None if matches!(spelling, Spelling::Raw | Spelling::Reversed | Spelling::Rot13 | Spelling::Dashed) => {
+                support::stands_alone(leaf.text, &range, &String::from_utf8_lossy(&leaf.text[range.clone()]))
+            }
+            // Cut out of something whose beginning is lost.
+            None => true,
+        };
+        if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
+            keep_longest(hits, Hit { fact, range, confidence, encoded: !raw });
+        }
+    }
+
+    fn weigh_bare(&self, bare: bare::Bare, leaf: &Leaf<'_>, place: &dyn Place, hits: &mut Vec<Hit>) {
+        let Some(known) = self.facts.get(bare.fact as usize) else { return };
+        let range = 0..leaf.text.len();
+        let confidence = match bare.digest {
+            true => Some(0.99),
+            false => known.confidence(leaf, place, &range, true),
+        };
+        if let Some(confidence) = confidence {
+            hits.push(Hit { fact: bare.fact, range, confidence, encoded: true });
+        }
+    }
+
+    /// Digests that are tokens of their own in `run`.
+    fn digests_in(&self, text: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
+        let mut take = |range: Range<usize>, fact: Option<u32>| {
+            if let Some(fact) = fact {
+                keep_longest(hits, Hit { fact, range, confidence: 0.99, encoded: true });
+            }
+        };
+        let token = &text[run.clone()];
+        if let Some(length) = base64_digest(token)
+            && let Some(bytes) = forms::unbase64(&standard(token))
+            && bytes.len() == length
+        {
+            take(run.clone(), self.digests.of_bytes(&bytes));
+        }
+        // Hex may have neighbours that base64 counts as its own: `sha256-<hex>`, `/blobs/<hex>/raw`.
+        let mut start = run.start;
+        for part in token.split(|byte| !byte.is_ascii_alphanumeric()) {
+            let range = start..start + part.len();
+            start = range.end + 1;
+            if (digests::SHORTEST..=128).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit) {
+                take(range, self.digests.of_hex(part));
+            }
+        }
+        if token.len() == 36 && token.iter().filter(|&&byte| byte == b'-').count() == 4 {
+            let digits: Vec<u8> = token.iter().copied().filter(|&byte| byte != b'-').collect();
+            take(run, self.digests.of_uuid(&digits));
+        }
+    }
+
+    fn found(&self, hit: Hit, leaf: &Leaf<'_>, place: &dyn Place) -> Found {
+        let known = &self.facts[hit.fact as usize];
+        let whole = hit.range.len() == leaf.text.len();
+        let mut location = place.location();
+        if !whole {
+            location.steps.push(Step::Window(hit.range.start as u32, hit.range.end as u32));
+        }
+        let text = String::from_utf8_lossy(&leaf.text[hit.range.clone()]);
+        let as_it_stands = *text == *known.value;
+        let finding = RawFinding {
+            kind: known.kind.clone(),
+            location,
+            detector: Detector::Fact,
+            rule: None,
+            severity: known.severity,
+            confidence: hit.confidence,
+            value: known.value.to_string(),
+            observed: (!as_it_stands).then(|| text.into_owned()),
+            target: leaf.target,
+            window: (!whole).then_some(hit.range),
+            action: None,
+        };
+        Found { fact: hit.fact, encoded: hit.encoded, finding }
+    }
+}
+
+impl FactFindings {
+    /// What was found, each fact at its innermost place. `layers` are those of the walk.
+    pub(in crate::engine) fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
+        let mut inside: HashSet<(u32, LayerId, u32)> = HashSet::new();
+        for found in &self.found {
+            let mut layer = found.finding.target.layer;
+            while let Some(Layer { origin: Origin::Leaf { leaf, .. }, .. }) = layers.get(layer.0 as usize) {
+                inside.insert((found.fact, leaf.layer, leaf.raw.start));
+                layer = leaf.layer;
+            }
+        }
+        let innermost = |found: &Found| {
+            let target = found.finding.target;
+            !found.encoded || !inside.contains(&(found.fact, target.layer, target.raw.start))
+        };
+        self.found.into_iter().filter(innermost).map(|found| found.finding).collect()
+    }
+}
+
+/// The runs of base64 characters that are long enough for a digest.
+fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let belongs = |byte: u8| TOKEN[usize::from(byte)];
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        loop {
+            // From the far end of the shortest run back: a space there rules out all that stands before it.
+            let window = text.get(start..start + digests::SHORTEST)?;
+            if let Some(gap) = window.iter().rposition(|&byte| !belongs(byte)) {
+                start += gap + 1;
+                continue;
+            }
+            let rest = &text[start + digests::SHORTEST..];
+            let end = start + digests::SHORTEST + rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
+            let run = start..end;
+            start = end + 1;
+            return Some(run);
+        }
+    })
+}
+
+/// Letters, digits and `+ / - _`.
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        token[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    token
+};
+
+/// The length of the digest that base64 of the length of `token` holds, padding left off.
+fn base64_digest(token: &[u8]) -> Option<usize> {
+    digests::LENGTHS.into_iter().find(|length| (length * 4).div_ceil(3) == token.len())
+}
+
+fn standard(token: &[u8]) -> Vec<u8> {
+    let letter = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => *byte,
+    };
+    token.iter().map(letter).collect()
+}
+
+/// Of matches that hold one another the longest stays: the login name inside the home folder is the folder.
+fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
+    let holds = |outer: &Range<usize>, inner: &Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
+    for hit in hits.iter() {
+        let same = hit.range == new.range;
+        if holds(&hit.range, &new.range) && (!same || hit.confidence >= new.confidence) {
+            return;
+        }
+    }
+    hits.retain(|hit| !holds(&new.range, &hit.range));
+    hits.push(new);
+}
+
+impl Known {
+    /// How sure it is that these bytes are the fact; none where they only look alike.
+    fn confidence(&self, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>, raw: bool) -> Option<f32> {
+        if leaf.kind == LeafKind::JsonName && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
+            // `linux_distro_id` names a field, on whatever system.
+            return None;
+        }
+        let whole = leaf.text[..range.start].trim_ascii().is_empty() && leaf.text[range.end..].trim_ascii().is_empty();
+        let support = Support::of(&self.kind, leaf, place, range);
+        match self.strength {
+            Strength::Sure => Some(if support.named { 0.99 } else { 0.95 }),
+            // Nobody encodes a word by chance.
+            Strength::Fair | Strength::Vocabulary if !raw => Some(if support.any() { 0.95 } else { 0.85 }),
+            Strength::Fair if whole || support.any() => Some(if support.any() { 0.95 } else { 0.85 }),
+            Strength::Fair => Some(0.75),
+            Strength::Vocabulary if whole && support.listed => None,
+            Strength::Vocabulary if whole => Some(if support.named { 0.95 } else { 0.75 }),
+            Strength::Vocabulary if support.any() => Some(0.85),
+            Strength::Vocabulary => (!support::is_among_its_like(leaf.text, range, &self.kind)).then_some(0.6),
+            Strength::Weak if whole && support.named && !support.listed => Some(0.8),
+            Strength::Weak if support.neighbour => Some(0.7),
+            Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),
+            Strength::Weak => None,
+        }
+    }
+}
+
+fn severity(kind: &str) -> Severity {
+    match kinds::find(kind).map(|kind| kind.entropy) {
+        Some(Entropy::Unique) => Severity::High,
+        Some(Entropy::Low) => Severity::Low,
+        Some(Entropy::Mid) | None => Severity::Medium,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Thousands of short texts looked for in one pass, at a cost that hardly depends on how many there are.
+//!
+//! ```text
+//! text -> folded (one case, one byte for all that joins words) -> every second four bytes
+//!      -> bitmap (32 KiB, so it stays in the first cache)      -> table -> compared with the text itself
+//! ```
+//!
+//! Only every second place is looked at, so a needle stands in the table with two neighbouring four-byte pieces:
+//! wherever it occurs, one of them is hit, and just one. Which two is chosen so that ordinary text holds them
+//! rarely. An automaton over the same needles would be larger than any cache and read every byte through it.
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Needle {
+    pub bytes: Box<[u8]>,
+    /// In any ASCII case.
+    pub fold: bool,
+    /// No ASCII letter or digit stands before it, or after it, and of what is beyond ASCII only full-width forms after.
+    pub before: bool,
+    pub after: bool,
+}
+
+/// Places looked at are this far apart.
+const STRIDE: usize = 2;
+/// Bytes that are looked up at once.
+const GRAM: usize = 4;
+/// Shorter ones, with the bounds that they have, cannot be found this way.
+pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
+
+const FILTER_BITS: u32 = 18;
+const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
+/// Folded bytes at a time: fits the stack, and the first cache beside the filter.
+const BLOCK: usize = 2048;
+
+pub(crate) struct Needles {
+    filter: Box<[u64; FILTER_WORDS]>,
+    /// Open addressing by gram; `count` 0 is empty.
+    slots: Box<[Slot]>,
+    entries: Box<[Entry]>,
+    needles: Box<[Needle]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    gram: u32,
+    first: u32,
+    count: u32,
+}
+
+/// A piece of a needle: which one, and how far into its folded form.
+#[derive(Clone, Copy)]
+struct Entry {
+    needle: u32,
+    offset: u32,
+}
+
+impl Needle {
+    /// The bytes by which it is looked up.
+    fn folded(&self) -> Vec<u8> {
+        let mut folded = Vec::with_capacity(self.bytes.len() + 2);
+        folded.extend(self.before.then_some(JOINT));
+        folded.extend(self.bytes.iter().map(|&byte| fold(byte)));
+        folded.extend(self.after.then_some(JOINT));
+        folded
+    }
+
+    /// Whether [`Needles`] can hold it.
+    pub fn is_long_enough(&self) -> bool {
+        self.bytes.len() + usize::from(self.before) + usize::from(self.after) >= SHORTEST
+    }
+}
+
+impl Needles {
+    /// Numbered as they stand in `needles`; none is shorter than [`SHORTEST`].
+    pub fn new(needles: Vec<Needle>) -> Self {
+        let folded: Vec<Vec<u8>> = needles.iter().map(Needle::folded).collect();
+        let mut shared: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
+        for text in &folded {
+            for gram in text.windows(GRAM).filter_map(gram_of) {
+                *shared.entry(gram).or_default() += 1;
+            }
+        }
+        let mut pieces: Vec<(u32, Entry)> = Vec::with_capacity(folded.len() * STRIDE);
+        for (number, text) in (0u32..).zip(&folded) {
+            let places = (0..(text.len() + 1).saturating_sub(SHORTEST)).min_by_key(|&at| cost(&text[at..], &shared));
+            let Some(best) = places else { continue };
+            for offset in best..best + STRIDE {
+                if let Some(gram) = text.get(offset..offset + GRAM).and_then(gram_of) {
+                    pieces.push((gram, Entry { needle: number, offset: offset as u32 }));
+                }
+            }
+        }
+        pieces.sort_by_key(|(gram, entry)| (*gram, entry.needle, entry.offset));
+        let mut filter = Box::new([0u64; FILTER_WORDS]);
+        let mut slots = vec![Slot::default(); (pieces.len() * 2).next_power_of_two().max(16)];
+        let mut start = 0;
+        while let Some(&(gram, _)) = pieces.get(start) {
+            let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
+            let bit = hash(gram);
+            filter[(bit >> 6) as usize] |= 1 << (bit & 63);
+            let mut at = slot_of(gram, slots.len());
+            while slots[at].count > 0 {
+                at = (at + 1) & (slots.len() - 1);
+            }
+            slots[at] = Slot { gram, first: start as u32, count: count as u32 };
+            start += count;
+        }
+        let entries = pieces.into_iter().map(|(_, entry)| entry).collect();
+        Self { filter, slots: slots.into(), entries, needles: needles.into() }
+    }
+
+    /// Calls `hit` with the number, the start and the length of every needle in `text`, in order of what was looked at.
+    pub fn find(&self, text: &[u8], mut hit: impl FnMut(u32, usize, usize)) {
+        // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
+        let length = text.len() + 2;
+        // Zeros behind the last place: no folded text holds one.
+        let mut block = [0u8; BLOCK + 16];
+        let mut base = 0;
+        while base + GRAM <= length {
+            let wanted = (length - base).min(BLOCK + 8);
+            let from = base.saturating_sub(1);
+            let to = (base + wanted - 1).min(text.len());
+            let lead = usize::from(base == 0);
+            let source = text.get(from..to).unwrap_or_default();
+            block[0] = JOINT;
+            for (folded, &byte) in block[lead..].iter_mut().zip(source) {
+                *folded = fold(byte);
+            }
+            let mut filled = lead + source.len();
+            if filled < wanted {
+                block[filled] = JOINT;
+                filled += 1;
+            }
+            block[filled..].fill(0);
+            self.find_in_block(&block, text, base, &mut hit);
+            base += BLOCK;
+        }
+    }
+
+    #[inline]
+    fn find_in_block(
+        &self,
+        block: &[u8; BLOCK + 16],
+        text: &[u8],
+        base: usize,
+        hit: &mut impl FnMut(u32, usize, usize),
+    ) {
+        let (words, _) = block.as_chunks::<8>();
+        let mut word = u64::from_le_bytes(words[0]);
+        for (index, next) in words[1..=BLOCK / 8].iter().enumerate() {
+            let next = u64::from_le_bytes(*next);
+            let grams =
+                [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
+            let seen = grams.map(|gram| {
+                let bit = hash(gram);
+                self.filter[(bit >> 6) as usize] >> (bit & 63) & 1
+            });
+            if seen[0] | seen[1] | seen[2] | seen[3] != 0 {
+                for (quarter, gram) in grams.into_iter().enumerate() {
+                    if seen[quarter] != 0 {
+                        self.look_up(gram, text, base + index * 8 + quarter * 2, hit);
+                    }
+                }
+            }
+            if word == 0 {
+                break;
+            }
+            word = next;
+        }
+    }
+
+    /// Compares what has `gram` with the text around place `at`.
+    #[inline(never)]
+    fn look_up(&self, gram: u32, text: &[u8], at: usize, hit: &mut impl FnMut(u32, usize, usize)) {
+        let mut place = slot_of(gram, self.slots.len());
+        let slot = loop {
+            let slot = self.slots[place];
+            if slot.count == 0 {
+                return;
+            }
+            if slot.gram == gram {
+                break slot;
+            }
+            place = (place + 1) & (self.slots.len() - 1);
+        };
+        let entries = self.entries.get(slot.first as usize..).unwrap_or_default();
+        for entry in entries.iter().take(slot.count as usize) {
+            let Some(needle) = self.needles.get(entry.needle as usize) else { continue };
+            // The place before the text counts, and so does the bound before the needle.
+            let Some(start) = (at + usize::from(needle.before)).checked_sub(entry.offset as usize + 1) else {
+                continue;
+            };
+            let end = start + needle.bytes.len();
+            let Some(found) = text.get(start..end) else { continue };
+            let same = if needle.fold { found.eq_ignore_ascii_case(&needle.bytes) } else { *found == *needle.bytes };
+            let bound = |wanted: bool, byte: Option<&u8>| !wanted || byte.is_none_or(|&byte| fold(byte) == JOINT);
+            let before = start.checked_sub(1).and_then(|at| text.get(at));
+            if same && bound(needle.before, before) && bound(needle.after, text.get(end)) {
+                hit(entry.needle, start, needle.bytes.len());
+            }
+        }
+    }
+}
+
+/// Stands for all ASCII characters that are neither letter nor digit, and for the first byte of the full-width
+/// forms: `：` follows a label as `:` does.
+const JOINT: u8 = b' ';
+
+#[inline]
+fn fold(byte: u8) -> u8 {
+    let lower = byte | 0x20;
+    let letter = lower.wrapping_sub(b'a') < 26;
+    let kept = byte.wrapping_sub(b'0') < 10 || (byte >= 0x80 && byte != 0xef);
+    if letter {
+        lower
+    } else if kept {
+        byte
+    } else {
+        JOINT
+    }
+}
+
+#[inline]
+fn hash(gram: u32) -> u32 {
+    gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)
+}
+
+#[inline]
+fn slot_of(gram: u32, slots: usize) -> usize {
+    (gram.wrapping_mul(0x85eb_ca6b) >> 7) as usize & (slots - 1)
+}
+
+fn gram_of(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|gram| u32::from_le_bytes(*gram))
+}
+
+/// How often the first pieces of `text` are likely to be met in vain: by their letters, and by how many needles
+/// have them.
+fn cost(text: &[u8], shared: &std::collections::HashMap<u32, u32>) -> u32 {
+    let letters: u32 = text
+        .iter()
+        .take(SHORTEST)
+        .map(|byte| match byte {
+            b' ' | b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 4,
+            b'j' | b'q' | b'x' | b'z' | b'0'..=b'9' => 1,
+            0x80.. => 2,
+            _ => 3,
+        })
+        .sum();
+    let others = |gram: &[u8]| gram_of(gram).and_then(|gram| shared.get(&gram)).map_or(0, |count| count.ilog2());
+    letters + text.windows(GRAM).take(STRIDE).map(others).sum::<u32>() * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn needle(text: &str, fold: bool, before: bool, after: bool) -> Needle {
+        Needle { bytes: text.as_bytes().into(), fold, before, after }
+    }
+
+    fn found(needles: &Needles, text: &[u8]) -> Vec<(u32, usize)> {
+        let mut found = Vec::new();
+        needles.find(text, |number, start, _| found.push((number, start)));
+        found.sort_unstable();
+        found
+    }
+
+    /// The same by trying every needle at every place.
+    fn tried(needles: &[Needle], text: &[u8]) -> Vec<(u32, usize)> {
+        let mut found = Vec::new();
+        for (number, needle) in (0u32..).zip(needles) {
+            for start in 0..text.len() {
+                let Some(there) = text.get(start..start + needle.bytes.len()) else { break };
+                let same =
+                    if needle.fold { there.eq_ignore_ascii_case(&needle.bytes) } else { *there == *needle.bytes };
+                let joint = |byte: &u8| *byte == 0xef || byte.is_ascii() && !byte.is_ascii_alphanumeric();
+                let bound = |byte: Option<&u8>| byte.is_none_or(joint);
+                let before = !needle.before || bound(start.checked_sub(1).and_then(|at| text.get(at)));
+                if same && before && (!needle.after || bound(text.get(start + needle.bytes.len()))) {
+                    found.push((number, start));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn needles_are_found_at_every_place_and_at_both_ends() {
+        let list = vec![
+            needle("anderson", true, false, false),
+            needle("ws1", true, true, true),
+            needle("QW5kZXJzb24", false, false, false),
+            needle("工作目录", true, false, false),
+        ];
+        let needles = Needles::new(list.clone());
+        for length in [0, 1, 2, 3, 2040, 2041, 2044, 2045, 2046, 2047, 2048, 2049, 4093, 4096] {
+            for word in ["Anderson", "ws1", "QW5kZXJzb24", "qw5kzxjzb24", "工作目录"] {
+                let text = format!("{}{word}", ".".repeat(length));
+                assert_eq!(found(&needles, text.as_bytes()), tried(&list, text.as_bytes()), "{length} {word}");
+                let text = format!("{text}{}", "-".repeat(length));
+                assert_eq!(found(&needles, text.as_bytes()), tried(&list, text.as_bytes()), "{length} {word} -");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_those_that_a_search_place_by_place_finds(
+            words in prop::collection::vec(("[abAB.é]{5,9}", any::<bool>(), any::<bool>(), any::<bool>()), 1..12),
+            text in "[abAB. é]{0,300}",
+        ) {
+            let list: Vec<_> =
+                words.iter().map(|(word, fold, before, after)| needle(word, *fold, *before, *after)).collect();
+            let needles = Needles::new(list.clone());
+            let mut expected = tried(&list, text.as_bytes());
+            expected.sort_unstable();
+            prop_assert_eq!(found(&needles, text.as_bytes()), expected);
+        }
+    }
+}

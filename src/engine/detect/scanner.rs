@@ -1,0 +1,203 @@
+//! One pass over a text for all that rules and facts look for by its letters.
+//!
+//! ```text
+//! text -> needles of five letters and more         wherever they stand
+//!      -> shorter ones (`os:`, `ann`, `8`)         in short texts, and around labels and signs in long ones
+//! ```
+//!
+//! What is so short that it stands in any text says something only beside a label, so only there is it looked for.
+
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+use memchr::memmem::Finder;
+
+use super::facts::Matcher;
+use super::needles::{Needle, Needles, SHORTEST};
+use super::prompt::is_label;
+use crate::engine::rules::ruleset::Literals;
+
+pub(crate) struct Scanner {
+    needles: Needles,
+    meanings: Box<[What]>,
+    short: Option<AhoCorasick>,
+    short_meanings: Box<[What]>,
+    /// Too short for the needles and wanted everywhere.
+    rare: Box<[(Finder<'static>, What)]>,
+}
+
+/// What a needle is there for.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// A literal of text rules, by its number.
+    Literal { number: u32, label: bool, sign: bool },
+    /// A form of a fact, by its number.
+    Form(u32),
+}
+
+/// What one text holds. Kept from text to text for its room.
+#[derive(Default)]
+pub(crate) struct Hits {
+    pub literals: Vec<LiteralHit>,
+    pub forms: Vec<FormHit>,
+    windows: Vec<Range<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct LiteralHit {
+    pub end: usize,
+    pub start: usize,
+    pub number: u32,
+    /// It stands there as a label: `Shell: `.
+    pub labels: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FormHit {
+    pub start: usize,
+    pub end: usize,
+    pub form: u32,
+}
+
+/// Texts up to this many bytes are searched for everything.
+const SMALL: usize = 512;
+/// How far around a label or sign short needles count.
+const AROUND: usize = 256;
+/// Windows in one text: more would be the whole of it.
+const MOST_WINDOWS: usize = 4096;
+
+impl Hits {
+    pub fn clear(&mut self) {
+        self.literals.clear();
+        self.forms.clear();
+        self.windows.clear();
+    }
+}
+
+impl std::fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scanner({} needles)", self.meanings.len() + self.short_meanings.len())
+    }
+}
+
+impl Scanner {
+    pub fn new(literals: &Literals, facts: Option<&Matcher>) -> Self {
+        let mut long = (Vec::new(), Vec::new());
+        let mut short: (Vec<Box<[u8]>>, Vec<What>) = (Vec::new(), Vec::new());
+        let mut rare = Vec::new();
+        for (number, (text, meaning)) in (0u32..).zip(literals.texts.iter().zip(&literals.meanings)) {
+            let label = !meaning.label.is_empty();
+            let what = What::Literal { number, label, sign: meaning.sign };
+            let alone = meaning.near.is_empty() && !meaning.sign;
+            let needle = literal_needle(text, alone);
+            if needle.is_long_enough() {
+                long.0.push(needle);
+                long.1.push(what);
+            } else if alone {
+                short.0.push(needle.bytes);
+                short.1.push(what);
+            } else {
+                rare.extend(
+                    [text.to_ascii_lowercase(), text.to_ascii_uppercase()]
+                        .map(|text| (Finder::new(text.as_bytes()).into_owned(), what)),
+                );
+            }
+        }
+        for (number, form) in (0u32..).zip(facts.map_or(&[][..], Matcher::forms)) {
+            let needle = form.needle();
+            match needle.is_long_enough() {
+                true => {
+                    long.0.push(needle);
+                    long.1.push(What::Form(number));
+                }
+                false => {
+                    short.0.push(needle.bytes);
+                    short.1.push(What::Form(number));
+                }
+            }
+            if let Some(bytes) = form.short_too() {
+                short.0.push(bytes);
+                short.1.push(What::Form(number));
+            }
+        }
+        let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(&short.0).ok();
+        Self {
+            needles: Needles::new(long.0),
+            meanings: long.1.into(),
+            short: automaton.filter(|_| !short.0.is_empty()),
+            short_meanings: short.1.into(),
+            rare: rare.into(),
+        }
+    }
+
+    /// Fills `hits` with what `text` holds, in order.
+    pub fn scan(&self, text: &[u8], hits: &mut Hits) {
+        hits.clear();
+        let Hits { literals, forms, windows } = hits;
+        let small = text.len() <= SMALL;
+        self.needles.find(text, |number, start, length| {
+            let Some(what) = self.meanings.get(number as usize) else { return };
+            note(*what, text, start..start + length, literals, forms);
+            if let What::Literal { label, sign, .. } = *what
+                && !small
+                && windows.len() < MOST_WINDOWS
+                && (sign || label && literals.last().is_some_and(|hit| hit.labels))
+            {
+                windows.push(start.saturating_sub(AROUND)..(start + length + AROUND).min(text.len()));
+            }
+        });
+        if text.len() > 4 {
+            for (finder, what) in &self.rare {
+                for start in finder.find_iter(text) {
+                    note(*what, text, start..start + finder.needle().len(), literals, forms);
+                }
+            }
+        }
+        if let Some(short) = &self.short {
+            let mut look = |window: Range<usize>| {
+                for hit in short.find_overlapping_iter(&text[window.clone()]) {
+                    let Some(what) = self.short_meanings.get(hit.pattern().as_usize()) else { continue };
+                    note(*what, text, window.start + hit.start()..window.start + hit.end(), literals, forms);
+                }
+            };
+            if small {
+                look(0..text.len());
+            } else {
+                windows.sort_unstable_by_key(|window| window.start);
+                let mut looked = 0;
+                for window in windows.iter() {
+                    // A needle across the seam of two windows is seen with the second.
+                    let from = window.start.max(looked);
+                    if from < window.end {
+                        look(from..window.end);
+                        looked = window.end;
+                    }
+                }
+            }
+        }
+        literals.sort_unstable();
+        literals.dedup();
+        forms.sort_unstable();
+        forms.dedup();
+    }
+}
+
+fn note(what: What, text: &[u8], range: Range<usize>, literals: &mut Vec<LiteralHit>, forms: &mut Vec<FormHit>) {
+    let Range { start, end } = range;
+    match what {
+        What::Literal { number, label, .. } => {
+            let labels = label && is_label(text, start, end);
+            literals.push(LiteralHit { end, start, number, labels });
+        }
+        What::Form(form) => forms.push(FormHit { start, end, form }),
+    }
+}
+
+/// What is too short by itself is looked for with the bounds that a label has, or a token's beginning.
+fn literal_needle(text: &str, label_only: bool) -> Needle {
+    let bytes = text.as_bytes();
+    let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let after = bytes.len() < SHORTEST && label_only && word(bytes.last());
+    let before = bytes.len() + usize::from(after) < SHORTEST && word(bytes.first());
+    Needle { bytes: bytes.into(), fold: true, before, after }
+}
