@@ -109,6 +109,12 @@ const CLASS: [u8; 256] = {
     class
 };
 
+/// Whether `byte` is a letter of either alphabet.
+#[inline]
+pub(super) fn is_letter(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & (OTHER | LINE_END) == 0
+}
+
 pub(super) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
     let engine = if spelling.url { &DECODE_URL } else { &DECODE };
     match spelling.wrap {

@@ -145,6 +145,54 @@ pub(super) fn credentials(text: &[u8], json_depth: usize) -> (Range<usize>, Read
     (window.start + space + 1..window.end + space + 1, reading)
 }
 
+/// Shorter runs of letters in a text are words.
+pub(super) const SHORTEST_TOKEN: usize = 16;
+
+/// The next run of base64 characters of `text` from `from` on that is long enough to hold a document, its padding and
+/// the further parts of a token (RFC 7519) with it.
+pub(super) fn next_token(text: &[u8], mut from: usize) -> Option<Range<usize>> {
+    loop {
+        // From the far end of the shortest run back: a space there rules out all that stands before it.
+        let window = text.get(from..from + SHORTEST_TOKEN)?;
+        if let Some(gap) = window.iter().rposition(|&byte| !base64::is_letter(byte)) {
+            from += gap + 1;
+            continue;
+        }
+        let end_of = |start: usize| {
+            text[start..].iter().position(|&byte| !base64::is_letter(byte)).map_or(text.len(), |length| start + length)
+        };
+        let mut end = end_of(from + SHORTEST_TOKEN);
+        if text[from..].starts_with(b"eyJ") {
+            while text.get(end) == Some(&b'.') && text.get(end + 1).is_some_and(|&byte| base64::is_letter(byte)) {
+                end = end_of(end + 1);
+            }
+        }
+        end += text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+        return Some(from..end);
+    }
+}
+
+/// What `token` of `text` holds, if that is a document: in a text, whatever decodes to less is a word or a number.
+pub(super) fn document_in(text: &[u8], token: Range<usize>, json_depth: usize) -> (Range<usize>, Reading) {
+    let plain = (token.clone(), Reading::Plain);
+    let bytes = &text[token.clone()];
+    // No document in base64 is without capitals, small letters and digits; paths and names seldom have all of them.
+    let has = |sort: fn(&u8) -> bool| bytes.iter().any(sort);
+    let hex = bytes.iter().all(u8::is_ascii_hexdigit);
+    if !hex && !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)) {
+        return plain;
+    }
+    let (window, reading) = reading(bytes, json_depth);
+    let holds = match &reading {
+        Reading::Jwt(_) => true,
+        Reading::Base64 { class, .. } | Reading::Hex { class, .. } => {
+            matches!(class, Class::Json | Class::Lines | Class::Coded(_))
+        }
+        _ => false,
+    };
+    if holds { (token.start + window.start..token.start + window.end, reading) } else { plain }
+}
+
 /// Three parts in base64url, the first of them a JSON object (RFC 7519).
 fn jwt(text: &[u8]) -> Option<[(Range<usize>, Vec<u8>); 2]> {
     let first = memchr(b'.', text)?;

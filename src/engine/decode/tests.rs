@@ -142,6 +142,22 @@ fn documents_inside_strings_and_base64_are_entered() {
 }
 
 #[test]
+fn a_document_in_an_encoding_in_the_middle_of_a_text_is_entered_at_its_window() {
+    let packed = BASE64_STANDARD.encode(r#"{"device":"9f86d0","tz":"Asia/Shanghai"}"#);
+    let token = format!(
+        "eyJhbGciOiJIUzI1NiJ9.{}.c2lnbmF0dXJl",
+        BASE64_URL_SAFE_NO_PAD.encode(r#"{"sub":"ann","iss":"https://id.example.com"}"#)
+    );
+    let text = format!("state={packed}; token {token} in src/components/RequestHandlerFactory2/index");
+    let (seen, decoded) = json(serde_json::json!({ "log": text }).to_string());
+    seen.has(&format!("body!json:/log@6-{}!b64!json:/tz", 6 + packed.len()), "Asia/Shanghai");
+    let start = 6 + packed.len() + 8;
+    seen.has(&format!("body!json:/log@{start}-{}!jwt:/1!json:/sub", start + token.len()), "ann");
+    seen.has("body!json:/log", &text);
+    assert_eq!((decoded.layers.len(), decoded.bytes_read), (5, decoded.bytes_sent));
+}
+
+#[test]
 fn compression_without_a_signature_is_told_by_what_comes_out() {
     let inner = r#"{"env":{"shell":"/bin/zsh","cwd":"/home/ann/project","tz":"Asia/Shanghai"}}"#;
     let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());

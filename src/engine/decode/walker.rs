@@ -90,8 +90,32 @@ impl<'v, V: Visitor> Walker<'v, V> {
     pub fn value(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         if sniff::is_plain(text) {
             self.leaf(kind, name, text, target, tail);
+            if text.len() > sniff::SHORTEST_TOKEN {
+                self.tokens(name, text, target, tail);
+            }
         } else {
             self.holding(kind, name, text, target, tail);
+        }
+    }
+
+    /// Documents in an encoding that stand in the middle of a text.
+    fn tokens(&mut self, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
+        let mut from = 0;
+        while let Some(token) = sniff::next_token(text, from) {
+            from = token.end;
+            if token == (0..text.len()) {
+                // Looked at already, as a whole.
+                return;
+            }
+            let (window, reading) = sniff::document_in(text, token, self.limits.json_depth);
+            if matches!(reading, Reading::Plain) || self.is_deepest() {
+                continue;
+            }
+            self.inside(tail, |walker| {
+                walker.steps.push(Step::Window(window.start as u32, window.end as u32));
+                walker.enter(reading, name, text, window, target, Tail::Whole);
+                walker.steps.pop();
+            });
         }
     }
 
@@ -104,8 +128,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
         if !certain {
             self.leaf(kind, name, text, target, tail);
         }
+        let plain = matches!(reading, Reading::Plain);
         if !self.enter(reading, name, text, window, target, tail) && certain {
             self.leaf(kind, name, text, target, tail);
+        }
+        if plain && text.len() > sniff::SHORTEST_TOKEN {
+            self.tokens(name, text, target, tail);
         }
     }
 

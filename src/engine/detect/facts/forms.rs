@@ -263,7 +263,8 @@ pub(super) fn context(spelling: Spelling, text: &[u8], range: &Range<usize>) -> 
             }
             coded.truncate(coded.len() - usize::from(coded.len() % 4 == 1));
             let decoded = unbase64(&coded)?;
-            let length = (((range.end - group) * 6) / 8).checked_sub(usize::from(lead))?;
+            // The last bits stand in a character that is no part of the match.
+            let length = ((range.end - group) * 6).div_ceil(8).checked_sub(usize::from(lead))?;
             let length = length.min(decoded.len().checked_sub(skip)?);
             Some((decoded, skip..skip + length))
         }

@@ -136,7 +136,9 @@ impl Matcher {
                 {
                     keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
                 }
-                if hits.is_empty()
+                // The end of an encoding, its padding, is no part of a form.
+                let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
+                if (hits.is_empty() || hits.iter().any(partly))
                     && let Some(bare) = self.bare(leaf.text)
                 {
                     self.weigh_bare(bare, leaf, place, hits);
@@ -180,7 +182,7 @@ impl Matcher {
             false => known.confidence(leaf, place, &range, true),
         };
         if let Some(confidence) = confidence {
-            hits.push(Hit { fact: bare.fact, range, confidence, encoded: true });
+            keep_longest(hits, Hit { fact: bare.fact, range, confidence, encoded: true });
         }
     }
 

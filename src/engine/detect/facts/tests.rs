@@ -131,3 +131,99 @@ fn of_facts_inside_one_another_the_longest_is_reported() {
     assert_eq!(found[0].location.to_string(), "body!json:/x@2-21");
     assert_eq!(found[0].window, Some(2..21));
 }
+
+fn b64(bytes: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn a_value_is_found_in_every_spelling_alone_and_in_the_middle_of_a_text() {
+    const VALUE: &str = "Jorinde-K";
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[("user.name", VALUE), ("os.kernel", "6.9.3-77-generic")]);
+    let alone = [
+        VALUE.to_uppercase(),
+        b64(VALUE.as_bytes()),
+        b64(VALUE.to_lowercase().as_bytes()),
+        b64(hex(VALUE.as_bytes()).as_bytes()),
+        hex(b64(VALUE.as_bytes()).as_bytes()),
+        b64(b64(b64(VALUE.as_bytes()).as_bytes()).as_bytes()),
+        hex(&Sha256::digest(VALUE)),
+        b64(hex(&md5::Md5::digest(VALUE)).as_bytes()),
+        b64(&sha1::Sha1::digest("jorinde-k")),
+        hex(&sha3::Sha3_256::digest(VALUE))[..14].to_owned(),
+        hex(&sha2::Sha512::digest("Jorinde-K\n")),
+        b64(&wide(VALUE)),
+        "JJXXE2LOMRSS2SY=".to_owned(),
+        "k-ednirOJ".to_owned(),
+        "WBEVAQR-X".to_owned(),
+    ];
+    for text in &alone {
+        let found = find(&matcher, "x", text);
+        assert_eq!(found.len(), 1, "{text}");
+        assert_eq!((&*found[0].value, found[0].location.to_string()), (VALUE, "body!json:/x".to_owned()), "{text}");
+        assert_eq!(found[0].observed.as_deref(), (text != VALUE).then_some(text.as_str()), "{text}");
+    }
+    for text in [
+        format!("id={}&x=1", b64(VALUE.as_bytes())),
+        format!("…{}…", b64(format!("a {VALUE}, b").as_bytes())),
+        format!("cut {}", &b64(format!("no {VALUE} no").as_bytes())[1..]),
+        format!("cut {}", &b64(format!("of {VALUE}; more").as_bytes())[3..]),
+        format!("hex {} there", hex(VALUE.as_bytes()).to_uppercase()),
+        format!("u={}&", VALUE.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()),
+        VALUE.chars().map(|c| format!("&#{};", u32::from(c))).collect(),
+        VALUE.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect::<String>() + " in a log",
+        format!("a {} b", VALUE.chars().rev().collect::<String>()),
+        "now Wbevaqr-X is turned".to_owned(),
+        format!("sum {} of it", hex(&Sha256::digest(VALUE))),
+    ] {
+        let found = find(&matcher, "x", &text);
+        assert_eq!(found.iter().map(|found| &*found.kind).collect::<Vec<_>>(), ["user.name"], "{text}");
+    }
+}
+
+#[test]
+fn what_is_part_of_a_longer_word_is_not_found_behind_an_encoding_either() {
+    const VALUE: &str = "jorinde";
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[("user.name", VALUE)]);
+    for word in ["jorindes", "majorinde", "xjorindex"] {
+        for text in [b64(word.as_bytes()), hex(word.as_bytes()), b64(hex(word.as_bytes()).as_bytes()), word.to_owned()]
+        {
+            assert!(find(&matcher, "x", &text).is_empty(), "{word}: {text}");
+        }
+        let percents: String = word.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert!(find(&matcher, "x", &percents).is_empty(), "{percents}");
+    }
+}
+
+#[test]
+fn a_uuid_made_of_a_digest_and_the_digests_of_what_is_derived_are_found() {
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[
+        ("host.machine_id", "0f3a9c77d1e24b5f8a6b0c9d8e7f6a5b"),
+        ("net.mac", "00:1B:44:11:3A:B7"),
+        ("git.remote", "git@git.acme.example:Tools/billing.git"),
+        ("path.cwd", "/home/jorinde/src/billing"),
+    ]);
+    let mut digits = hex(&md5::Md5::digest("0f3a9c77-d1e2-4b5f-8a6b-0c9d8e7f6a5b")).into_bytes();
+    (digits[12], digits[16]) = (b'3', b'a');
+    let digits = String::from_utf8(digits).expect("hex");
+    let cut = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
+    for (text, kind) in [
+        (cut.join("-"), "host.machine_id"),
+        (hex(&Sha256::digest("001b44113ab7")), "net.mac"),
+        (hex(&Sha256::digest("00-1B-44-11-3A-B7")), "net.mac"),
+        (hex(&Sha256::digest("git.acme.example/tools/billing"))[..16].to_owned(), "git.remote"),
+        (hex(&sha1::Sha1::digest("https://git.acme.example/Tools/billing")), "git.remote"),
+        ("-home-jorinde-src-billing".to_owned(), "path.cwd"),
+        ("projects/-home-jorinde-src-billing/1.jsonl".to_owned(), "path.cwd"),
+    ] {
+        assert_eq!(kinds(&matcher, "x", &text), [kind], "{text}");
+    }
+    assert!(kinds(&matcher, "x", &hex(&Sha256::digest("salt001b44113ab7"))).is_empty());
+}
