@@ -322,9 +322,7 @@ impl Detectors<'_> {
     fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
         let mut found = self.rules.finish();
         found.extend(self.found.finish(layers));
-        for raw in found.iter_mut().filter(|raw| raw.window.is_none()) {
-            raw.location.leave_encodings();
-        }
+        super::detect::places::settle(&mut found, layers);
         found
     }
 }

@@ -16,6 +16,7 @@ mod remove;
 mod spell;
 mod splice;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -177,6 +178,29 @@ pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>)
             }
         }
     }
+}
+
+/// A window of an encoded text, in the text that holds the encoding.
+pub(super) struct Outward<'a> {
+    pub leaf: Target,
+    pub codec: &'a Codec,
+    /// What was decoded.
+    pub text: Cow<'a, [u8]>,
+    pub range: Range<usize>,
+}
+
+/// The bytes that spell `window` of `layer`, where that was read by percent-encoding or character references.
+pub(super) fn outward(layers: &[Layer], layer: LayerId, window: Range<usize>) -> Option<Outward<'_>> {
+    let Origin::Leaf { leaf, window: coded, codec: codec @ (Codec::Percent | Codec::Html) } =
+        &layers.get(layer.0 as usize)?.origin
+    else {
+        return None;
+    };
+    let raw = layers.get(leaf.layer.0 as usize)?.content.get(leaf.raw.range())?;
+    let text = Script::of(leaf.spelling).decode(raw);
+    let inner = Script::of_codec(codec)?.locate(text.get(coded.range())?, window)?;
+    let start = coded.start as usize;
+    Some(Outward { leaf: *leaf, codec, range: inner.start + start..inner.end + start, text })
 }
 
 struct Work<'a> {

@@ -42,9 +42,13 @@ impl<V: Visitor> Walker<'_, V> {
                 let target = Target { layer: HEAD, raw: field.value, spelling: Spelling::Raw };
                 let tail = Tail::Header { name: &name, repeat };
                 let text = head.bytes(field.value);
-                self.value(LeafKind::Header, &name, text, target, tail);
                 let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
-                self.enter(credentials, &name, text, window, target, tail);
+                if matches!(credentials, sniff::Reading::Plain) {
+                    self.value(LeafKind::Header, &name, text, target, tail);
+                } else {
+                    self.leaf(LeafKind::Header, &name, text, target, tail);
+                    self.enter(credentials, &name, text, window, target, tail);
+                }
             }
         }
     }

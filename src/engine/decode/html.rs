@@ -26,6 +26,11 @@ pub(crate) fn unit(raw: &[u8]) -> (usize, usize) {
     reference(raw).map_or((1, 1), |(length, c)| (length, c.len_utf8()))
 }
 
+/// Whether a character reference stands in `text`.
+pub(crate) fn holds_units(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'&', text).any(|at| reference(&text[at..]).is_some())
+}
+
 pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         match byte {

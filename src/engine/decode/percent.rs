@@ -30,6 +30,11 @@ pub(crate) fn is_coded(raw: &[u8], form: bool) -> bool {
     memchr2(b'%', if form { b'+' } else { b'%' }, raw).is_some()
 }
 
+/// Whether a `%41` stands in `text`.
+pub(crate) fn holds_units(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', text).any(|at| unit(&text[at..], false).0 == 3)
+}
+
 /// Encodes all that is not unreserved; a space becomes `+` in forms.
 pub(crate) fn encode(text: &[u8], form: bool, out: &mut Vec<u8>) {
     for &byte in text {

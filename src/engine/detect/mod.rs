@@ -12,6 +12,7 @@ mod inspector;
 pub mod integrity;
 mod named;
 mod needles;
+pub(super) mod places;
 mod prompt;
 mod region;
 mod scanner;

@@ -188,7 +188,15 @@ fn words_of(kind: &str) -> &'static [&'static str] {
 
 /// Whether one of the words that `name` is made of (`userName`, `x-user`, `git_user.name`) is among `words`.
 fn tells(name: &str, words: &[&str]) -> bool {
-    pieces(name).any(|piece| words.iter().any(|word| piece.eq_ignore_ascii_case(word)))
+    // `hostname`, `cpuarch`: words of some length are known in a compound too.
+    let holds = |piece: &str, word: &str| {
+        let part = |piece: &str| piece.eq_ignore_ascii_case(word);
+        // `scores` is not about cores.
+        let rest = piece.len().saturating_sub(word.len());
+        let compound = word.len() >= 4 && (3..=6).contains(&rest);
+        part(piece) || compound && (piece.get(..word.len()).is_some_and(part) || piece.get(rest..).is_some_and(part))
+    };
+    pieces(name).any(|piece| words.iter().any(|word| holds(piece, word)))
         || words.iter().any(|word| name.eq_ignore_ascii_case(word))
 }
 

@@ -11,7 +11,7 @@ use crate::engine::decode::{html, json_unescape, percent};
 /// Encodings on top of one another.
 const DEEPEST: usize = 3;
 /// Longer values are documents, which the walk enters; shorter ones cannot hold an encoded fact.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 16 * 1024;
 const SHORTEST: usize = 8;
 
 /// What came out.

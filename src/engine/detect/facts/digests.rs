@@ -23,7 +23,8 @@ pub(super) const LENGTHS: [usize; 5] = [16, 20, 32, 48, 64];
 impl Digests {
     pub fn add(&mut self, fact: u32, kind: &str, value: &str, strength: Strength) {
         // Everybody has digests of `1` and `en`.
-        if value.len() < 3 || (strength == Strength::Weak && value.bytes().all(|byte| byte.is_ascii_digit())) {
+        let short = strength == Strength::Weak && value.len() < 4 && value.bytes().all(|byte| byte.is_ascii_digit());
+        if value.len() < 3 || short {
             return;
         }
         for text in inputs(kind, value) {

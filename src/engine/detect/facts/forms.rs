@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::strength::Strength;
-use crate::engine::decode::percent;
+use crate::engine::decode::{html, json_unescape, percent};
 use crate::engine::detect::needles::{Needle, SHORTEST};
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -126,11 +126,11 @@ impl Forms {
     fn escaped(&mut self, fact: u32, value: &str) {
         let slashes = value.replace('/', "\\/");
         let backslashes = value.replace('\\', "\\\\");
-        let mut html = Vec::new();
-        crate::engine::decode::html::encode(value.as_bytes(), &mut html);
+        let mut entities = Vec::new();
+        html::encode(value.as_bytes(), &mut entities);
         self.add(fact, Spelling::Escaped, slashes.as_bytes(), true);
         self.add(fact, Spelling::Escaped, backslashes.as_bytes(), true);
-        self.add(fact, Spelling::Html, &html, true);
+        self.add(fact, Spelling::Html, &entities, true);
         if !value.is_ascii() {
             let ascii: String = value
                 .chars()
@@ -232,68 +232,90 @@ fn base32(bytes: &[u8]) -> String {
 /// Decoded bytes around a match that are enough to see whether it is a word of its own.
 const NEAR: usize = 4;
 
-/// The text that `range` stands for with a little of what stands around it, decoded, and where the value is in it.
-/// None for spellings without a value in the middle of something.
-pub(super) fn context(spelling: Spelling, text: &[u8], range: &Range<usize>) -> Option<(Vec<u8>, Range<usize>)> {
+/// What stands around a match, decoded.
+pub(super) enum Context {
+    /// The spelling has none: the text itself is to be looked at.
+    Same,
+    /// What the match stands for with a little of what stands around it, and where in it the match is.
+    Decoded(Vec<u8>, Range<usize>),
+    /// It stands for something else than `value`.
+    Other,
+}
+
+/// Looks behind the spelling of a match: whether it stands for `value`, and what stands beside it.
+pub(super) fn context(spelling: Spelling, text: &[u8], range: &Range<usize>, value: &str) -> Context {
     let before = &text[range.start.saturating_sub(NEAR * 6)..range.start];
     let after = &text[range.end..(range.end + NEAR * 6).min(text.len())];
-    let value = &text[range.clone()];
+    let matched = &text[range.clone()];
     match spelling {
-        Spelling::Base64 { lead } => {
-            let is_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
-            let group = range.start.checked_sub(lead_characters(lead))?;
-            let run = before.iter().rev().take_while(|byte| is_char(byte)).count().min(12);
-            // Of what stands before only whole groups can be read; the characters of the value's own first group too.
-            let from = group.saturating_sub((run.saturating_sub(range.start - group) / 4) * 4);
-            let own = range.start - group <= run;
-            let tail = after.iter().take_while(|byte| is_char(byte)).count();
-            let end = range.end + tail;
-            let (from, skip) = if own { (from, (group - from) / 4 * 3 + usize::from(lead)) } else { (range.start, 0) };
-            let mut coded: Vec<u8> = text[from..end]
-                .iter()
-                .map(|&byte| match byte {
-                    b'-' => b'+',
-                    b'_' => b'/',
-                    byte => byte,
-                })
-                .collect();
-            if !own {
-                // The beginning is lost: what is left says nothing of its bounds before.
-                return None;
-            }
-            coded.truncate(coded.len() - usize::from(coded.len() % 4 == 1));
-            let decoded = unbase64(&coded)?;
-            // The last bits stand in a character that is no part of the match.
-            let length = ((range.end - group) * 6).div_ceil(8).checked_sub(usize::from(lead))?;
-            let length = length.min(decoded.len().checked_sub(skip)?);
-            Some((decoded, skip..skip + length))
-        }
+        Spelling::Base64 { lead } => base64_context(lead, before, matched, after, value).unwrap_or(Context::Other),
         Spelling::Hex => {
             let pairs = |side: usize| side / 2 * 2;
             let ahead = pairs(before.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count().min(8));
             let behind = pairs(after.iter().take_while(|byte| byte.is_ascii_hexdigit()).count().min(8));
-            let decoded = unhex(&text[range.start - ahead..range.end + behind])?;
-            Some((decoded, ahead / 2..ahead / 2 + range.len() / 2))
+            let inner = ahead / 2..ahead / 2 + range.len() / 2;
+            unhex(&text[range.start - ahead..range.end + behind])
+                .map_or(Context::Other, |decoded| Context::Decoded(decoded, inner))
         }
         Spelling::Percent | Spelling::Html | Spelling::Escaped => {
             let decode = |coded: &[u8]| {
                 let mut out = Vec::new();
                 match spelling {
                     Spelling::Percent => percent::decode(coded, false, &mut out),
-                    Spelling::Html => crate::engine::decode::html::decode(coded, &mut out),
-                    _ => crate::engine::decode::json_unescape(coded, &mut out),
+                    Spelling::Html => html::decode(coded, &mut out),
+                    _ => json_unescape(coded, &mut out),
                 }
                 out
             };
-            let (mut whole, middle) = (decode(before), decode(value));
+            let (mut whole, middle) = (decode(before), decode(matched));
             let start = whole.len();
             whole.extend_from_slice(&middle);
             let end = whole.len();
             whole.extend(decode(after));
-            Some((whole, start..end))
+            Context::Decoded(whole, start..end)
         }
-        _ => None,
+        Spelling::Raw
+        | Spelling::Dashed
+        | Spelling::Base32
+        | Spelling::Utf16
+        | Spelling::Utf16Base64
+        | Spelling::Reversed
+        | Spelling::Rot13 => Context::Same,
     }
+}
+
+/// Of what stands before, only whole groups can be read, and only where the first characters of the value's own group
+/// are there too; where they were cut off, its first byte is unknown.
+fn base64_context(lead: u8, before: &[u8], matched: &[u8], after: &[u8], value: &str) -> Option<Context> {
+    let is_char = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let run = before.iter().rev().take_while(is_char).count();
+    let own = lead_characters(lead);
+    let whole = run >= own;
+    let kept = if whole { own + (run - own) / 4 * 4 } else { 0 };
+    let mut coded = vec![b'A'; if whole { 0 } else { own }];
+    coded.extend_from_slice(&before[before.len() - kept..]);
+    coded.extend_from_slice(matched);
+    coded.extend(after.iter().take_while(is_char));
+    for byte in &mut coded {
+        *byte = match *byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => byte,
+        };
+    }
+    coded.truncate(coded.len() - usize::from(coded.len() % 4 == 1));
+    let decoded = unbase64(&coded)?;
+    let start = kept.saturating_sub(own) / 4 * 3 + usize::from(lead);
+    // Cut off in the middle of its last character, the value lacks a byte.
+    let end = (start + value.len()).min(decoded.len());
+    let unknown = usize::from(!whole && own > 0);
+    let (found, known) = (decoded.get(start + unknown..end)?, value.as_bytes().get(unknown..end - start)?);
+    let same =
+        found.eq_ignore_ascii_case(known) || found == value.to_lowercase().as_bytes().get(unknown..end - start)?;
+    if !same {
+        return Some(Context::Other);
+    }
+    Some(Context::Decoded(decoded, start..end))
 }
 
 const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(

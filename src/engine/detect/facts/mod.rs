@@ -30,7 +30,7 @@ use crate::engine::location::Step;
 use crate::engine::visit::{LayerId, Leaf, LeafKind, Place};
 use digests::Digests;
 pub(crate) use forms::Form;
-use forms::{Forms, Spelling};
+use forms::{Context, Forms, Spelling};
 use strength::{Strength, strength};
 
 struct Known {
@@ -161,13 +161,13 @@ impl Matcher {
     ) {
         let Some(known) = self.facts.get(fact as usize) else { return };
         let raw = matches!(spelling, Spelling::Raw | Spelling::Dashed);
-        let alone = match forms::context(spelling, leaf.text, &range) {
-            Some((text, inner)) => support::stands_alone(&text, &inner, &known.value),
-            None if matches!(spelling, Spelling::Raw | Spelling::Reversed | Spelling::Rot13 | Spelling::Dashed) => {
+        let alone = match forms::context(spelling, leaf.text, &range, &known.value) {
+            Context::Decoded(text, inner) => support::stands_alone(&text, &inner, &known.value),
+            Context::Same if matches!(spelling, Spelling::Base32 | Spelling::Utf16 | Spelling::Utf16Base64) => true,
+            Context::Same => {
                 support::stands_alone(leaf.text, &range, &String::from_utf8_lossy(&leaf.text[range.clone()]))
             }
-            // Cut out of something whose beginning is lost.
-            None => true,
+            Context::Other => false,
         };
         if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
             keep_longest(hits, Hit { fact, range, confidence, encoded: !raw });
@@ -194,11 +194,19 @@ impl Matcher {
             }
         };
         let token = &text[run.clone()];
-        if let Some(length) = base64_digest(token)
-            && let Some(bytes) = forms::unbase64(&standard(token))
-            && bytes.len() == length
-        {
-            take(run.clone(), self.digests.of_bytes(&bytes));
+        // In an address the letter `/` stands between segments too.
+        let starts = memchr::memchr_iter(b'/', token).map(|at| at + 1).take(MOST_SEGMENTS);
+        for start in std::iter::once(0).chain(starts) {
+            for (length, digest) in base64_lengths() {
+                let ends = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b'/' | b'-' | b'_'));
+                if let Some(coded) = token.get(start..start + length)
+                    && ends(token.get(start + length))
+                    && let Some(bytes) = forms::unbase64(&standard(coded))
+                    && bytes.len() == digest
+                {
+                    take(run.start + start..run.start + start + length, self.digests.of_bytes(&bytes));
+                }
+            }
         }
         // Hex may have neighbours that base64 counts as its own: `sha256-<hex>`, `/blobs/<hex>/raw`.
         let mut start = run.start;
@@ -292,10 +300,13 @@ const TOKEN: [bool; 256] = {
     token
 };
 
-/// The length of the digest that base64 of the length of `token` holds, padding left off.
-fn base64_digest(token: &[u8]) -> Option<usize> {
-    digests::LENGTHS.into_iter().find(|length| (length * 4).div_ceil(3) == token.len())
+/// Characters of each digest in base64, padding left off, and its bytes.
+fn base64_lengths() -> impl Iterator<Item = (usize, usize)> {
+    digests::LENGTHS.into_iter().map(|length| ((length * 4).div_ceil(3), length))
 }
+
+/// Segments of one address that are looked at.
+const MOST_SEGMENTS: usize = 16;
 
 fn standard(token: &[u8]) -> Vec<u8> {
     let letter = |byte: &u8| match byte {
