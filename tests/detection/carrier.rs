@@ -240,7 +240,8 @@ fn filler_short(rng: &mut Rng) -> (String, Node) {
 
 fn cookie(rng: &mut Rng, loads: &[Load]) -> Sent {
     let load = &loads[0];
-    let name: String = load.name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name: String =
+        load.name.chars().filter(|c| c.is_ascii_alphanumeric() || b"_-.".contains(&(*c as u8))).collect();
     let mut place = format!("header:/cookie!cookie:/{name}");
     let safe = load.fits_head() && !load.bytes.iter().any(|byte| matches!(byte, b';' | b',' | b' ' | b'"' | b'\\'));
     let value = if safe {

@@ -160,7 +160,11 @@ fn wrap(rng: &mut Rng, load: &mut Load) {
             let text = if rng.percent(30) { text.to_uppercase() } else { text };
             put(load, "!hex", text.into(), "hex");
         }
-        7..=8 => put(load, "!url", percent(&bytes, rng.percent(30)).into(), "percent"),
+        7..=8 => {
+            // Where nothing needs it, every byte is coded, or there would be no step.
+            let needed = bytes.iter().any(|&byte| !byte.is_ascii_alphanumeric() && !b"-_.~".contains(&byte));
+            put(load, "!url", percent(&bytes, !needed || rng.percent(30)).into(), "percent");
+        }
         9 => {
             let text = html(rng, &String::from_utf8_lossy(&bytes));
             put(load, "!html", text.into(), "html");

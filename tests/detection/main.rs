@@ -6,11 +6,12 @@
 //! ```
 //!
 //! `cargo test --test detection -- --nocapture` prints the tables. `DIVULGE_DETECTION_CASES` says how many requests
-//! (4,000), `DIVULGE_DETECTION_SEED` which ones (1), `DIVULGE_DETECTION_CASE` that only this one is made and printed,
+//! (12,000), `DIVULGE_DETECTION_SEED` which ones (1), `DIVULGE_DETECTION_CASE` that only this one is made and printed,
 //! `DIVULGE_DETECTION_MISSES` how many misses are listed (30). The generator shares no code with the engine: encoders and
 //! locations are its own.
 
 mod carrier;
+mod decoy;
 mod document;
 mod encode;
 mod load;
@@ -20,6 +21,7 @@ mod random;
 mod score;
 mod telemetry;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use divulge::engine::{Detector, Engine};
@@ -48,7 +50,7 @@ struct Run {
 impl Run {
     fn new(share: u64) -> Self {
         let seed = setting("DIVULGE_DETECTION_SEED", 1);
-        let all = setting("DIVULGE_DETECTION_CASES", 4000);
+        let all = setting("DIVULGE_DETECTION_CASES", 12_000);
         match std::env::var("DIVULGE_DETECTION_CASE").ok().and_then(|text| text.parse().ok()) {
             Some(case) => Self { seed, cases: vec![case], verbose: true },
             None => Self { seed, cases: (0..all / share).collect(), verbose: false },
@@ -88,11 +90,21 @@ fn planted(
         if loads.len() == count {
             break;
         }
-        let known = &facts[rng.below(facts.len())];
+        let mut known = &facts[rng.below(facts.len())];
         let encoded = match rng.below(100) {
             _ if known.is_weak() => encode::weak(rng, &known.value),
             0..=19 => {
                 let which = rng.below(encode::FURTHER);
+                // The last two are forms of a few kinds alone.
+                let kinds: &[&str] = match which {
+                    14 => &["path.home", "path.cwd", "path.project", "path.exec"],
+                    15 => &["net.mac", "git.remote"],
+                    _ => &[],
+                };
+                if !kinds.is_empty() {
+                    let kind = rng.pick(kinds);
+                    known = facts.iter().find(|other| other.kind == kind).unwrap_or(known);
+                }
                 let Some(encoded) = encode::further(rng, which, known) else { continue };
                 encoded
             }
@@ -207,3 +219,45 @@ fn values_that_are_salted_or_masked_are_not_claimed_to_be_found() {
     });
     assert!(wrong.is_empty(), "{} claims:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn little_is_found_where_there_is_nothing() {
+    let run = Run::new(2);
+    let mut by_decoy: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut by_detector = GUESSING.map(|detector| (detector, 0));
+    let mut wrong = Vec::new();
+    run.each(|case, mut rng, facts, engine| {
+        let (sent, decoys) = decoy::request(&mut rng, facts);
+        let mut findings = score::audit(engine, &sent);
+        if run.verbose {
+            println!("{}\n", String::from_utf8_lossy(&sent.raw));
+        }
+        findings.retain(|finding| GUESSING.contains(&finding.detector));
+        if let [decoy] = decoys[..] {
+            let row = by_decoy.entry(decoy).or_default();
+            row.0 += 1;
+            row.1 += usize::from(!findings.is_empty());
+        }
+        for (detector, count) in &mut by_detector {
+            *count += usize::from(findings.iter().any(|finding| finding.detector == *detector));
+        }
+        if !findings.is_empty() {
+            let told: Vec<String> = findings.iter().map(score::told).collect();
+            wrong.push(format!("case {case}, {}:\n      {}", decoys.join(" + "), told.join("\n      ")));
+        }
+    });
+    println!("\n{:28} {:>8} {:>8}", "decoy, alone", "requests", "wrong");
+    for (decoy, (all, wrong)) in &by_decoy {
+        println!("{decoy:28} {all:8} {wrong:8}");
+    }
+    for (detector, count) in by_detector {
+        println!("requests in which {detector:?} finds something: {count} of {}", run.cases.len());
+    }
+    let clean = 1.0 - score::share(wrong.len(), run.cases.len());
+    println!("clean requests with nothing found: {clean:.4}\nfalse findings:");
+    spread(&wrong, setting("DIVULGE_DETECTION_MISSES", 30) as usize).for_each(|text| println!("  {text}"));
+    demand(&[("clean requests in which nothing is found", clean, 0.98)]);
+}
+
+/// Detectors that conclude rather than read a field that a rule names.
+const GUESSING: [Detector; 4] = [Detector::Fact, Detector::Prompt, Detector::Covert, Detector::Template];

@@ -158,6 +158,8 @@ pub struct Score {
     pub by_carrier: Table,
     pub by_steps: Table,
     pub by_wrap: Table,
+    /// More steps than three.
+    pub deep: Count,
     pub fact_findings: usize,
     pub false_findings: usize,
     pub misses: Vec<String>,
@@ -180,6 +182,11 @@ impl Score {
                 self.weak_encoded.add(outcome);
                 continue;
             }
+            self.by_steps.entry(plant.steps.to_string()).or_default().add(outcome);
+            if plant.steps > 3 {
+                self.deep.add(outcome);
+                continue;
+            }
             self.main.add(outcome);
             if plant.known.is_weak() {
                 self.weak.add(outcome);
@@ -189,7 +196,6 @@ impl Score {
                 self.by_encoding.entry(plant.encoding.into()).or_default().add(outcome);
             }
             self.by_carrier.entry(plant.carrier.into()).or_default().add(outcome);
-            self.by_steps.entry(plant.steps.to_string()).or_default().add(outcome);
             for wrap in &plant.wraps {
                 self.by_wrap.entry((*wrap).into()).or_default().add(outcome);
             }
