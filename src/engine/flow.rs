@@ -163,7 +163,10 @@ impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
         let mut detectors = Detectors {
-            rules: self.rules.inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack)),
+            rules: self
+                .rules
+                .inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack))
+                .knowing(self.facts.matcher()),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
         };

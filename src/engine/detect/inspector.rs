@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::facts::Matcher;
 use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{FormHit, Hits, Scanner};
@@ -27,6 +28,8 @@ const FRESH_NAMES: usize = 1024;
 pub struct Inspector<'r> {
     pub(super) rules: &'r RuleSet,
     scanner: &'r Scanner,
+    /// Of this machine, where they are known.
+    facts: Option<&'r Matcher>,
     pub(super) hits: Hits,
     active: Vec<u64>,
     /// Findings below are dropped.
@@ -53,6 +56,7 @@ impl<'r> Inspector<'r> {
         Self {
             rules,
             scanner,
+            facts: None,
             hits: Hits::default(),
             active,
             floor: DEFAULT_CONFIDENCE,
@@ -64,6 +68,12 @@ impl<'r> Inspector<'r> {
             prompt: Prompt::default(),
             found: Vec::new(),
         }
+    }
+
+    /// Knows this machine, and so what is about another.
+    pub(crate) fn knowing(mut self, facts: Option<&'r Matcher>) -> Self {
+        self.facts = facts;
+        self
     }
 
     /// Also reports findings that are less sure than usual.
@@ -115,6 +125,11 @@ impl<'r> Inspector<'r> {
         super::prompt::confirm_homes(self.found.iter_mut().map(|found| &mut found.finding));
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
+        if let Some(facts) = self.facts {
+            let strangers = super::strangers::are_strangers(self.found.iter().map(|found| &found.finding), facts);
+            let mut strangers = strangers.into_iter();
+            self.found.retain(|_| !strangers.next().unwrap_or_default());
+        }
     }
 
     /// What the scanner met of the facts in the last leaf.

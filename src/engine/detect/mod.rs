@@ -16,6 +16,7 @@ pub(super) mod places;
 mod prompt;
 mod region;
 mod scanner;
+mod strangers;
 mod support;
 
 use std::ops::Range;
