@@ -595,3 +595,61 @@ proptest! {
         }
     }
 }
+
+/// A message of an AWS event stream with string headers.
+fn event(fields: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+    let crc32 = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum().to_be_bytes()
+    };
+    let coded: Vec<u8> = fields
+        .iter()
+        .flat_map(|(name, value)| {
+            let length = (value.len() as u16).to_be_bytes();
+            [&[name.len() as u8][..], name.as_bytes(), &[7], &length, value.as_bytes()].concat()
+        })
+        .collect();
+    let total = 16 + coded.len() + payload.len();
+    let mut out = [(total as u32).to_be_bytes(), (coded.len() as u32).to_be_bytes()].concat();
+    out.extend(crc32(&out));
+    out.extend([&coded, payload].concat());
+    out.extend(crc32(&out));
+    out
+}
+
+#[test]
+fn an_event_keeps_its_lengths_and_checksums() {
+    let request = request("/", &[("content-type", "application/vnd.amazon.eventstream")]);
+    let inner = |tz: &str| format!(r#"{{"bytes":"{}"}}"#, BASE64_STANDARD.encode(format!(r#"{{"tz":"{tz}","keep":1}}"#)));
+    let body = |first: &str, tz: &str, user: &str| {
+        [event(&[], first.as_bytes()), event(&[("user", user), ("k", "")], inner(tz).as_bytes()), event(&[], b"x")]
+            .concat()
+    };
+    let before = body("first", "Asia/Shanghai", "ann-example");
+    let part = Part::Document(before.clone().into());
+    for tz in ["UTC", "", "America/Argentina/ComodRivadavia"] {
+        let payload = replaced(&request, &part, "body!event:/1!json:/bytes!b64!json:/tz", tz);
+        assert_eq!(payload, body("first", tz, "ann-example"));
+    }
+    let payload = replaced(&request, &part, "body!event:/1!header:/user", "someone else");
+    assert_eq!(payload, body("first", "Asia/Shanghai", "someone else"));
+    let payload = change(
+        &request,
+        &part,
+        &[
+            ("body!event:/0", put("")),
+            ("body!event:/1!header:/user", put("x")),
+            ("body!event:/1!json:/bytes!b64!json:/tz", put("UTC")),
+        ],
+    )
+    .payload;
+    assert_eq!(payload, body("", "UTC", "x"));
+    // A checksum that was wrong tells the receiver so afterwards as well.
+    let mut wrong = before;
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    let result = change(&request, &Part::Document(wrong.into()), &[("body!event:/2", put("y"))]);
+    let sound = [event(&[], b"first"), event(&[("user", "ann-example"), ("k", "")], inner("Asia/Shanghai").as_bytes())];
+    assert_ne!(result.payload, [sound.concat(), event(&[], b"y")].concat());
+}

@@ -1,6 +1,7 @@
 //! What a payload is: content codings undone, then its kind by what is said of it and what it looks like.
 
 use super::coding::{Bounds, Coding};
+use super::documents;
 use super::frame::Stream;
 use super::json;
 use super::multipart;
@@ -113,6 +114,8 @@ impl<V: Visitor> Walker<'_, V> {
             kind if kind.starts_with(b"multipart/") && boundary.is_some() => {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
+            b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
+            b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
             kind if is_protobuf_type(kind) && !content.is_empty() => self.protobuf(layer, name),
             _ => self.sniffed(layer, name),
         }
@@ -149,12 +152,14 @@ impl<V: Visitor> Walker<'_, V> {
                     }
                 });
             }
+            Class::Text if documents::is_server_sent(&content) => self.server_sent(layer, &content, name),
             Class::Text => {
                 let target = self.layers[layer.0 as usize].target(layer);
                 self.value(LeafKind::Text, name, &content, target, Tail::Whole);
             }
             Class::Protobuf => self.protobuf(layer, name),
             Class::Frames => self.frames(layer, 0, Stream::default()),
+            Class::Events => self.events(layer, name),
             Class::Binary => {
                 self.report(layer, &content, "opaque", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), name, Tail::Whole);

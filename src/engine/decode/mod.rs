@@ -27,8 +27,11 @@ mod coding;
 mod documents;
 mod entropy;
 mod escape;
+pub(crate) mod event_stream;
 mod form;
 mod frame;
+#[cfg(test)]
+mod framed_tests;
 mod head;
 pub(crate) mod html;
 mod json;

@@ -9,6 +9,7 @@ use memchr::{memchr, memchr2, memmem};
 
 use super::base64;
 use super::coding::Coding;
+use super::event_stream;
 use super::frame;
 use super::html;
 use super::json;
@@ -75,6 +76,8 @@ pub(super) enum Class {
     Text,
     Protobuf,
     Frames,
+    /// AWS event stream.
+    Events,
     Binary,
 }
 
@@ -238,6 +241,7 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
     }
     match bytes {
         _ if is_text(bytes) => Class::Text,
+        _ if event_stream::is_likely(bytes) => Class::Events,
         _ if frame::is_likely(bytes) => Class::Frames,
         _ if protobuf::is_likely(bytes) => Class::Protobuf,
         _ => Class::Binary,
