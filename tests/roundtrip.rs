@@ -621,7 +621,8 @@ fn event(fields: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
 #[test]
 fn an_event_keeps_its_lengths_and_checksums() {
     let request = request("/", &[("content-type", "application/vnd.amazon.eventstream")]);
-    let inner = |tz: &str| format!(r#"{{"bytes":"{}"}}"#, BASE64_STANDARD.encode(format!(r#"{{"tz":"{tz}","keep":1}}"#)));
+    let inner =
+        |tz: &str| format!(r#"{{"bytes":"{}"}}"#, BASE64_STANDARD.encode(format!(r#"{{"tz":"{tz}","keep":1}}"#)));
     let body = |first: &str, tz: &str, user: &str| {
         [event(&[], first.as_bytes()), event(&[("user", user), ("k", "")], inner(tz).as_bytes()), event(&[], b"x")]
             .concat()
@@ -652,4 +653,30 @@ fn an_event_keeps_its_lengths_and_checksums() {
     let result = change(&request, &Part::Document(wrong.into()), &[("body!event:/2", put("y"))]);
     let sound = [event(&[], b"first"), event(&[("user", "ann-example"), ("k", "")], inner("Asia/Shanghai").as_bytes())];
     assert_ne!(result.payload, [sound.concat(), event(&[], b"y")].concat());
+}
+
+#[test]
+fn packed_numbers_and_messages_spelled_in_text_change_in_place() {
+    let proto = request("/", &[("content-type", "application/proto")]);
+    let body = |offset: &[u8]| pb(1, &[pb(4, &[&[0x80, 0x80, 1, 8][..], offset].concat()), pb(2, b"bash")].concat());
+    let part = Part::Document(body(&[0x90, 3]).into());
+    let result = change(&proto, &part, &[("body!pb:/1/4.2", put("1"))]);
+    assert_eq!(result.payload, body(&[1]));
+    let result = change(&proto, &part, &[("body!pb:/1/4.2", Change::Remove)]);
+    assert_eq!(result.payload, body(&[]));
+
+    let text = request("/", &[("content-type", "application/grpc-web-text")]);
+    let coded = |zone: &str| BASE64_STANDARD.encode(frame(0, &message(zone)));
+    let body = |zone: &str| coded("Asia/Tokyo") + &coded(zone);
+    let part = Part::Document(body("Asia/Shanghai").into());
+    let payload = replaced(&text, &part, "body!b64!frame:/1!pb:/2/1/10", "Etc/UTC");
+    assert_eq!(payload, body("Etc/UTC"));
+
+    let query = |zone: &str| {
+        let message = BASE64_URL_SAFE_NO_PAD.encode(pb(10, zone.as_bytes()));
+        format!("/s/M?encoding=proto&base64=1&message={message}&connect=v1")
+    };
+    let get = request(&query("Asia/Shanghai"), &[]);
+    let result = change(&get, &Part::Head, &[("query!form:/message!b64url!pb:/10", put("UTC"))]);
+    assert_eq!(edited_head(&get, &result), format!("POST {} HTTP/1.1\r\n\r\n", query("UTC")));
 }

@@ -27,7 +27,9 @@ impl<V: Visitor> Walker<'_, V> {
                 self.root = Root::Message(*index);
                 self.sniffed(layer, "");
             }
-            Part::Frame { index, .. } => self.frames(layer, *index, Stream::of(head)),
+            Part::Frame { index, .. } => {
+                self.frames(layer, *index, Stream::of(head));
+            }
             Part::Chunk { .. } => self.chunk(layer),
         }
     }
@@ -82,11 +84,13 @@ impl<V: Visitor> Walker<'_, V> {
                 None => return,
             }
         }
-        let kind = head.get("content-type").unwrap_or_default();
-        if kind.starts_with(b"application/grpc") || kind.starts_with(b"application/connect+") {
+        let kind = &*head.get("content-type").unwrap_or_default().to_ascii_lowercase();
+        if kind.starts_with(b"application/grpc-web-text") {
+            self.text_frames(layer, Stream::of(head));
+        } else if kind.starts_with(b"application/grpc") || kind.starts_with(b"application/connect+") {
             self.frames(layer, 0, Stream::of(head));
         } else {
-            self.document(layer, "", kind);
+            self.document(layer, "", head.get("content-type").unwrap_or_default());
         }
     }
 
@@ -116,7 +120,7 @@ impl<V: Visitor> Walker<'_, V> {
             }
             b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
-            kind if is_protobuf_type(kind) && !content.is_empty() => self.protobuf(layer, name),
+            kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
             _ => self.sniffed(layer, name),
         }
     }
@@ -158,7 +162,9 @@ impl<V: Visitor> Walker<'_, V> {
                 self.value(LeafKind::Text, name, &content, target, Tail::Whole);
             }
             Class::Protobuf => self.protobuf(layer, name),
-            Class::Frames => self.frames(layer, 0, Stream::default()),
+            Class::Frames => {
+                self.frames(layer, 0, Stream::default());
+            }
             Class::Events => self.events(layer, name),
             Class::Binary => {
                 self.report(layer, &content, "opaque", Tail::Whole);

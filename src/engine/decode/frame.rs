@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
+use super::base64;
 use super::coding::Coding;
-use super::layer::Format;
+use super::layer::{Base64, Codec, Format};
 use super::place::Tail;
-use super::protobuf;
 use super::walker::Walker;
 use crate::engine::location::Step;
 use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
@@ -56,8 +56,39 @@ pub(super) fn is_likely(bytes: &[u8]) -> bool {
 }
 
 impl<V: Visitor> Walker<'_, V> {
-    /// The envelopes of `layer`, counted from `first` on.
-    pub(super) fn frames(&mut self, layer: LayerId, first: u64, stream: Stream) {
+    /// Base64 of envelopes (`application/grpc-web-text`): one run, or several that each end in their padding.
+    pub(super) fn text_frames(&mut self, layer: LayerId, stream: Stream) {
+        let content = self.content(layer);
+        let mut at = 0;
+        let mut number = 0;
+        while at < content.len() {
+            let rest = &content[at..];
+            let end = memchr::memchr(b'=', rest)
+                .map_or(rest.len(), |mark| mark + rest[mark..].iter().take_while(|&&byte| byte == b'=').count());
+            let run = rest[..end].trim_ascii();
+            let start = at + (end - rest[..end].trim_ascii_start().len());
+            at += end;
+            if run.is_empty() {
+                continue;
+            }
+            let spelling = Base64 { url: false, padded: run.len().is_multiple_of(4), wrap: None };
+            let bytes = base64::decode(run, spelling).filter(|bytes| self.spend(bytes.len()));
+            let Some(bytes) = bytes else {
+                self.report(layer, &content[start..], "malformed", Tail::Whole);
+                self.runs(layer, &content, start..content.len(), "", Tail::Whole);
+                return;
+            };
+            let target = Target { layer, raw: Span::of(start..start + run.len()), spelling: Spelling::Raw };
+            self.inside(Tail::Whole, |walker| {
+                walker.steps.push(Step::B64);
+                let inner = walker.open(bytes.into(), target, Span::of(0..run.len()), Codec::Base64(spelling));
+                number = walker.frames(inner, number, stream);
+            });
+        }
+    }
+
+    /// The envelopes of `layer`, counted from `first` on. Gives the next one's number.
+    pub(super) fn frames(&mut self, layer: LayerId, first: u64, stream: Stream) -> u64 {
         self.layers[layer.0 as usize].format = Format::Frames;
         let content = self.content(layer);
         let mut at = 0;
@@ -75,7 +106,7 @@ impl<V: Visitor> Walker<'_, V> {
                 self.report(layer, &content[at..], "malformed", Tail::Whole);
                 self.runs(layer, &content, at..content.len(), "", Tail::Whole);
                 self.steps.pop();
-                return;
+                return number + 1;
             };
             if body.end > content.len() {
                 // All that is there is read; that something is missing is said of what promised it.
@@ -92,6 +123,7 @@ impl<V: Visitor> Walker<'_, V> {
             at = body.end;
             number += 1;
         }
+        number
     }
 
     fn framed(&mut self, mut message: LayerId, flags: u8, stream: Stream) {
@@ -109,15 +141,11 @@ impl<V: Visitor> Walker<'_, V> {
             };
             message = inner;
         }
-        let content = self.content(message);
         if flags & TRAILERS != 0 {
+            let content = self.content(message);
             self.trailers(message, &content);
         } else if stream.protobuf && flags & END_STREAM == 0 {
-            // Compressed without its flag.
-            match Coding::sniff(&content).filter(|coding| !protobuf::is_message(&content) && coding.opens(&content)) {
-                Some(_) => self.sniffed(message, ""),
-                None => self.protobuf(message, ""),
-            }
+            self.said_protobuf(message, "");
         } else {
             self.sniffed(message, "");
         }

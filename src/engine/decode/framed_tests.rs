@@ -91,3 +91,92 @@ fn trailers_and_a_cut_envelope_are_read() {
     seen.has("body!frame:/0!pb:/1", "Asia/Shanghai");
     assert_eq!(decoded.bytes_read + decoded.unread.iter().map(|unread| unread.bytes).sum::<u64>(), decoded.bytes_sent);
 }
+
+#[test]
+fn every_plausible_reading_of_a_field_is_kept() {
+    let proto = |message: Vec<u8>| document(&[("content-type", "application/x-protobuf")], message);
+    // Field 4 with 36 bytes, and a text that starts with a quotation mark.
+    let both = pb(4, b"550e8400-e29b-41d4-a716-446655440000");
+    let text = String::from_utf8(both.clone()).unwrap();
+    let (seen, decoded) = proto(pb(1, &both));
+    seen.has("body!pb:/1", &text);
+    seen.has("body!pb:/1/4", "550e8400-e29b-41d4-a716-446655440000");
+    assert!(decoded.unread.is_empty());
+
+    let (seen, decoded) = proto([pb(3, &[0x80, 0x80, 1, 8, 0x90, 3]), vec![0x18, 7]].concat());
+    seen.has("body!pb:/3", "16384");
+    seen.has("body!pb:/3.1", "8");
+    seen.has("body!pb:/3.2", "400");
+    assert!(decoded.unread.is_empty());
+
+    let (seen, decoded) = proto(pb(2, &[0xac, 2].repeat(100)));
+    seen.has("body!pb:/2.99", "300");
+    assert!(decoded.unread.is_empty());
+    let (_, decoded) = proto(pb(2, &[0xf1, 0xa2, 0xc4, 0xd5, 0xe6, 0xf7, 0x98, 0xa9].repeat(20)));
+    assert_eq!(decoded.unread[0].reason, "opaque");
+}
+
+#[test]
+fn a_type_that_is_wrong_is_not_believed() {
+    let fields = [("content-type", "application/proto")];
+    let (seen, _) = document(&fields, br#"{"tz":"Asia/Shanghai"}"#);
+    seen.has("body!json:/tz", "Asia/Shanghai");
+    let (seen, _) = document(&fields, gzip(&pb(1, b"Asia/Shanghai, Europe/Vienna")));
+    seen.has("body!gzip!pb:/1", "Asia/Shanghai, Europe/Vienna");
+    let frames = frame(0, &gzip(br#"{"tz":"Asia/Shanghai"}"#));
+    let (seen, _) = document(&[("content-type", "application/grpc")], frames);
+    seen.has("body!frame:/0!gzip!json:/tz", "Asia/Shanghai");
+}
+
+#[test]
+fn messages_are_decompressed_by_what_is_said_or_by_what_they_are() {
+    let message = pb(1, b"Asia/Shanghai /home/ann/project");
+    let zstd = zstd::encode_all(&message[..], 3).unwrap();
+    for (said, step) in [("gzip", "gzip"), ("zstd", "gzip"), ("", "gzip"), ("br", "gzip")] {
+        let fields = [("content-type", "application/grpc+proto"), ("grpc-encoding", said)];
+        let (seen, _) = document(&fields, frame(1, &gzip(&message)));
+        seen.has(&format!("body!frame:/0!{step}!pb:/1"), "Asia/Shanghai /home/ann/project");
+    }
+    let mut br = Vec::new();
+    std::io::Write::write_all(&mut brotli::CompressorWriter::new(&mut br, 4096, 5, 22), &message).unwrap();
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut deflate, &message).unwrap();
+    for (said, bytes) in [("zstd", zstd), ("br", br), ("deflate", deflate.finish().unwrap())] {
+        let fields = [("content-type", "application/connect+proto"), ("connect-content-encoding", said)];
+        let (seen, _) = document(&fields, frame(1, &bytes));
+        seen.has(&format!("body!frame:/0!{said}!pb:/1"), "Asia/Shanghai /home/ann/project");
+    }
+}
+
+#[test]
+fn frames_spelled_in_base64_are_numbered_through() {
+    let frames = [frame(0, &pb(1, b"Asia/Shanghai")), frame(0, &pb(1, b"bash")), frame(0x80, b"grpc-status: 0\r\n")];
+    let fields = [("content-type", "application/grpc-web-text+proto")];
+    let whole = BASE64_STANDARD.encode(frames.concat());
+    let pieces: String = frames.iter().map(|frame| BASE64_STANDARD.encode(frame)).collect();
+    for body in [whole, pieces] {
+        let (seen, decoded) = document(&fields, body);
+        seen.has("body!b64!frame:/0!pb:/1", "Asia/Shanghai");
+        seen.has("body!b64!frame:/1!pb:/1", "bash");
+        seen.has("body!b64!frame:/2!header:/grpc-status", "0");
+        assert!(decoded.unread.is_empty());
+    }
+    let (_, decoded) = document(&fields, "not base64 at all");
+    assert_eq!(decoded.unread[0].reason, "malformed");
+}
+
+#[test]
+fn the_message_of_a_connect_get_is_read_from_the_query() {
+    let message = pb(10, b"CST");
+    let url = ::base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    let head = |query: String| super::tests::seen(&super::tests::request(&query, &[]), crate::engine::Part::Head).0;
+    let seen = head(format!("/s/M?connect=v1&encoding=proto&base64=1&message={}", url.encode(&message)));
+    seen.has("query!form:/message!b64url!pb:/10", "CST");
+    let zipped = url.encode(gzip(&message));
+    let seen = head(format!("/s/M?message={zipped}&base64=1&compression=gzip&encoding=proto"));
+    seen.has("query!form:/message!b64url!gzip!pb:/10", "CST");
+    let seen = head("/s/M?encoding=json&message=%7B%22tz%22%3A%22CST%22%7D".into());
+    seen.has("query!form:/message!json:/tz", "CST");
+    let seen = head("/s/M?encoding=proto&message=R%03CST".into());
+    seen.has("query!form:/message!pb:/10", "CST");
+}

@@ -24,6 +24,7 @@
 mod base64;
 mod body;
 mod coding;
+mod connect;
 mod documents;
 mod entropy;
 mod escape;

@@ -138,7 +138,15 @@ fn message(
             inside.into_iter().partition(|splice| splice.leaf == field.value);
         let mut inner: isize = own.iter().map(|splice| splice.growth()).sum();
         if !deeper.is_empty() {
-            inner += message(content, field.value.clone(), &deeper, out, depth + 1)?;
+            let mark = out.len();
+            inner += match message(content, field.value.clone(), &deeper, out, depth + 1) {
+                Some(grown) => grown,
+                // No message: numbers that are packed.
+                None => {
+                    out.truncate(mark);
+                    deeper.iter().map(|splice| splice.growth()).sum()
+                }
+            };
         }
         if inner != 0 {
             let bytes = varint((field.value.len() as u64).checked_add_signed(inner as i64)?);
