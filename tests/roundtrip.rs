@@ -680,3 +680,20 @@ fn packed_numbers_and_messages_spelled_in_text_change_in_place() {
     let result = change(&get, &Part::Head, &[("query!form:/message!b64url!pb:/10", put("UTC"))]);
     assert_eq!(edited_head(&get, &result), format!("POST {} HTTP/1.1\r\n\r\n", query("UTC")));
 }
+
+#[test]
+fn the_length_of_an_item_follows_its_payload() {
+    let request = request("/", &[("content-type", "application/x-sentry-envelope")]);
+    let body = |host: &str| {
+        let event = format!("{{\"server_name\":\"{host}\",\n\"x\":1}}");
+        let head = format!("{{\"event_id\":\"9ec7\"}}\n{{\"length\": {},\"type\":\"event\"}}\n", event.len());
+        format!("{head}{event}\n{{\"type\":\"attachment\",\"length\":3}}\na\nb\n{{\"type\":\"user\"}}\n{{\"n\":\"m\"}}")
+    };
+    let part = Part::Document(body("ws17").into());
+    for host in ["a-much-longer-host.example", ""] {
+        let result = change(&request, &part, &[("body!lines:/2!json:/server_name", put(host))]);
+        assert_eq!(result.payload, body(host));
+    }
+    let payload = replaced(&request, &part, "body!lines:/6!json:/n", "other");
+    assert_eq!(payload, body("ws17").replace("\"m\"", "\"other\""));
+}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
-use super::decode::{Decoded, Layer, Origin, walk};
+use super::decode::{Decoded, Layer, Origin, pairs, walk};
 use super::detect::RawFinding;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
@@ -307,8 +307,22 @@ impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            facts.inspect(leaf, place, &mut self.found);
+        let Some(facts) = self.facts else { return };
+        match self.rules.label() {
+            Some(name) => {
+                let named = Leaf { kind: leaf.kind, name, text: leaf.text, target: leaf.target };
+                facts.inspect(&named, place, &mut self.found);
+            }
+            None => facts.inspect(leaf, place, &mut self.found),
+        }
+        for (name, range) in pairs::of(leaf) {
+            let Some(text) = leaf.text.get(range.clone()) else { continue };
+            let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+            let mark = self.found.len();
+            facts.inspect(&pair, place, &mut self.found);
+            for finding in self.found.get_mut(mark..).unwrap_or_default() {
+                finding.widen(&range);
+            }
         }
     }
 

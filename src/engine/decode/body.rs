@@ -6,6 +6,7 @@ use super::frame::Stream;
 use super::json;
 use super::multipart;
 use super::place::Tail;
+use super::sentry;
 use super::sniff::{self, Class};
 use super::walker::Walker;
 use crate::engine::audit::Part;
@@ -119,6 +120,7 @@ impl<V: Visitor> Walker<'_, V> {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
             b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
+            b"application/x-sentry-envelope" if sentry::is_envelope(&content) => self.envelope(layer, &content, name),
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
             kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
             _ => self.sniffed(layer, name),

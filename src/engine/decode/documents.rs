@@ -8,8 +8,8 @@ use super::body::starts_json;
 use super::escape::unescape;
 use super::json::{self, Path, Sink, Text, Token};
 use super::place::{Names, Tail};
-use super::sniff;
 use super::walker::Walker;
+use super::{sentry, sniff};
 use crate::engine::location::Step;
 use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
 use crate::wire::span::Span;
@@ -17,6 +17,9 @@ use crate::wire::span::Span;
 impl<V: Visitor> Walker<'_, V> {
     /// One line, one document.
     pub(super) fn lines(&mut self, layer: LayerId, content: &Bytes, name: &str) {
+        if sentry::is_envelope(content) {
+            return self.envelope(layer, content, name);
+        }
         let mut at = 0;
         let mut number = 0;
         for line in content.split(|&byte| byte == b'\n') {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
+use super::pairs;
 use super::percent;
 use super::place::Tail;
 use super::sniff;
@@ -45,6 +46,11 @@ impl<V: Visitor> Walker<'_, V> {
                 self.value(LeafKind::Header, &name, text, target, tail);
                 let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
                 self.enter(credentials, &name, text, window, target, tail);
+                for (key, range) in pairs::named(LeafKind::Header, &name, text) {
+                    let (window, reading) = sniff::reading(&text[range.clone()], self.limits.json_depth);
+                    let window = window.start + range.start..window.end + range.start;
+                    self.enter(reading, key, text, window, target, tail);
+                }
             }
         }
     }

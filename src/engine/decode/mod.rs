@@ -38,11 +38,15 @@ pub(crate) mod html;
 mod json;
 mod layer;
 mod multipart;
+pub(crate) mod pairs;
 pub(crate) mod percent;
 mod place;
 pub(crate) mod protobuf;
 pub(crate) mod qoder;
+pub(crate) mod sentry;
 mod sniff;
+#[cfg(test)]
+mod telemetry_tests;
 #[cfg(test)]
 mod tests;
 mod walker;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::splice::{Splice, apply};
-use crate::engine::decode::event_stream;
 use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
+use crate::engine::decode::{event_stream, sentry};
 
 /// Adds the splices of all lengths that change with `splices`.
 pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
@@ -13,6 +13,7 @@ pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
     match layer.format {
         Format::Plain => {}
         Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::Items => items(&layer.content, splices, &mut lengths)?,
         Format::Events => events(&layer.content, splices, &mut lengths)?,
         Format::Protobuf => {
             let all: Vec<&Splice> = splices.iter().collect();
@@ -35,6 +36,18 @@ fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
             out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
         }
         at = body.end;
+    }
+    Some(())
+}
+
+/// Items of a Sentry envelope.
+fn items(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    for item in sentry::items(content) {
+        let growth: isize = inside(splices, &item.payload).map(Splice::growth).sum();
+        if let Some(length) = item.length.filter(|_| growth != 0) {
+            let new = item.payload.len().checked_add_signed(growth)?.to_string();
+            out.push(Splice::length(length, new.into()));
+        }
     }
     Some(())
 }
