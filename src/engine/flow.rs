@@ -311,8 +311,13 @@ impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            facts.inspect(leaf, place, self.rules.forms(), &mut self.found);
+        let Some(facts) = self.facts else { return };
+        match self.rules.label() {
+            Some(name) => {
+                let named = Leaf { kind: leaf.kind, name, text: leaf.text, target: leaf.target };
+                facts.inspect(&named, place, self.rules.forms(), &mut self.found);
+            }
+            None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
         }
     }
 

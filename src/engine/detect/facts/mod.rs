@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::RawFinding;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::{Layer, Origin};
+use crate::engine::decode::{Layer, Origin, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
@@ -140,38 +140,54 @@ impl Matcher {
                 }
             }
             _ => {
-                for hit in forms {
-                    let Some(form) = self.forms.get(hit.form as usize) else { continue };
-                    self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
-                }
-                let alone = leaf.text.trim_ascii().len();
-                for run in long_tokens(leaf.text) {
-                    self.digests_in(leaf.text, run.clone(), hits);
-                    if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
-                        let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
-                        self.weigh_bare(run.start..run.end + padding, leaf, place, hits);
+                self.inspect_text(leaf, place, forms, hits);
+                for (name, range) in pairs::of(leaf) {
+                    let Some(text) = leaf.text.get(range.clone()) else { continue };
+                    let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+                    let within = |hit: &&FormHit| range.start <= hit.start && hit.end <= range.end;
+                    let forms: Vec<FormHit> = forms.iter().filter(within).map(|hit| hit.moved(range.start)).collect();
+                    let mut inner = Vec::new();
+                    self.inspect_text(&pair, place, &forms, &mut inner);
+                    for hit in inner {
+                        let (start, end) = (hit.range.start + range.start, hit.range.end + range.start);
+                        keep_longest(hits, Hit { range: start..end, ..hit });
                     }
-                }
-                for run in coded_runs(leaf.text) {
-                    if run.len() < alone {
-                        self.weigh_bare(run, leaf, place, hits);
-                    }
-                }
-                if leaf.kind == LeafKind::Opaque
-                    && digests::LENGTHS.contains(&leaf.text.len())
-                    && let Some(fact) = self.digests.of_bytes(leaf.text)
-                {
-                    keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
-                }
-                // The end of an encoding, its padding, is no part of a form.
-                let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
-                if hits.is_empty() || hits.iter().any(partly) {
-                    self.weigh_bare(0..leaf.text.len(), leaf, place, hits);
                 }
             }
         }
         if !hits.is_empty() {
             found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place)));
+        }
+    }
+
+    fn inspect_text(&self, leaf: &Leaf<'_>, place: &dyn Place, forms: &[FormHit], hits: &mut Vec<Hit>) {
+        for hit in forms {
+            let Some(form) = self.forms.get(hit.form as usize) else { continue };
+            self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
+        }
+        let alone = leaf.text.trim_ascii().len();
+        for run in long_tokens(leaf.text) {
+            self.digests_in(leaf.text, run.clone(), hits);
+            if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
+                let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+                self.weigh_bare(run.start..run.end + padding, leaf, place, hits);
+            }
+        }
+        for run in coded_runs(leaf.text) {
+            if run.len() < alone {
+                self.weigh_bare(run, leaf, place, hits);
+            }
+        }
+        if leaf.kind == LeafKind::Opaque
+            && digests::LENGTHS.contains(&leaf.text.len())
+            && let Some(fact) = self.digests.of_bytes(leaf.text)
+        {
+            keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
+        }
+        // The end of an encoding, its padding, is no part of a form.
+        let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
+        if hits.is_empty() || hits.iter().any(partly) {
+            self.weigh_bare(0..leaf.text.len(), leaf, place, hits);
         }
     }
 
