@@ -220,6 +220,8 @@ impl Matcher {
         let Some(known) = self.facts.get(bare.fact as usize) else { return };
         let confidence = match bare.digest {
             true => Some(0.99),
+            // A common word, but nobody encodes one by itself for nothing.
+            false if known.strength == Strength::Weak && known.is_word() => Some(0.7),
             false => known.confidence(leaf, place, &range, false),
         };
         if let Some(confidence) = confidence {
@@ -415,6 +417,10 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
+    fn is_word(&self) -> bool {
+        self.value.len() >= 6 && self.value.bytes().any(|byte| byte.is_ascii_alphabetic())
+    }
+
     /// How sure it is that these bytes are the fact; none where they only look alike.
     fn confidence(&self, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>, raw: bool) -> Option<f32> {
         if leaf.kind == LeafKind::JsonName && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
