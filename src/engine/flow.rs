@@ -10,6 +10,7 @@ use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unr
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::RawFinding;
+use super::detect::credentials::Destination;
 use super::detect::facts::FactFindings;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
@@ -171,13 +172,22 @@ impl Engine {
             found: FactFindings::default(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
+        let mut found = detectors.finish(&decoded.layers);
+        let host = unit.request.host.as_str();
+        Destination {
+            host,
+            known: self.rules.is_ai_host(host) || self.rules.is_telemetry_host(host),
+            issuers: self.rules.issuers(),
+            facts: self.facts.list(),
+        }
+        .mark(&mut found);
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
             layers: &decoded.layers,
         };
-        let settled = judge.settle(in_wire_order(detectors.finish(&decoded.layers), &decoded));
+        let settled = judge.settle(in_wire_order(found, &decoded));
         self.conclude(unit, client, decoded, settled)
     }
 

@@ -7,6 +7,7 @@
 //! facts      a fact of this very machine, in any form
 //! ```
 
+pub(super) mod credentials;
 pub mod facts;
 mod inspector;
 pub mod integrity;

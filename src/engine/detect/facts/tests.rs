@@ -26,7 +26,7 @@ impl Place for At<'_> {
 }
 
 fn facts(list: &[(&str, &str)]) -> Matcher {
-    let list: Vec<_> = list.iter().map(|(kind, value)| Fact { kind: (*kind).into(), value: (*value).into() }).collect();
+    let list: Vec<_> = list.iter().map(|(kind, value)| Fact::new(kind, value)).collect();
     Matcher::new(&list).expect("there are facts")
 }
 
