@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::RawFinding;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::{Layer, Origin, pairs};
+use crate::engine::decode::{Layer, Origin, next_base64_run, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
@@ -313,22 +313,11 @@ impl FactFindings {
 
 /// The runs of base64 characters that are long enough for a digest.
 fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let belongs = |byte: u8| TOKEN[usize::from(byte)];
-    let mut start = 0;
+    let mut from = 0;
     std::iter::from_fn(move || {
-        loop {
-            // From the far end of the shortest run back: a space there rules out all that stands before it.
-            let window = text.get(start..start + digests::SHORTEST)?;
-            if let Some(gap) = window.iter().rposition(|&byte| !belongs(byte)) {
-                start += gap + 1;
-                continue;
-            }
-            let rest = &text[start + digests::SHORTEST..];
-            let end = start + digests::SHORTEST + rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
-            let run = start..end;
-            start = end + 1;
-            return Some(run);
-        }
+        let run = next_base64_run(text, from, digests::SHORTEST)?;
+        from = run.end;
+        Some(run)
     })
 }
 
@@ -374,17 +363,6 @@ fn coded_unit(text: &[u8]) -> Option<usize> {
         _ => None,
     }
 }
-
-/// Letters, digits and `+ / - _`.
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        token[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'/' | b'-' | b'_');
-        byte += 1;
-    }
-    token
-};
 
 /// Characters of each digest in base64, padding left off, and its bytes.
 fn base64_lengths() -> impl Iterator<Item = (usize, usize)> {
