@@ -324,7 +324,7 @@ impl Visitor for Detectors<'_> {
         let Some(facts) = self.facts else { return };
         match self.rules.label() {
             Some(name) => {
-                let named = Leaf { kind: leaf.kind, name, text: leaf.text, target: leaf.target };
+                let named = Leaf { name, ..*leaf };
                 facts.inspect(&named, place, self.rules.forms(), &mut self.found);
             }
             None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),

@@ -165,10 +165,8 @@ pub(super) fn credentials(text: &[u8], json_depth: usize) -> (Range<usize>, Read
 /// Shorter runs of letters in a text are words.
 pub(super) const SHORTEST_TOKEN: usize = 16;
 
-/// The next run of base64 characters of `text` from `from` on that is long enough to hold a document, its padding and
-/// the further parts of a token (RFC 7519) with it.
-pub(super) fn next_token(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let run = base64::next_run(text, from, SHORTEST_TOKEN)?;
+/// `run` of `text` with its padding and the further parts of a token (RFC 7519).
+pub(super) fn token_of(text: &[u8], run: &Range<usize>) -> Range<usize> {
     let end_of = |start: usize| start + text[start..].iter().take_while(|&&byte| base64::is_letter(byte)).count();
     let mut end = run.end;
     if text[run.start..].starts_with(b"eyJ") {
@@ -177,7 +175,7 @@ pub(super) fn next_token(text: &[u8], from: usize) -> Option<Range<usize>> {
         }
     }
     end += text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
-    Some(run.start..end)
+    run.start..end
 }
 
 /// What `token` of `text` holds, if that is a document: in a text, whatever decodes to less is a word or a number.

@@ -152,19 +152,25 @@ impl Needles {
             let next = u64::from_le_bytes(*next);
             let grams =
                 [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
-            let seen = grams.map(|gram| {
-                let bit = hash(gram);
-                self.filter[(bit >> 6) as usize] >> (bit & 63) & 1
-            });
-            if seen[0] | seen[1] | seen[2] | seen[3] != 0 {
-                for (quarter, gram) in grams.into_iter().enumerate() {
-                    if seen[quarter] != 0 {
-                        self.look_up(gram, text, base + index * 8 + quarter * 2, hit);
+            // One branch for eight bytes of a text in which there is nothing.
+            if (self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3])) & 1 != 0 {
+                let mut at = base + index * 8;
+                for gram in grams {
+                    if self.holds(gram) & 1 != 0 {
+                        self.look_up(gram, text, at, hit);
                     }
+                    at += STRIDE;
                 }
             }
             word = next;
         }
+    }
+
+    /// The lowest bit says whether `gram` may be a piece of a needle.
+    #[inline(always)]
+    fn holds(&self, gram: u32) -> u64 {
+        let bit = hash(gram);
+        self.filter[(bit >> 6) as usize] >> (bit & 63)
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -204,7 +210,7 @@ impl Needles {
 /// forms: `：` follows a label as `:` does.
 const JOINT: u8 = b' ';
 
-#[inline]
+#[inline(always)]
 fn fold(byte: u8) -> u8 {
     let lower = byte | 0x20;
     let letter = lower.wrapping_sub(b'a') < 26;
@@ -218,7 +224,7 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hash(gram: u32) -> u32 {
     gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::RawFinding;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::{Layer, Origin, next_base64_run, pairs};
+use crate::engine::decode::{Layer, Origin, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
@@ -143,7 +143,10 @@ impl Matcher {
                 self.inspect_text(leaf, place, forms, hits);
                 for (name, range) in pairs::of(leaf) {
                     let Some(text) = leaf.text.get(range.clone()) else { continue };
-                    let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+                    let within = |run: &&Range<usize>| range.start <= run.start && run.end <= range.end;
+                    let moved = |run: &Range<usize>| run.start - range.start..run.end - range.start;
+                    let runs: Vec<_> = leaf.runs.iter().filter(within).map(moved).collect();
+                    let pair = Leaf { kind: leaf.kind, name, text, runs: &runs, target: leaf.target };
                     let within = |hit: &&FormHit| range.start <= hit.start && hit.end <= range.end;
                     let forms: Vec<FormHit> = forms.iter().filter(within).map(|hit| hit.moved(range.start)).collect();
                     let mut inner = Vec::new();
@@ -166,7 +169,7 @@ impl Matcher {
             self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
         }
         let alone = leaf.text.trim_ascii().len();
-        for run in long_tokens(leaf.text) {
+        for run in leaf.runs {
             self.digests_in(leaf.text, run.clone(), hits);
             if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
                 let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
@@ -309,16 +312,6 @@ impl FactFindings {
         };
         self.found.into_iter().filter(innermost).map(|found| found.finding).collect()
     }
-}
-
-/// The runs of base64 characters that are long enough for a digest.
-fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let run = next_base64_run(text, from, digests::SHORTEST)?;
-        from = run.end;
-        Some(run)
-    })
 }
 
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
