@@ -9,6 +9,7 @@
 
 pub(super) mod credentials;
 pub mod facts;
+mod hash;
 mod inspector;
 pub mod integrity;
 mod label;

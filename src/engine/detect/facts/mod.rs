@@ -15,11 +15,12 @@ mod digests;
 mod forms;
 mod strength;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::RawFinding;
+use super::hash::ShortMap;
 use super::scanner::FormHit;
 use super::support::{self, Support};
 use crate::engine::decode::{Layer, Origin, pairs};
@@ -46,7 +47,9 @@ pub struct Matcher {
     forms: Vec<Form>,
     digests: Digests,
     /// Values in lower case.
-    exact: HashMap<Box<[u8]>, u32>,
+    exact: ShortMap<Box<[u8]>, u32>,
+    /// The same in UTF-16 of either byte order, as they are too.
+    wide: ShortMap<Box<[u8]>, u32>,
 }
 
 /// A match that counts.
@@ -86,13 +89,20 @@ impl Matcher {
         if known.is_empty() {
             return None;
         }
-        let (mut forms, mut digests, mut exact) = (Forms::default(), Digests::default(), HashMap::new());
+        let (mut forms, mut digests) = (Forms::default(), Digests::default());
+        let (mut exact, mut wide) = (ShortMap::default(), ShortMap::default());
         for (number, fact) in (0u32..).zip(&known) {
             forms.of(number, &fact.kind, &fact.value, fact.strength);
             digests.add(number, &fact.kind, &fact.value, fact.strength);
-            exact.entry(fact.value.to_lowercase().into_bytes().into()).or_insert(number);
+            let lower = fact.value.to_lowercase();
+            for cased in [&*fact.value, &lower] {
+                for order in [u16::to_le_bytes, u16::to_be_bytes] {
+                    wide.entry(forms::utf16(cased, order).into()).or_insert(number);
+                }
+            }
+            exact.entry(lower.into_bytes().into()).or_insert(number);
         }
-        Some(Self { facts: known, forms: forms.0, digests, exact })
+        Some(Self { facts: known, forms: forms.0, digests, exact, wide })
     }
 
     pub(crate) fn forms(&self) -> &[Form] {
@@ -118,6 +128,13 @@ impl Matcher {
 
     /// The fact whose value is all of `text`, in any case.
     fn exact_value(&self, text: &[u8]) -> Option<u32> {
+        if text.is_ascii() {
+            let mut lower = [0; 128];
+            let lower = lower.get_mut(..text.len())?;
+            lower.copy_from_slice(text);
+            lower.make_ascii_lowercase();
+            return self.exact.get(&*lower).copied();
+        }
         let text = std::str::from_utf8(text).ok()?;
         self.exact.get(text.to_lowercase().as_bytes()).copied()
     }
