@@ -109,7 +109,7 @@ const CLASS: [u8; 256] = {
     class
 };
 
-pub(super) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
     let engine = if spelling.url { &DECODE_URL } else { &DECODE };
     match spelling.wrap {
         None => engine.decode(text).ok(),

@@ -33,7 +33,7 @@ pub(super) struct Bounds {
     pub ratio: usize,
 }
 
-pub(super) struct Undone {
+pub(crate) struct Undone {
     pub content: Vec<u8>,
     pub codec: Codec,
     /// How much of the input was read.
@@ -176,15 +176,18 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
                 let trailer = input.get(end..end + 8);
                 let mut crc = Crc::new();
                 crc.update(&content[before..]);
+                let coded = at..(end + 8).min(input.len());
+                let mut wrong_trailer = None;
                 if trailer != Some([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].as_flattened()) {
                     stop = Some("malformed");
+                    wrong_trailer = Some(Span::of(end..coded.end));
                 }
-                let coded = at..(end + 8).min(input.len());
                 at = if stop.is_some() { end } else { coded.end };
                 members.push(Member {
                     header: Span::of(coded.start..body),
                     content: Span::of(before..content.len()),
                     coded: Span::of(coded),
+                    wrong_trailer,
                 });
             }
             Some(reason) => {
@@ -308,6 +311,7 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
                 coded: Span::of(start..at),
                 header: Span::of(start..start),
                 content: Span::of(before..content.len()),
+                wrong_trailer: None,
             });
             if decoder.reinit().is_err() {
                 stop = Some("malformed");

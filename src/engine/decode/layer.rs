@@ -93,6 +93,8 @@ pub struct Member {
     pub header: Span,
     /// In the content.
     pub content: Span,
+    /// In the encoded bytes: a trailer that does not fit the content. It stays as it is, for the receiver to refuse.
+    pub wrong_trailer: Option<Span>,
 }
 
 impl Layer {

@@ -12,7 +12,7 @@ use crate::engine::visit::Spelling;
 
 /// A way to write text so that every character of it has its own bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Script {
+pub(crate) enum Script {
     Raw,
     Json,
     Percent { form: bool },
@@ -80,7 +80,7 @@ impl Script {
         (window.start <= window.end).then_some(start..cursor.seek(window.end)?)
     }
 
-    fn encode(self, text: &[u8], out: &mut Vec<u8>) {
+    pub fn encode(self, text: &[u8], out: &mut Vec<u8>) {
         match self {
             Script::Raw => out.extend_from_slice(text),
             Script::Json => json_quote(text, out),
