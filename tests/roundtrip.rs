@@ -697,3 +697,17 @@ fn the_length_of_an_item_follows_its_payload() {
     let payload = replaced(&request, &part, "body!lines:/6!json:/n", "other");
     assert_eq!(payload, body("ws17").replace("\"m\"", "\"other\""));
 }
+
+#[test]
+fn thousands_of_edits_of_one_message_are_made_at_once() {
+    let proto = request("/", &[("content-type", "application/proto")]);
+    let body = |text: &[u8]| pb(7, &pb(1, text).repeat(20_000));
+    let part = Part::Document(body(b"ann").into());
+    let (found, decoded) = read(&proto, &part);
+    let unit = Unit { request: &proto, part };
+    let fields = || found.iter().filter(|found| found.location.starts_with("body!pb:/7/1"));
+    for (new, change) in [(body(b"somebody"), put("somebody")), (pb(7, b""), Change::Remove)] {
+        let edits = fields().map(|found| Edit { target: found.target, window: None, change: change.clone() }).collect();
+        assert_eq!(rewrite(&unit, &decoded, edits).unwrap().payload, new);
+    }
+}

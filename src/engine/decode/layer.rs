@@ -67,6 +67,16 @@ pub enum Codec {
     Zstd(Vec<Member>),
 }
 
+impl Codec {
+    /// How many members are kept beside the content.
+    pub(super) fn members(&self) -> usize {
+        match self {
+            Codec::Gzip(members) | Codec::Zstd(members) => members.len(),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Base64 {
     pub url: bool,

@@ -1,5 +1,6 @@
 //! Lengths written beside the bytes they count: Connect and gRPC envelopes, protobuf fields.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::splice::{Splice, apply};
@@ -127,7 +128,12 @@ fn message(
     }
     let mut growth = 0;
     let mut seen = 0;
+    let expected = splices.len();
     for field in fields(content, range) {
+        // In order, so those of one field stand together.
+        let from = splices.partition_point(|splice| splice.range.start < field.whole.start);
+        let to = splices.partition_point(|splice| splice.range.start <= field.whole.end).max(from);
+        let splices = &splices[from..to];
         let Some(length) = field.length.clone() else {
             let whole = splices.iter().filter(|splice| within(&splice.leaf, &field.whole));
             seen += whole.clone().count();
@@ -168,7 +174,7 @@ fn message(
         }
         growth += inner;
     }
-    (seen == splices.len()).then_some(growth)
+    (seen == expected).then_some(growth)
 }
 
 fn within(inner: &Range<usize>, outer: &Range<usize>) -> bool {
@@ -203,16 +209,36 @@ pub(super) fn fixed_of(text: &str, raw: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The innermost field whose value is `raw`.
-pub(super) fn field_around(content: &[u8], raw: &Range<usize>) -> Option<Range<usize>> {
-    let mut range = 0..content.len();
-    for _ in 0..DEEPEST {
-        let field = fields(content, range).find(|field| within(raw, &field.value))?;
-        if field.value == *raw {
-            return Some(field.whole);
-        }
-        field.length.as_ref()?;
-        range = field.value;
+/// The innermost field around each of `values`, found in one pass.
+pub(super) fn fields_around(content: &[u8], mut values: Vec<Range<usize>>) -> HashMap<Range<usize>, Range<usize>> {
+    values.sort_by_key(|value| (value.start, value.end));
+    let mut found = HashMap::with_capacity(values.len());
+    around(content, 0..content.len(), &values, &mut found, 0);
+    found
+}
+
+fn around(
+    content: &[u8],
+    range: Range<usize>,
+    values: &[Range<usize>],
+    found: &mut HashMap<Range<usize>, Range<usize>>,
+    depth: usize,
+) {
+    if depth > DEEPEST {
+        return;
     }
-    None
+    for field in fields(content, range) {
+        let from = values.partition_point(|value| value.start < field.value.start);
+        let to = values.partition_point(|value| value.start <= field.value.end).max(from);
+        let inside = &values[from..to];
+        if inside.is_empty() {
+            continue;
+        }
+        if inside.contains(&field.value) {
+            found.insert(field.value.clone(), field.whole.clone());
+        }
+        if field.length.is_some() && inside.iter().any(|value| *value != field.value) {
+            around(content, field.value, inside, found, depth + 1);
+        }
+    }
 }
