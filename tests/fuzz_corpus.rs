@@ -102,7 +102,7 @@ fn replay_decoder(target: &str, entry: fn(&[u8])) {
             run(target, entry, &format!("{name} cut at {end}"), &bytes[..end]);
         }
     }
-    mutate(target, entry, &inputs, 4000);
+    mutate(target, entry, &inputs, 2500);
 }
 
 #[test]

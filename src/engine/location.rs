@@ -36,6 +36,8 @@ pub enum Step {
     Hex,
     Url,
     Html,
+    /// `!qp`: quoted-printable.
+    QuotedPrintable,
     Qoder,
     /// `!jwt:/0` (header) or `!jwt:/1` (claims)
     Jwt(u8),
@@ -65,7 +67,10 @@ pub struct Location {
 impl Location {
     /// The place of a fact that fills the whole decoded value: an encoding of the bare fact is no step of its own.
     pub fn without_encodings(mut self) -> Self {
-        while matches!(self.steps.last(), Some(Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html)) {
+        while matches!(
+            self.steps.last(),
+            Some(Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html | Step::QuotedPrintable)
+        ) {
             self.steps.pop();
         }
         self
@@ -134,6 +139,7 @@ impl fmt::Display for Step {
             Step::Hex => f.write_str("!hex"),
             Step::Url => f.write_str("!url"),
             Step::Html => f.write_str("!html"),
+            Step::QuotedPrintable => f.write_str("!qp"),
             Step::Qoder => f.write_str("!qoder"),
             Step::Jwt(part) => write!(f, "!jwt:/{part}"),
             Step::Event(n) => write!(f, "!event:/{n}"),

@@ -120,6 +120,7 @@ impl<V: Visitor> Walker<'_, V> {
             kind if kind.starts_with(b"multipart/") && boundary.is_some() => {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
+            b"application/http" if !content.is_empty() => self.http(layer, &content, name),
             b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
             b"application/x-sentry-envelope" if sentry::is_envelope(&content) => self.envelope(layer, &content, name),
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),

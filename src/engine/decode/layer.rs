@@ -33,6 +33,8 @@ pub enum Format {
     Frames,
     /// Protobuf: the length before every enclosing field.
     Protobuf,
+    /// A request inside a part: its `content-length`.
+    Http,
     /// Sentry envelope: the length in the header of an item.
     Items,
     /// AWS event stream: two lengths and two checksums a message, a length a header.
@@ -46,6 +48,7 @@ pub enum Codec {
     Identity,
     Percent,
     Html,
+    QuotedPrintable,
     Base64(Base64),
     Hex {
         upper: bool,

@@ -35,14 +35,18 @@ mod frame;
 mod framed_tests;
 mod head;
 pub(crate) mod html;
+pub(crate) mod http;
 pub(crate) mod json;
 mod layer;
 mod multipart;
 pub(crate) mod pairs;
+#[cfg(test)]
+mod parts_tests;
 pub(crate) mod percent;
 pub(crate) mod place;
 pub(crate) mod protobuf;
 pub(crate) mod qoder;
+pub(crate) mod quoted_printable;
 pub(crate) mod sentry;
 mod sniff;
 #[cfg(test)]

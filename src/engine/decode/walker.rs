@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::place::{Here, Tail};
-use super::sniff::{self, Reading};
+use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
@@ -178,7 +178,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.inside(tail, |walker| {
             walker.steps.push(step);
             let layer = walker.open(bytes.into(), target, span, codec);
-            walker.classified(layer, 0, class, name);
+            let cut = matches!(class, Class::Text | Class::Binary)
+                && sniff::is_broken_json(&walker.content(layer), walker.limits.json_depth);
+            walker.classified(layer, 0, if cut { Class::Json } else { class }, name);
         });
         true
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::splice::{Splice, apply};
 use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
-use crate::engine::decode::{event_stream, sentry};
+use crate::engine::decode::{event_stream, http, sentry};
 
 /// Adds the splices of all lengths that change with `splices`.
 pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
@@ -14,6 +14,7 @@ pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
     match layer.format {
         Format::Plain => {}
         Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::Http => request(&layer.content, splices, &mut lengths)?,
         Format::Items => items(&layer.content, splices, &mut lengths)?,
         Format::Events => events(&layer.content, splices, &mut lengths)?,
         Format::Protobuf => {
@@ -37,6 +38,20 @@ fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
             out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
         }
         at = body.end;
+    }
+    Some(())
+}
+
+/// A request inside a part.
+fn request(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    let message = http::Message::of(content)?;
+    let growth: isize = inside(splices, &message.body).map(Splice::growth).sum();
+    let Some(place) = message.field(content, "content-length").filter(|_| growth != 0) else { return Some(()) };
+    // One that is edited itself is left as it was edited.
+    if inside(splices, &place).next().is_none()
+        && let Some(length) = std::str::from_utf8(content.get(place.clone())?).ok()?.parse::<usize>().ok()
+    {
+        out.push(Splice::length(place, length.checked_add_signed(growth)?.to_string().into()));
     }
     Some(())
 }

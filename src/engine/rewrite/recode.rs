@@ -66,7 +66,7 @@ pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
             drop(encoder);
             Some(out)
         }
-        Codec::Identity | Codec::Percent | Codec::Html | Codec::Hex { .. } => None,
+        Codec::Identity | Codec::Percent | Codec::Html | Codec::QuotedPrintable | Codec::Hex { .. } => None,
     }
 }
 
