@@ -1,6 +1,6 @@
 //! Where a value sits in a request: `header:/user-agent`, `body!json:/messages/0/id`.
 //!
-//! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/locations.md`.
+//! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/findings.md`.
 
 use std::fmt;
 
