@@ -122,7 +122,9 @@ impl<V: Visitor> Walker<'_, V> {
             }
             b"application/http" if !content.is_empty() => self.http(layer, &content, name),
             b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
-            b"application/x-sentry-envelope" if sentry::is_envelope(&content) => self.envelope(layer, &content, name),
+            b"application/x-sentry-envelope" if sentry::is_envelope(&content, true) => {
+                self.envelope(layer, &content, name)
+            }
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
             kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
             _ => self.sniffed(layer, name),

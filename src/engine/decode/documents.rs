@@ -17,12 +17,16 @@ use crate::wire::span::Span;
 impl<V: Visitor> Walker<'_, V> {
     /// One line, one document.
     pub(super) fn lines(&mut self, layer: LayerId, content: &Bytes, name: &str) {
-        if sentry::is_envelope(content) {
-            return self.envelope(layer, content, name);
+        if sentry::is_envelope(content, false) {
+            self.envelope(layer, content, name);
+        } else {
+            self.lines_from(layer, content, 0, 0, name);
         }
-        let mut at = 0;
-        let mut number = 0;
-        for line in content.split(|&byte| byte == b'\n') {
+    }
+
+    /// The lines from `at` on, counted from `number` on.
+    pub(super) fn lines_from(&mut self, layer: LayerId, content: &Bytes, mut at: usize, mut number: u64, name: &str) {
+        for line in content[at..].split(|&byte| byte == b'\n') {
             let start = at;
             at += line.len() + 1;
             if line.trim_ascii().is_empty() {
