@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
-use super::detect::RawFinding;
+use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -165,6 +165,7 @@ impl Engine {
             rules: self.rules.inspector(unit.request, client.map(|(pack, _)| pack)),
             facts: self.facts.matcher(),
             found: Vec::new(),
+            marks: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let judge = Judge {
@@ -296,11 +297,12 @@ impl Engine {
     }
 }
 
-/// Both detectors see every value in one walk.
+/// All detectors see every value in one walk.
 struct Detectors<'e> {
     rules: super::detect::Inspector<'e>,
     facts: Option<&'e super::detect::facts::Matcher>,
     found: Vec<RawFinding>,
+    marks: Vec<RawFinding>,
 }
 
 impl Visitor for Detectors<'_> {
@@ -310,6 +312,7 @@ impl Visitor for Detectors<'_> {
         if let Some(facts) = self.facts {
             facts.inspect(leaf, place, &mut self.found);
         }
+        covert::inspect(leaf, place, &mut self.marks);
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
@@ -321,6 +324,7 @@ impl Detectors<'_> {
     fn finish(self) -> Vec<RawFinding> {
         let mut found = self.rules.finish();
         found.extend(self.found);
+        found.extend(self.marks);
         found
     }
 }
