@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
+use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
@@ -37,6 +38,7 @@ pub struct Flow {
     id: String,
     request: Arc<Request>,
     client: Option<(Arc<str>, Option<String>)>,
+    templates: Arc<Templates>,
     summary: FlowSummary,
 }
 
@@ -53,12 +55,15 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// What the request teaches about its client, where that is asked for.
+    pub lesson: Lesson,
 }
 
 impl Flow {
     pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
         let client = engine.rules.client_of(&request);
-        Self { engine, id, request, client, summary: FlowSummary::default() }
+        let templates = engine.templates();
+        Self { engine, id, request, client, templates, summary: FlowSummary::default() }
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -87,13 +92,14 @@ impl Flow {
         let unit = Unit { request: &self.request, part };
         let (engine, client) = (&self.engine, self.client());
         // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client)));
+        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
         let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
         self.summary.names.learn(&audited.findings);
         for finding in &mut audited.findings {
             finding.shown_location = self.summary.names.masked(&finding.location);
         }
         self.count(&audited);
+        self.summary.lesson.add(audited.lesson);
         Audit {
             findings: audited.findings,
             unread: audited.unread,
@@ -154,28 +160,50 @@ pub(super) struct Audited {
     bytes_sent: u64,
     outgoing: Outgoing,
     certificate: Option<Certificate>,
+    lesson: Lesson,
 }
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
-    fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+    fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
         let mut detectors = Detectors {
             rules: self.rules.inspector(unit.request, client.map(|(pack, _)| pack)),
             facts: self.facts.matcher(),
             found: Vec::new(),
             marks: Vec::new(),
+            template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
+        let (found, lesson) = detectors.finish();
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
             layers: &decoded.layers,
         };
-        let settled = judge.settle(in_wire_order(detectors.finish(), &decoded));
-        self.conclude(unit, client, decoded, settled)
+        let settled = judge.settle(in_wire_order(found, &decoded));
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// What one unit teaches about its client, and nothing else: for a first pass over many requests.
+    pub fn lesson(&self, unit: &Unit<'_>) -> Lesson {
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let nothing = Templates::default();
+        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        scan.head(unit.request);
+        walk(unit, &self.limits, &mut scan);
+        scan.finish().1
+    }
+
+    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+        if matches!(unit.part, Part::Head | Part::Document(_)) {
+            scan.head(unit.request);
+        }
+        scan
     }
 
     fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
@@ -231,6 +259,7 @@ impl Engine {
             unread: decoded.unread,
             outgoing,
             certificate,
+            lesson: Lesson::default(),
         }
     }
 
@@ -251,6 +280,7 @@ impl Engine {
             bytes_sent: sent,
             outgoing,
             certificate: None,
+            lesson: Lesson::default(),
         }
     }
 
@@ -303,6 +333,7 @@ struct Detectors<'e> {
     facts: Option<&'e super::detect::facts::Matcher>,
     found: Vec<RawFinding>,
     marks: Vec<RawFinding>,
+    template: Scan<'e>,
 }
 
 impl Visitor for Detectors<'_> {
@@ -313,19 +344,23 @@ impl Visitor for Detectors<'_> {
             facts.inspect(leaf, place, &mut self.found);
         }
         covert::inspect(leaf, place, &mut self.marks);
+        self.template.leaf(leaf, place);
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
         self.rules.unread(place, bytes, reason);
+        self.template.unread(place, bytes, reason);
     }
 }
 
 impl Detectors<'_> {
-    fn finish(self) -> Vec<RawFinding> {
+    fn finish(self) -> (Vec<RawFinding>, Lesson) {
         let mut found = self.rules.finish();
         found.extend(self.found);
         found.extend(self.marks);
-        found
+        let (unlike, lesson) = self.template.finish();
+        found.extend(unlike);
+        (found, lesson)
     }
 }
 
