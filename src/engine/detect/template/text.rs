@@ -47,22 +47,19 @@ pub(super) fn digest(seed: u64, bytes: &[u8]) -> u64 {
 /// The places of `text`; `around` tells one text of a request from others.
 pub(super) fn spots(text: &str, around: u64) -> Vec<Spot> {
     let tokens = tokens(text);
-    let mut next_word = vec![0u64; tokens.len()];
-    let mut ahead = 1;
-    for index in (0..tokens.len()).rev() {
-        next_word[index] = ahead;
-        if !tokens[index].number {
-            ahead = tokens[index].digest;
-        }
-    }
     let (mut before, mut last, mut numbers) = (0, 0, 0u64);
     let mut spots = Vec::with_capacity(tokens.len());
     let mut previous: Option<&Token> = None;
-    for (index, (token, next)) in tokens.iter().zip(next_word).enumerate() {
+    for (index, token) in tokens.iter().enumerate() {
         let after_number = previous.is_some_and(|previous| previous.number);
         let date = is_date(text, &tokens, index);
         // What follows a date is not the date's.
-        let next = if token.number && (date || is_date(text, &tokens, index + 1)) { 0 } else { next };
+        let next = match tokens.get(index + 1) {
+            _ if token.number && (date || is_date(text, &tokens, index + 1)) => 0,
+            Some(next) if next.number => 1,
+            Some(next) => next.digest,
+            None => 2,
+        };
         let mut place = mix(mix(mix(around, before), last), numbers);
         let mut folded = 0;
         fold::between(&text[token.gap.clone()], date, after_number, |c| folded = mix(folded, u64::from(c)));
