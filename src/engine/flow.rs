@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
-use super::detect::RawFinding;
 use super::detect::credentials::Destination;
 use super::detect::facts::FactFindings;
+use super::detect::template::{Lesson, Scan, Templates};
+use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -39,6 +40,7 @@ pub struct Flow {
     id: String,
     request: Arc<Request>,
     client: Option<(Arc<str>, Option<String>)>,
+    templates: Arc<Templates>,
     summary: FlowSummary,
 }
 
@@ -55,12 +57,15 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// What the request teaches about its client, where that is asked for.
+    pub lesson: Lesson,
 }
 
 impl Flow {
     pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
         let client = engine.rules.client_of(&request);
-        Self { engine, id, request, client, summary: FlowSummary::default() }
+        let templates = engine.templates();
+        Self { engine, id, request, client, templates, summary: FlowSummary::default() }
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -89,13 +94,14 @@ impl Flow {
         let unit = Unit { request: &self.request, part };
         let (engine, client) = (&self.engine, self.client());
         // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client)));
+        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
         let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
         self.summary.names.learn(&audited.findings);
         for finding in &mut audited.findings {
             finding.shown_location = self.summary.names.masked(&finding.location);
         }
         self.count(&audited);
+        self.summary.lesson.add(audited.lesson);
         Audit {
             findings: audited.findings,
             unread: audited.unread,
@@ -156,13 +162,14 @@ pub(super) struct Audited {
     bytes_sent: u64,
     outgoing: Outgoing,
     certificate: Option<Certificate>,
+    lesson: Lesson,
 }
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
-    fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+    fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
         let mut detectors = Detectors {
             rules: self
                 .rules
@@ -170,9 +177,11 @@ impl Engine {
                 .knowing(self.facts.matcher()),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
+            marks: Vec::new(),
+            template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
-        let mut found = detectors.finish(&decoded.layers);
+        let (mut found, lesson) = detectors.finish(&decoded.layers);
         let host = unit.request.host.as_str();
         Destination {
             host,
@@ -188,7 +197,26 @@ impl Engine {
             layers: &decoded.layers,
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
-        self.conclude(unit, client, decoded, settled)
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// What one unit teaches about its client, and nothing else: for a first pass over many requests.
+    pub fn lesson(&self, unit: &Unit<'_>) -> Lesson {
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let nothing = Templates::default();
+        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        scan.head(unit.request);
+        walk(unit, &self.limits, &mut scan);
+        scan.finish().1
+    }
+
+    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+        if matches!(unit.part, Part::Head | Part::Document(_)) {
+            scan.head(unit.request);
+        }
+        scan
     }
 
     fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
@@ -244,6 +272,7 @@ impl Engine {
             unread: decoded.unread,
             outgoing,
             certificate,
+            lesson: Lesson::default(),
         }
     }
 
@@ -264,6 +293,7 @@ impl Engine {
             bytes_sent: sent,
             outgoing,
             certificate: None,
+            lesson: Lesson::default(),
         }
     }
 
@@ -310,38 +340,47 @@ impl Engine {
     }
 }
 
-/// Both detectors see every value in one walk.
+/// All detectors see every value in one walk.
 struct Detectors<'e> {
     rules: super::detect::Inspector<'e>,
     facts: Option<&'e super::detect::facts::Matcher>,
     found: FactFindings,
+    marks: Vec<RawFinding>,
+    template: Scan<'e>,
 }
 
 impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
-        let Some(facts) = self.facts else { return };
-        match self.rules.label() {
-            Some(name) => {
-                let named = Leaf { name, ..*leaf };
-                facts.inspect(&named, place, self.rules.forms(), &mut self.found);
+        if let Some(facts) = self.facts {
+            match self.rules.label() {
+                Some(name) => {
+                    let named = Leaf { name, ..*leaf };
+                    facts.inspect(&named, place, self.rules.forms(), &mut self.found);
+                }
+                None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
             }
-            None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
         }
+        covert::inspect(leaf, place, &mut self.marks);
+        self.template.leaf(leaf, place);
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
         self.rules.unread(place, bytes, reason);
+        self.template.unread(place, bytes, reason);
     }
 }
 
 impl Detectors<'_> {
-    fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
+    fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         let mut found = self.rules.finish();
         found.extend(self.found.finish(layers));
         super::detect::places::settle(&mut found, layers);
-        found
+        found.extend(self.marks);
+        let (unlike, lesson) = self.template.finish();
+        found.extend(unlike);
+        (found, lesson)
     }
 }
 
