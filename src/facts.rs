@@ -24,6 +24,21 @@ pub fn collect() -> Vec<(String, String)> {
     collect_from(&Machine { root: PathBuf::from("/"), variable: &|name| std::env::var(name).ok(), commands: true })
 }
 
+/// A credential of the environment, and the host of the base URL that stands beside it. Has no `Debug`.
+pub struct Credential {
+    pub value: String,
+    pub host: String,
+}
+
+/// The credentials that the environment sets for a base URL of its own.
+pub fn credentials() -> Vec<Credential> {
+    person::credentials(&Machine {
+        root: PathBuf::from("/"),
+        variable: &|name| std::env::var(name).ok(),
+        commands: false,
+    })
+}
+
 fn collect_from(machine: &Machine<'_>) -> Vec<(String, String)> {
     let mut facts = Facts::default();
     // The commands take longest, so they run while the files are read.

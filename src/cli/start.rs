@@ -67,8 +67,12 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
             Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))?
         }
         None => {
-            let own = crate::facts::collect().into_iter();
-            Facts::new(own.map(|(kind, value)| Fact::new(&kind, &value)).collect())
+            let own = crate::facts::collect().into_iter().map(|(kind, value)| Fact::new(&kind, &value));
+            let credentials = crate::facts::credentials().into_iter().map(|credential| Fact {
+                host: Some(credential.host.as_str().into()),
+                ..Fact::new("secret.api_key", &credential.value)
+            });
+            Facts::new(own.chain(credentials).collect())
         }
     };
     Ok(Engine::new(EngineParts {

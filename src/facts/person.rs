@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Facts, Machine, read_text};
+use super::{Credential, Facts, Machine, read_text};
 
 /// `user.*` and `path.home`, `path.cwd`, `path.tmp`.
 pub(super) fn user(machine: &Machine<'_>, facts: &mut Facts) {
@@ -177,6 +177,36 @@ pub(super) fn environment(machine: &Machine<'_>, facts: &mut Facts) {
         let value = machine.variable(name).unwrap_or_default();
         facts.add_all("net.ip.local", value.split(' ').filter(|part| part.parse::<std::net::IpAddr>().is_ok()));
     }
+}
+
+/// Variables of base URLs, and of the credentials that are meant for them.
+const CREDENTIALS: &[(&str, &[&str])] = &[
+    ("ANTHROPIC_BASE_URL", &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]),
+    ("OPENAI_BASE_URL", &["OPENAI_API_KEY"]),
+    ("OPENAI_API_BASE", &["OPENAI_API_KEY"]),
+    ("GOOGLE_GEMINI_BASE_URL", &["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+    ("AZURE_OPENAI_ENDPOINT", &["AZURE_OPENAI_API_KEY"]),
+    ("DASHSCOPE_BASE_URL", &["DASHSCOPE_API_KEY"]),
+    ("DEEPSEEK_BASE_URL", &["DEEPSEEK_API_KEY"]),
+    ("OPENROUTER_BASE_URL", &["OPENROUTER_API_KEY"]),
+    ("MISTRAL_BASE_URL", &["MISTRAL_API_KEY"]),
+    ("XAI_BASE_URL", &["XAI_API_KEY"]),
+    ("COPILOT_PROVIDER_BASE_URL", &["COPILOT_PROVIDER_API_KEY"]),
+];
+
+pub(super) fn credentials(machine: &Machine<'_>) -> Vec<Credential> {
+    let mut found = Vec::new();
+    for (base, names) in CREDENTIALS {
+        let Some(base) = machine.variable(base) else { continue };
+        let Some(host) = authority(&base) else { continue };
+        for value in names.iter().filter_map(|name| machine.variable(name)) {
+            // `none` and `dummy` stand where a program wants something and a gateway does not.
+            if value.len() >= 12 {
+                found.push(Credential { value, host: host.to_owned() });
+            }
+        }
+    }
+    found
 }
 
 /// `host:port` of a URL, without credentials.

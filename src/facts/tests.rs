@@ -96,6 +96,22 @@ fn a_machine_is_read_from_its_files_and_variables() {
 }
 
 #[test]
+fn a_credential_is_known_with_the_host_that_it_was_set_for() {
+    let root = tempfile::tempdir().unwrap();
+    let variables = [
+        ("ANTHROPIC_BASE_URL", "https://gateway.example.com:8443/v1"),
+        ("ANTHROPIC_API_KEY", "gw-4f7Qm2Zr9Lx8"),
+        ("ANTHROPIC_AUTH_TOKEN", "none"),
+        ("OPENAI_API_KEY", "sk-without-a-base-url"),
+    ];
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let machine = Machine { root: root.path().into(), variable: &variable, commands: false };
+    let found: Vec<_> = person::credentials(&machine).into_iter().map(|found| (found.value, found.host)).collect();
+    assert_eq!(found, [("gw-4f7Qm2Zr9Lx8".to_owned(), "gateway.example.com:8443".to_owned())]);
+}
+
+#[test]
 fn no_fact_is_empty_or_found_twice_and_this_machine_answers_soon() {
     let start = Instant::now();
     let facts = collect();

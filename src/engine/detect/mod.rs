@@ -16,6 +16,7 @@ mod hash;
 mod inspector;
 pub mod integrity;
 mod label;
+mod labelled;
 mod named;
 mod needles;
 pub(super) mod places;

@@ -15,6 +15,8 @@ pub(crate) struct Needle {
     pub bytes: Box<[u8]>,
     /// In any ASCII case.
     pub fold: bool,
+    /// A space stands for any sign that joins words: `home dir` is `home_dir` too.
+    pub loose: bool,
     /// No ASCII letter or digit stands before it, or after it, and of what is beyond ASCII only full-width forms after.
     pub before: bool,
     pub after: bool,
@@ -196,7 +198,11 @@ impl Needles {
             };
             let end = start + needle.bytes.len();
             let Some(found) = text.get(start..end) else { continue };
-            let same = if needle.fold { found.eq_ignore_ascii_case(&needle.bytes) } else { *found == *needle.bytes };
+            let same = match (needle.loose, needle.fold) {
+                (true, _) => found.iter().zip(&needle.bytes).all(|(&there, &wanted)| fold(there) == fold(wanted)),
+                (false, true) => found.eq_ignore_ascii_case(&needle.bytes),
+                (false, false) => *found == *needle.bytes,
+            };
             let bound = |wanted: bool, byte: Option<&u8>| !wanted || byte.is_none_or(|&byte| fold(byte) == JOINT);
             let before = start.checked_sub(1).and_then(|at| text.get(at));
             if same && bound(needle.before, before) && bound(needle.after, text.get(end)) {
@@ -262,7 +268,7 @@ mod tests {
     use super::*;
 
     fn needle(text: &str, fold: bool, before: bool, after: bool) -> Needle {
-        Needle { bytes: text.as_bytes().into(), fold, before, after }
+        Needle { bytes: text.as_bytes().into(), fold, loose: false, before, after }
     }
 
     fn found(needles: &Needles, text: &[u8]) -> Vec<(u32, usize)> {

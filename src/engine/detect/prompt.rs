@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::RawFinding;
 use super::inspector::{Inspector, in_parts};
+use super::labelled;
 use super::region::Region;
 use crate::engine::location::Location;
 use crate::engine::rules::rule::Matching;
@@ -113,6 +114,8 @@ impl Inspector<'_> {
         prompt.hits.clear();
         prompt.signs.clear();
         let mut text = None;
+        // Of labels that end alike the longest comes first and has the value: `temporary directory` is no `directory`.
+        let mut taken: Vec<(usize, usize)> = Vec::new();
         for hit in &self.hits.literals {
             let Some(meaning) = self.rules.literals.meanings.get(hit.number as usize) else { continue };
             if meaning.sign {
@@ -126,7 +129,17 @@ impl Inspector<'_> {
                 // Read as text only when something is near.
                 let Some(text) = *text.get_or_insert_with(|| std::str::from_utf8(leaf.text).ok()) else { continue };
                 if let Some(rule) = self.rules.rules().get(usize::from(number)) {
+                    let before = prompt.hits.len();
                     collect(number, &rule.matching, text, hit.start..hit.end, &mut prompt.hits);
+                    if hit.labels
+                        && prompt.hits.len() == before
+                        && !rule.matching.labels.is_empty()
+                        && let Some(window) = labelled::value_behind(text, hit.start..hit.end, &rule.matching)
+                        && !taken.contains(&(hit.end, window.start))
+                    {
+                        taken.push((hit.end, window.start));
+                        prompt.hits.push(Hit { rule: number, window });
+                    }
                 }
             }
         }
@@ -240,8 +253,13 @@ pub(super) fn is_label(text: &[u8], start: usize, end: usize) -> bool {
     let emphasis = rest.iter().take(4).take_while(|byte| b"\"'*_`".contains(byte)).count();
     rest = rest.get(emphasis..).unwrap_or_default();
     let joint = rest.strip_prefix(b" ").unwrap_or(rest);
-    const JOINTS: &[&str] = &[":", "=", ">", "：", "is", "are", "为", "是"];
-    JOINTS.iter().any(|known| joint.starts_with(known.as_bytes()))
+    const JOINTS: &[&str] = &[":", "=", ">", "|", "：", "is", "are", "为", "是"];
+    // Behind a heading the value stands on the next line.
+    let heading = || {
+        let line = memchr::memrchr(b'\n', &text[..start]).map_or(0, |line| line + 1);
+        text.get(line) == Some(&b'#') && matches!(joint.first(), Some(b'\n' | b'\r'))
+    };
+    JOINTS.iter().any(|known| joint.starts_with(known.as_bytes())) || heading()
 }
 
 /// Tries one rule around one of its literals.

@@ -204,5 +204,5 @@ fn literal_needle(text: &str, label_only: bool) -> Needle {
     let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let after = bytes.len() < SHORTEST && (label_only || !word(bytes.first())) && word(bytes.last());
     let before = bytes.len() + usize::from(after) < SHORTEST && word(bytes.first());
-    Needle { bytes: bytes.into(), fold: true, before, after }
+    Needle { bytes: bytes.into(), fold: true, loose: label_only, before, after }
 }

@@ -396,12 +396,13 @@ impl<'a> Compiler<'a> {
                 list.push(literal.clone());
             }
         }
-        if select.text && matching.value.is_none() {
+        let labelled = matching.near.is_empty() && !matching.labels.is_empty() && !matching.validators.is_empty();
+        if select.text && matching.value.is_none() && !labelled {
             return Err(RuleError::at(
                 self.source,
                 span,
                 "a text rule without match.value",
-                "a pattern with a group named value",
+                "a pattern with a group named value, or match.label and match.validator alone",
             ));
         }
         if !select.text && (!matching.near.is_empty() || !matching.labels.is_empty() || matching.follow) {

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 mod places;
+mod times;
 
 pub use places::{is_iana_zone, is_windows_zone};
 
@@ -37,7 +38,7 @@ enum Range {
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
     digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
-    base64, login, full_name, word";
+    base64, login, full_name, word, date_time";
 
 impl Validator {
     /// `None` for a name or range that is not known.
@@ -80,6 +81,29 @@ impl Validator {
 
     pub fn name(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it takes only what looks like nothing else: a path, a zone, an address.
+    pub fn is_shape(&self) -> bool {
+        let name = self.text.split(':').next().unwrap_or_default();
+        matches!(
+            name,
+            "iana_zone"
+                | "windows_zone"
+                | "utc_offset"
+                | "offset_time"
+                | "posix_locale"
+                | "ip"
+                | "mac"
+                | "uuid"
+                | "home_path"
+                | "path"
+                | "url"
+                | "email"
+                | "date_time"
+                | "os_name"
+                | "full_name"
+        )
     }
 
     pub fn accepts(&self, value: &str) -> bool {
@@ -137,6 +161,7 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "base64" => is_base64,
         "login" => |value| !value.contains(char::is_whitespace) && is_login(value),
         "full_name" => is_full_name,
+        "date_time" => times::is_date_time,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })

@@ -51,7 +51,7 @@ impl Form {
         let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let short = self.spelling == Spelling::Raw && self.bytes.len() < SHORTEST;
         let (before, after) = (short && word(self.bytes.first()), short && word(self.bytes.last()));
-        Needle { bytes: self.bytes.clone(), fold: self.fold, before, after }
+        Needle { bytes: self.bytes.clone(), fold: self.fold, loose: false, before, after }
     }
 
     /// What needs bounds in a long text needs none beside a label.
