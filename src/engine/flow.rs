@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
-use super::detect::RawFinding;
 use super::detect::facts::FactFindings;
+use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -166,6 +166,7 @@ impl Engine {
             rules: self.rules.inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack)),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
+            marks: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let judge = Judge {
@@ -297,11 +298,12 @@ impl Engine {
     }
 }
 
-/// Both detectors see every value in one walk.
+/// All detectors see every value in one walk.
 struct Detectors<'e> {
     rules: super::detect::Inspector<'e>,
     facts: Option<&'e super::detect::facts::Matcher>,
     found: FactFindings,
+    marks: Vec<RawFinding>,
 }
 
 impl Visitor for Detectors<'_> {
@@ -311,6 +313,7 @@ impl Visitor for Detectors<'_> {
         if let Some(facts) = self.facts {
             facts.inspect(leaf, place, self.rules.forms(), &mut self.found);
         }
+        covert::inspect(leaf, place, &mut self.marks);
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
@@ -323,6 +326,7 @@ impl Detectors<'_> {
         let mut found = self.rules.finish();
         found.extend(self.found.finish(layers));
         super::detect::places::settle(&mut found, layers);
+        found.extend(self.marks);
         found
     }
 }

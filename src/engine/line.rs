@@ -12,6 +12,7 @@ use hmac::Mac;
 use serde::Serialize;
 
 use super::certificate::Certificate;
+use super::detect::covert;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::flow::FlowSummary;
 use super::kinds::{self, Entropy};
@@ -126,6 +127,8 @@ struct FindingLine<'a> {
     span: Option<[u32; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits: Option<f64>,
 }
 
 /// One finding as one line, without a line end.
@@ -168,8 +171,19 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         part: finding.part,
         span: finding.span.map(|span| [span.start, span.end]),
         observed: finding.observed.as_deref().map(shown),
+        bits: bits(finding),
     };
     json(&line)
+}
+
+/// What a mark can carry, to a tenth of a bit.
+fn bits(finding: &Finding) -> Option<f64> {
+    let text = finding.observed.as_deref().unwrap_or(&finding.value);
+    let bits = match finding.detector {
+        Detector::Covert => covert::capacity(&finding.kind, text),
+        _ => None,
+    };
+    bits.map(|bits| (bits * 10.0).round() / 10.0)
 }
 
 /// The spellings of a value that must not be read off the names around it. Short and common values occur in

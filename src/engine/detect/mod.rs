@@ -5,8 +5,10 @@
 //! prompt     a line of the text that an assistant writes about the machine
 //! integrity  a value that binds the body
 //! facts      a fact of this very machine, in any form
+//! covert     characters that nobody sees, and letters that pass for others
 //! ```
 
+pub mod covert;
 pub mod facts;
 mod inspector;
 pub mod integrity;

@@ -189,7 +189,8 @@ pub(super) fn without_marks(kind: &str, value: &str) -> Option<String> {
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}'
-        | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{34f}'
+        | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{34f}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{fff0}'..='\u{fff8}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}' | '\u{1bca0}'..='\u{1bca3}'
     ) || c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
