@@ -11,6 +11,8 @@
 //! locations are its own.
 
 mod carrier;
+mod covert;
+mod covert_clean;
 mod decoy;
 mod document;
 mod encode;

@@ -122,7 +122,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Outcome) {
         self.planted += 1;
         self.found += usize::from(outcome != Outcome::Missed);
         self.placed += usize::from(outcome == Outcome::Placed);
