@@ -514,6 +514,9 @@ fn what_scripts_people_and_programs_write_is_no_mark() {
         let (sent, carrier, _) = send(&mut rng, &text, 1);
         let found = score::audit(&engine, &sent);
         let told: Vec<String> = marks_of(&found).map(score::told).collect();
+        if run.verbose {
+            println!("{}\n", String::from_utf8_lossy(&sent.raw));
+        }
         let row = by_text.entry(name).or_default();
         row.0 += 1;
         row.1 += usize::from(!told.is_empty());
