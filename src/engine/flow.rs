@@ -163,7 +163,10 @@ impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
         let mut detectors = Detectors {
-            rules: self.rules.inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack)),
+            rules: self
+                .rules
+                .inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack))
+                .knowing(self.facts.matcher()),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
@@ -310,8 +313,13 @@ impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            facts.inspect(leaf, place, self.rules.forms(), &mut self.found);
+        let Some(facts) = self.facts else { return };
+        match self.rules.label() {
+            Some(name) => {
+                let named = Leaf { kind: leaf.kind, name, text: leaf.text, target: leaf.target };
+                facts.inspect(&named, place, self.rules.forms(), &mut self.found);
+            }
+            None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
         }
         covert::inspect(leaf, place, &mut self.marks);
     }

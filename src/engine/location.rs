@@ -40,7 +40,10 @@ pub enum Step {
     /// `!jwt:/0` (header) or `!jwt:/1` (claims)
     Jwt(u8),
     Cookie(Box<str>),
+    /// `!event:/<n>`: the n-th message of an AWS event stream.
     Event(u64),
+    /// `!header:/<lower-case name>`: a header of what the steps so far hold: an event, a part, gRPC-Web trailers.
+    Header(Box<str>),
     /// RFC 6901 pointer into the decoded document, unescaped names joined later: kept as printed (`/a/b~10`).
     Json(Box<str>),
     Form(Box<str>),
@@ -134,6 +137,7 @@ impl fmt::Display for Step {
         match self {
             Step::Cookie(name) => named("!cookie:/", name),
             Step::Form(name) => named("!form:/", name),
+            Step::Header(name) => named("!header:/", name),
             Step::Multipart(name) => named("!multipart:/", name),
             Step::Gzip => f.write_str("!gzip"),
             Step::Deflate => f.write_str("!deflate"),

@@ -39,7 +39,9 @@ impl Names {
     /// The printed location with found values in its names replaced by `…`; none where there are none.
     pub(super) fn masked(&self, location: &Location) -> Option<Box<str>> {
         let named = |step: &Step| match step {
-            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) => !name.is_empty(),
+            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) | Step::Header(name) => {
+                !name.is_empty()
+            }
             _ => false,
         };
         if self.values.is_empty() || !location.steps.iter().any(named) {

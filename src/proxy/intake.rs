@@ -426,7 +426,8 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
     if known_length {
         return Shape::Document(BytesMut::new());
     }
-    if kind.starts_with("application/grpc") || kind.starts_with("application/connect+") {
+    let spelled_in_text = kind.starts_with("application/grpc-web-text");
+    if (kind.starts_with("application/grpc") && !spelled_in_text) || kind.starts_with("application/connect+") {
         return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
     }
     if matches!(
@@ -440,6 +441,7 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
         return Shape::Lines(LineReader::new(limit), BytesMut::new());
     }
     let document = kind.contains("json")
+        || spelled_in_text
         || kind.starts_with("multipart/")
         || kind.starts_with("text/")
         || kind.contains("xml")

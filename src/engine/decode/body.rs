@@ -1,10 +1,12 @@
 //! What a payload is: content codings undone, then its kind by what is said of it and what it looks like.
 
 use super::coding::{Bounds, Coding};
+use super::documents;
 use super::frame::Stream;
 use super::json;
 use super::multipart;
 use super::place::Tail;
+use super::sentry;
 use super::sniff::{self, Class};
 use super::walker::Walker;
 use crate::engine::audit::Part;
@@ -26,7 +28,9 @@ impl<V: Visitor> Walker<'_, V> {
                 self.root = Root::Message(*index);
                 self.sniffed(layer, "");
             }
-            Part::Frame { index, .. } => self.frames(layer, *index, Stream::of(head)),
+            Part::Frame { index, .. } => {
+                self.frames(layer, *index, Stream::of(head));
+            }
             Part::Chunk { .. } => self.chunk(layer),
         }
     }
@@ -81,11 +85,13 @@ impl<V: Visitor> Walker<'_, V> {
                 None => return,
             }
         }
-        let kind = head.get("content-type").unwrap_or_default();
-        if kind.starts_with(b"application/grpc") || kind.starts_with(b"application/connect+") {
+        let kind = &*head.get("content-type").unwrap_or_default().to_ascii_lowercase();
+        if kind.starts_with(b"application/grpc-web-text") {
+            self.text_frames(layer, Stream::of(head));
+        } else if kind.starts_with(b"application/grpc") || kind.starts_with(b"application/connect+") {
             self.frames(layer, 0, Stream::of(head));
         } else {
-            self.document(layer, "", kind);
+            self.document(layer, "", head.get("content-type").unwrap_or_default());
         }
     }
 
@@ -113,7 +119,10 @@ impl<V: Visitor> Walker<'_, V> {
             kind if kind.starts_with(b"multipart/") && boundary.is_some() => {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
-            kind if is_protobuf_type(kind) && !content.is_empty() => self.protobuf(layer, name),
+            b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
+            b"application/x-sentry-envelope" if sentry::is_envelope(&content) => self.envelope(layer, &content, name),
+            b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
+            kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
             _ => self.sniffed(layer, name),
         }
     }
@@ -149,12 +158,16 @@ impl<V: Visitor> Walker<'_, V> {
                     }
                 });
             }
+            Class::Text if documents::is_server_sent(&content) => self.server_sent(layer, &content, name),
             Class::Text => {
                 let target = self.layers[layer.0 as usize].target(layer);
                 self.value(LeafKind::Text, name, &content, target, Tail::Whole);
             }
             Class::Protobuf => self.protobuf(layer, name),
-            Class::Frames => self.frames(layer, 0, Stream::default()),
+            Class::Frames => {
+                self.frames(layer, 0, Stream::default());
+            }
+            Class::Events => self.events(layer, name),
             Class::Binary => {
                 self.report(layer, &content, "opaque", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), name, Tail::Whole);

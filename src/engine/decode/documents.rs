@@ -9,6 +9,7 @@ use super::escape::unescape;
 use super::json::{self, Path, Sink, Text, Token};
 use super::place::{Names, Tail};
 use super::walker::Walker;
+use super::{sentry, sniff};
 use crate::engine::location::Step;
 use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
 use crate::wire::span::Span;
@@ -16,6 +17,9 @@ use crate::wire::span::Span;
 impl<V: Visitor> Walker<'_, V> {
     /// One line, one document.
     pub(super) fn lines(&mut self, layer: LayerId, content: &Bytes, name: &str) {
+        if sentry::is_envelope(content) {
+            return self.envelope(layer, content, name);
+        }
         let mut at = 0;
         let mut number = 0;
         for line in content.split(|&byte| byte == b'\n') {
@@ -32,6 +36,38 @@ impl<V: Visitor> Walker<'_, V> {
             } else {
                 let target = Target { layer, raw: Span::of(range), spelling: Spelling::Raw };
                 self.value(LeafKind::Text, name, line, target, Tail::Whole);
+            }
+            self.steps.pop();
+        }
+    }
+
+    /// Server-sent events (WHATWG HTML, 9.2) as a body: lines of `data: {…}`, numbered as lines are.
+    pub(super) fn server_sent(&mut self, layer: LayerId, content: &Bytes, name: &str) {
+        let mut at = 0;
+        let mut number = 0;
+        for line in content.split(|&byte| byte == b'\n') {
+            let start = at;
+            at += line.len() + 1;
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                continue;
+            }
+            self.steps.push(Step::Lines(number));
+            number += 1;
+            let data = line.strip_prefix(b"data:").map(|data| data.strip_prefix(b" ").unwrap_or(data));
+            let end = start + line.len();
+            match data {
+                Some(data)
+                    if json::is_document(data, self.limits.json_depth)
+                        || sniff::is_broken_json(data, self.limits.json_depth) =>
+                {
+                    self.json(layer, content, end - data.len()..end, name);
+                }
+                _ => {
+                    let range = end - data.map_or(line.len(), <[u8]>::len)..end;
+                    let target = Target { layer, raw: Span::of(range.clone()), spelling: Spelling::Raw };
+                    self.value(LeafKind::Text, name, &content[range], target, Tail::Whole);
+                }
             }
             self.steps.pop();
         }
@@ -71,6 +107,18 @@ impl<V: Visitor> Walker<'_, V> {
             self.steps.push(Step::Lines(number));
         }
     }
+}
+
+/// Whether a text is nothing but the fields of server-sent events, data among them.
+pub(super) fn is_server_sent(content: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+    let mut data = false;
+    let mut lines = content.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let fields = lines.all(|line| {
+        data |= line.starts_with(FIELDS[0]);
+        FIELDS.iter().any(|field| line.starts_with(field))
+    });
+    fields && data
 }
 
 /// Where the next document of a row begins: after white space and record separators (RFC 7464).

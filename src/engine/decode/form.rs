@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::connect;
 use super::percent;
 use super::place::Tail;
 use super::walker::Walker;
@@ -12,6 +13,7 @@ impl<V: Visitor> Walker<'_, V> {
     /// Hands out the pairs in `range` of `bytes`. A pair without `=` is a value without a name: what stands
     /// there may be the fact itself, and names show in locations.
     pub(super) fn pairs(&mut self, layer: LayerId, bytes: &[u8], range: Range<usize>, kind: LeafKind) {
+        let connect = (kind == LeafKind::QueryValue).then(|| connect::Get::of(&bytes[range.clone()])).flatten();
         let mut key = self.scratch();
         let mut value = self.scratch();
         let mut at = range.start;
@@ -37,7 +39,10 @@ impl<V: Visitor> Walker<'_, V> {
                 raw
             };
             let name = String::from_utf8_lossy(&key);
-            self.value(kind, &name, text, target, Tail::Form(&name));
+            match connect {
+                Some(get) if name == "message" => self.connect_message(get, text, target),
+                _ => self.value(kind, &name, text, target, Tail::Form(&name)),
+            }
         }
         self.give_back(key);
         self.give_back(value);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
+use super::pairs;
 use super::percent;
 use super::place::Tail;
 use super::sniff;
@@ -48,6 +49,14 @@ impl<V: Visitor> Walker<'_, V> {
                 } else {
                     self.leaf(LeafKind::Header, &name, text, target, tail);
                     self.enter(credentials, &name, text, window, target, tail);
+                }
+                for (key, range) in pairs::named(LeafKind::Header, &name, text) {
+                    let (window, reading) = sniff::reading(&text[range.clone()], self.limits.json_depth);
+                    // A document in base64 was entered as a token of the text.
+                    if !reading.is_token(window.len()) {
+                        let window = window.start + range.start..window.end + range.start;
+                        self.enter(reading, key, text, window, target, tail);
+                    }
                 }
             }
         }

@@ -33,6 +33,10 @@ pub enum Format {
     Frames,
     /// Protobuf: the length before every enclosing field.
     Protobuf,
+    /// Sentry envelope: the length in the header of an item.
+    Items,
+    /// AWS event stream: two lengths and two checksums a message, a length a header.
+    Events,
 }
 
 /// How a layer's content is spelled in the leaf that holds it.

@@ -24,21 +24,29 @@
 mod base64;
 mod body;
 mod coding;
+mod connect;
 mod documents;
 mod entropy;
 mod escape;
+pub(crate) mod event_stream;
 mod form;
 mod frame;
+#[cfg(test)]
+mod framed_tests;
 mod head;
 pub(crate) mod html;
 mod json;
 mod layer;
 mod multipart;
+pub(crate) mod pairs;
 pub(crate) mod percent;
 mod place;
 pub(crate) mod protobuf;
 pub(crate) mod qoder;
+pub(crate) mod sentry;
 mod sniff;
+#[cfg(test)]
+mod telemetry_tests;
 #[cfg(test)]
 mod tests;
 mod walker;

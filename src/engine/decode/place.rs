@@ -19,6 +19,8 @@ pub(super) enum Tail<'a> {
     },
     Cookie(&'a str),
     Form(&'a str),
+    /// A header inside the body.
+    Field(&'a str),
     Multipart(&'a str),
     Json(&'a [Segment<'a>]),
     /// Field numbers with their repeat, and the same as segments.
@@ -46,6 +48,7 @@ impl Tail<'_> {
         match *self {
             Tail::Cookie(name) => Some(Step::Cookie(name.into())),
             Tail::Form(name) => Some(Step::Form(name.into())),
+            Tail::Field(name) => Some(Step::Header(name.into())),
             Tail::Multipart(name) => Some(Step::Multipart(name.into())),
             Tail::Json(segments) => Some(Step::Json(pointer(segments))),
             Tail::Pb(path, _) => Some(Step::Pb(pb_path(path))),
@@ -88,9 +91,11 @@ pub(super) struct Here<'a> {
 impl<'a> Here<'a> {
     pub fn new(root: &'a Root, steps: &'a [Step], tail: Tail<'a>) -> Self {
         let single = match tail {
-            Tail::Cookie(name) | Tail::Form(name) | Tail::Multipart(name) | Tail::Header { name, .. } => {
-                Segment::Name(name)
-            }
+            Tail::Cookie(name)
+            | Tail::Form(name)
+            | Tail::Field(name)
+            | Tail::Multipart(name)
+            | Tail::Header { name, .. } => Segment::Name(name),
             Tail::Path(segment) => Segment::Index(segment.into()),
             _ => Segment::Index(0),
         };

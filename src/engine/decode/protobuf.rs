@@ -1,7 +1,8 @@
 //! Protobuf without its schema: every plausible reading of a field.
 //!
-//! A field with a length is text, a message, bytes, or (rarely, and then both are handed out) text that also
-//! parses as a message.
+//! A field with a length is text, a message, bytes or packed numbers. Where it may be two of them both are handed out:
+//! text that also parses as a message, short bytes that also parse as a message or as numbers. Packed numbers have the
+//! places of repeated ones (`/4`, `/4.1`), which is what they are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -117,6 +118,22 @@ pub(super) fn is_likely(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && is_message(bytes) && text_within(bytes, 0) * 2 >= bytes.len()
 }
 
+/// Whether `bytes` are two or more varints, each as short as it can be. Longer runs are numbers only where none is
+/// large: ciphertext would soon hold one.
+fn is_packed(bytes: &[u8]) -> bool {
+    let widest = if bytes.len() <= SHORT { 10 } else { 3 };
+    let mut at = 0;
+    let mut count = 0;
+    while at < bytes.len() {
+        match read_varint(bytes, at) {
+            Some((_, end)) if end - at <= widest && (end - at == 1 || bytes[end - 1] != 0) => at = end,
+            _ => return false,
+        }
+        count += 1;
+    }
+    count > 1
+}
+
 fn text_within(bytes: &[u8], depth: usize) -> usize {
     let texts = fields(bytes, 0..bytes.len()).filter(|field| field.length.is_some()).map(|field| {
         let value = &bytes[field.value];
@@ -153,6 +170,18 @@ impl PbPath {
 }
 
 impl<V: Visitor> Walker<'_, V> {
+    /// `layer`, which is said to be a message, unless it plainly is something else.
+    pub(super) fn said_protobuf(&mut self, layer: LayerId, name: &str) {
+        let content = self.content(layer);
+        let other = !is_message(&content)
+            && match sniff::class(&content, self.limits.json_depth) {
+                Class::Json | Class::Lines => true,
+                Class::Coded(coding) => coding.opens(&content),
+                _ => false,
+            };
+        if other { self.sniffed(layer, name) } else { self.protobuf(layer, name) }
+    }
+
     /// The whole of `layer` as one message.
     pub(super) fn protobuf(&mut self, layer: LayerId, name: &str) {
         self.layers[layer.0 as usize].format = Format::Protobuf;
@@ -241,13 +270,35 @@ impl<V: Visitor> Walker<'_, V> {
             self.report(layer, value, "depth", path.tail());
         } else if !text {
             let class = sniff::class(value, self.limits.json_depth);
+            let numbers = class == Class::Binary && is_packed(value);
             if class == Class::Binary && value.len() <= SHORT {
                 self.leaf(LeafKind::Opaque, name, value, target, path.tail());
-            } else {
+            }
+            if numbers {
+                self.packed(layer, bytes, range, name, path);
+            } else if class != Class::Binary || value.len() > SHORT {
                 self.window(bytes.slice(range), target, path.tail(), |walker, inner| {
                     walker.classified(inner, 0, class, name);
                 });
             }
+        }
+    }
+
+    /// The varints in `range`, as repeats of the field at the end of `path`.
+    fn packed(&mut self, layer: LayerId, bytes: &Bytes, range: Range<usize>, name: &str, path: &mut PbPath) {
+        let mut at = range.start;
+        let mut text = String::new();
+        let first = path.steps.last().map_or(0, |step| step.repeat);
+        for repeat in first.. {
+            let Some((number, end)) = read_varint(&bytes[..range.end], at) else { break };
+            if let Some(step) = path.steps.last_mut() {
+                step.repeat = repeat;
+            }
+            text.clear();
+            let _ = write!(text, "{number}");
+            let target = Target { layer, raw: Span::of(at..end), spelling: Spelling::Varint };
+            self.leaf(LeafKind::PbVarint, name, text.as_bytes(), target, path.tail());
+            at = end;
         }
     }
 

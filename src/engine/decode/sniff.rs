@@ -9,6 +9,7 @@ use memchr::{memchr, memchr2, memmem};
 
 use super::base64;
 use super::coding::Coding;
+use super::event_stream;
 use super::frame;
 use super::html;
 use super::json;
@@ -66,6 +67,20 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Whether a run of `length` letters with this reading is entered where it stands in a text.
+    pub fn is_token(&self, length: usize) -> bool {
+        let holds = match self {
+            Reading::Jwt(_) => true,
+            Reading::Base64 { class, .. } | Reading::Hex { class, .. } => {
+                matches!(class, Class::Json | Class::Lines | Class::Coded(_))
+            }
+            _ => false,
+        };
+        holds && length >= SHORTEST_TOKEN
+    }
+}
+
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
@@ -75,6 +90,8 @@ pub(super) enum Class {
     Text,
     Protobuf,
     Frames,
+    /// AWS event stream.
+    Events,
     Binary,
 }
 
@@ -183,14 +200,7 @@ pub(super) fn document_in(text: &[u8], token: Range<usize>, json_depth: usize) -
         return plain;
     }
     let (window, reading) = reading(bytes, json_depth);
-    let holds = match &reading {
-        Reading::Jwt(_) => true,
-        Reading::Base64 { class, .. } | Reading::Hex { class, .. } => {
-            matches!(class, Class::Json | Class::Lines | Class::Coded(_))
-        }
-        _ => false,
-    };
-    if holds { (token.start + window.start..token.start + window.end, reading) } else { plain }
+    if reading.is_token(bytes.len()) { (token.start + window.start..token.start + window.end, reading) } else { plain }
 }
 
 /// Three parts in base64url, the first of them a JSON object (RFC 7519).
@@ -286,6 +296,7 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
     }
     match bytes {
         _ if is_text(bytes) => Class::Text,
+        _ if event_stream::is_likely(bytes) => Class::Events,
         _ if frame::is_likely(bytes) => Class::Frames,
         _ if protobuf::is_likely(bytes) => Class::Protobuf,
         _ => Class::Binary,

@@ -13,9 +13,9 @@ use crate::wire::head::RequestHead;
 
 /// Keeps what it is handed, as `location = text`.
 #[derive(Default)]
-struct Seen {
-    leaves: Vec<(String, LeafKind, String, String)>,
-    unread: Vec<(String, usize, &'static str)>,
+pub(super) struct Seen {
+    pub leaves: Vec<(String, LeafKind, String, String)>,
+    pub unread: Vec<(String, usize, &'static str)>,
 }
 
 impl Visitor for Seen {
@@ -31,7 +31,7 @@ impl Visitor for Seen {
 
 impl Seen {
     /// What was read in the body, names aside.
-    fn body(&self) -> Vec<String> {
+    pub fn body(&self) -> Vec<String> {
         self.shown(|at, kind| !at.starts_with("header") && !at.starts_with("head") && kind != LeafKind::JsonName)
     }
 
@@ -41,33 +41,33 @@ impl Seen {
     }
 
     #[track_caller]
-    fn has(&self, location: &str, text: &str) {
+    pub fn has(&self, location: &str, text: &str) {
         let found = self.leaves.iter().any(|(at, _, _, value)| at == location && value == text);
         assert!(found, "no {location} = {text} in {:#?}", self.shown(|_, _| true));
     }
 }
 
-fn request(target: &str, fields: &[(&str, &str)]) -> Request {
+pub(super) fn request(target: &str, fields: &[(&str, &str)]) -> Request {
     let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let head = RequestHead::from_parts("POST", target, fields);
     Request { host: "api.example.com".into(), port: 443, secure: true, head }
 }
 
-fn seen(request: &Request, part: Part) -> (Seen, Decoded) {
+pub(super) fn seen(request: &Request, part: Part) -> (Seen, Decoded) {
     let mut seen = Seen::default();
     let decoded = walk(&Unit { request, part }, &DecodeLimits::default(), &mut seen);
     (seen, decoded)
 }
 
-fn document(fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> (Seen, Decoded) {
+pub(super) fn document(fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> (Seen, Decoded) {
     seen(&request("/", fields), Part::Document(Bytes::from(body.into())))
 }
 
-fn json(body: impl Into<Vec<u8>>) -> (Seen, Decoded) {
+pub(super) fn json(body: impl Into<Vec<u8>>) -> (Seen, Decoded) {
     document(&[("content-type", "application/json")], body)
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -207,7 +207,7 @@ fn what_cannot_be_read_is_reported_with_its_share() {
 }
 
 /// A protobuf field with a length.
-fn pb(number: u8, value: &[u8]) -> Vec<u8> {
+pub(super) fn pb(number: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut length = value.len();
     while length > 127 {
@@ -219,7 +219,7 @@ fn pb(number: u8, value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
+pub(super) fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
     [&[flags][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 

@@ -12,10 +12,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::facts::Matcher;
+use super::label::Label;
 use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{FormHit, Hits, Scanner};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
+use crate::engine::decode::pairs;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::rules::rule::{Part, Rule};
 use crate::engine::rules::ruleset::{Candidates, NameMemory, RuleSet};
@@ -27,6 +30,8 @@ const FRESH_NAMES: usize = 1024;
 pub struct Inspector<'r> {
     pub(super) rules: &'r RuleSet,
     scanner: &'r Scanner,
+    /// Of this machine, where they are known.
+    facts: Option<&'r Matcher>,
     pub(super) hits: Hits,
     active: Vec<u64>,
     /// Findings below are dropped.
@@ -34,6 +39,8 @@ pub struct Inspector<'r> {
     memory: Arc<NameMemory>,
     fresh: NameMemory,
     label: Label,
+    /// The label names the leaf that was last seen.
+    labelled: bool,
     qualified: String,
     role: Role,
     pub(super) prompt: Prompt,
@@ -53,17 +60,25 @@ impl<'r> Inspector<'r> {
         Self {
             rules,
             scanner,
+            facts: None,
             hits: Hits::default(),
             active,
             floor: DEFAULT_CONFIDENCE,
             memory: rules.remembered(),
             fresh: NameMemory::new(),
             label: Label::default(),
+            labelled: false,
             qualified: String::new(),
             role: Role::default(),
             prompt: Prompt::default(),
             found: Vec::new(),
         }
+    }
+
+    /// Knows this machine, and so what is about another.
+    pub(crate) fn knowing(mut self, facts: Option<&'r Matcher>) -> Self {
+        self.facts = facts;
+        self
     }
 
     /// Also reports findings that are less sure than usual.
@@ -115,6 +130,11 @@ impl<'r> Inspector<'r> {
         super::prompt::confirm_homes(self.found.iter_mut().map(|found| &mut found.finding));
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
+        if let Some(facts) = self.facts {
+            let strangers = super::strangers::are_strangers(self.found.iter().map(|found| &found.finding), facts);
+            let mut strangers = strangers.into_iter();
+            self.found.retain(|_| !strangers.next().unwrap_or_default());
+        }
     }
 
     /// What the scanner met of the facts in the last leaf.
@@ -171,6 +191,28 @@ impl<'r> Inspector<'r> {
         }
     }
 
+    /// A value inside a list of pairs, under the name that it has there.
+    fn try_pair(&mut self, name: &str, range: Range<usize>, leaf: &Leaf<'_>, place: &dyn Place) {
+        let Some(text) = leaf.text.get(range.clone()) else { return };
+        let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+        let mark = self.found.len();
+        let rules = self.rules.rules();
+        for &number in self.candidates(name).rules.iter() {
+            // Rules for a header mean the header.
+            if rules.get(usize::from(number)).is_some_and(|rule| rule.select.header.is_empty()) {
+                self.try_named(number, &pair, place);
+            }
+        }
+        for found in self.found.get_mut(mark..).unwrap_or_default() {
+            found.finding.widen(&range);
+        }
+    }
+
+    /// What the neighbour of the leaf that was last seen calls it.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.labelled.then(|| self.label.text())
+    }
+
     /// Whose words stand at `location`; the role of a message decides where the API leaves it open.
     pub(super) fn region(&self, location: &Location, place: &dyn Place) -> Region {
         match Region::of(location) {
@@ -215,12 +257,13 @@ impl<'r> Inspector<'r> {
 impl Visitor for Inspector<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.role.note(leaf, place);
-        let labelled = self.label.step(leaf, place);
+        let labelled = self.label.step(leaf, place, self.rules.labels());
+        self.labelled = labelled;
         if leaf.kind != LeafKind::JsonName && !leaf.text.is_empty() {
             let candidates = if labelled {
-                let label = std::mem::take(&mut self.label.text);
-                let candidates = self.candidates(&label);
-                self.label.text = label;
+                let label = std::mem::take(&mut self.label);
+                let candidates = self.candidates(label.text());
+                self.label = label;
                 candidates
             } else {
                 self.candidates(leaf.name)
@@ -234,6 +277,9 @@ impl Visitor for Inspector<'_> {
         }
         self.scan(leaf);
         self.try_text(leaf, place);
+        for (name, range) in pairs::of(leaf) {
+            self.try_pair(name, range, leaf, place);
+        }
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
@@ -250,87 +296,6 @@ pub(super) fn in_parts(rule: &Rule, kind: LeafKind, root: &Root) -> bool {
             Part::Body => matches!(root, Root::Body),
             Part::Ws => matches!(root, Root::Message(_)),
         })
-}
-
-/// A value that is named by its neighbour: `{"key":"host.name","value":{"stringValue":"ws17"}}`.
-#[derive(Default)]
-struct Label {
-    text: String,
-    /// Digest of the names around the label.
-    parent: u64,
-    /// Protobuf has no names: the label counts for the next leaf alone.
-    next_only: bool,
-    set: bool,
-}
-
-impl Label {
-    const LONGEST: usize = 64;
-
-    /// Notes a label, or says whether the last one names this leaf.
-    fn step(&mut self, leaf: &Leaf<'_>, place: &dyn Place) -> bool {
-        match leaf.kind {
-            LeafKind::PbString => {
-                let labelled = self.set && self.next_only;
-                self.set = false;
-                if !labelled && Self::names(leaf.text) {
-                    self.keep(leaf.text, 0, true);
-                }
-                return labelled;
-            }
-            LeafKind::JsonString | LeafKind::JsonNumber | LeafKind::JsonBool => {}
-            _ => return false,
-        }
-        match leaf.name {
-            "key" | "name" | "k" | "Key" | "Name" | "field" | "attribute" | "label"
-                if leaf.kind == LeafKind::JsonString =>
-            {
-                if Self::names(leaf.text) {
-                    let parent = parent_of(place.pointer(), 1);
-                    self.keep(leaf.text, parent, false);
-                } else {
-                    self.set = false;
-                }
-                false
-            }
-            "value" | "v" | "Value" | "val" => {
-                self.set && !self.next_only && parent_of(place.pointer(), 1) == self.parent
-            }
-            // Also in an array of values, three steps further in.
-            "stringValue" | "intValue" | "doubleValue" | "boolValue" | "string_value" | "int_value" => {
-                let labels = |depth| parent_of(place.pointer(), depth) == self.parent;
-                self.set && !self.next_only && (labels(2) || labels(5))
-            }
-            _ => false,
-        }
-    }
-
-    fn keep(&mut self, text: &[u8], parent: u64, next_only: bool) {
-        self.text.clear();
-        self.text.push_str(std::str::from_utf8(text).unwrap_or_default());
-        self.parent = parent;
-        self.next_only = next_only;
-        self.set = true;
-    }
-
-    fn names(text: &[u8]) -> bool {
-        (2..=Self::LONGEST).contains(&text.len())
-            && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(byte))
-            && text.iter().any(u8::is_ascii_alphabetic)
-    }
-}
-
-/// FNV-1a over the segments, the last `without` left out.
-fn parent_of(pointer: &[Segment<'_>], without: usize) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut put = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    for segment in &pointer[..pointer.len().saturating_sub(without)] {
-        match segment {
-            Segment::Name(name) => name.bytes().for_each(&mut put),
-            Segment::Index(index) => index.to_le_bytes().into_iter().for_each(&mut put),
-        }
-        put(b'/');
-    }
-    hash
 }
 
 /// The role of the message that is being read, where it stands before the content.

@@ -12,23 +12,26 @@ pub mod covert;
 pub mod facts;
 mod inspector;
 pub mod integrity;
+mod label;
 mod named;
 mod needles;
 pub(super) mod places;
 mod prompt;
 mod region;
 mod scanner;
+mod strangers;
 mod support;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use inspector::Inspector;
+pub(crate) use label::LabelTables;
 pub(crate) use prompt::BLOCK_SIGNS;
 pub(crate) use scanner::Scanner;
 
 use super::finding::{Action, Detector, Severity};
-use super::location::Location;
+use super::location::{Location, Step};
 use super::visit::Target;
 
 /// Least confidence that is reported unless a caller asks for less.
@@ -55,6 +58,21 @@ pub struct RawFinding {
     pub window: Option<Range<usize>>,
     /// What the rule's pack suggests.
     pub action: Option<Action>,
+}
+
+impl RawFinding {
+    /// Says of a finding in a part of a leaf, the bytes at `range`, where it is in all of it.
+    pub(crate) fn widen(&mut self, range: &Range<usize>) {
+        let window = match self.window.take() {
+            Some(window) => window.start + range.start..window.end + range.start,
+            None => range.clone(),
+        };
+        if matches!(self.location.steps.last(), Some(Step::Window(..))) {
+            self.location.steps.pop();
+        }
+        self.location.steps.push(Step::Window(window.start as u32, window.end as u32));
+        self.window = Some(window);
+    }
 }
 
 impl std::fmt::Debug for RawFinding {

@@ -59,6 +59,13 @@ pub(crate) struct FormHit {
     pub form: u32,
 }
 
+impl FormHit {
+    /// The same in the part of the text that begins at `start`.
+    pub fn moved(&self, start: usize) -> Self {
+        Self { start: self.start - start, end: self.end - start, form: self.form }
+    }
+}
+
 /// Texts up to this many bytes are searched for everything.
 const SMALL: usize = 512;
 /// How far around a label or sign short needles count.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::engine::visit::{Leaf, Place, Segment};
+use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// What speaks for one match.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,9 @@ pub(super) struct Support {
 
 impl Support {
     pub fn of(kind: &str, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>) -> Self {
+        // Field numbers are no places in a list.
+        let numbered =
+            matches!(leaf.kind, LeafKind::PbString | LeafKind::PbVarint | LeafKind::PbFixed | LeafKind::Opaque);
         let words = words_of(kind);
         let pointer = place.pointer();
         let around = pointer.iter().rev().filter_map(|segment| match segment {
@@ -25,7 +28,7 @@ impl Support {
         });
         let named = tells(leaf.name, words) || around.take(2).any(|name| tells(name, words));
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
-        let listed = matches!(pointer.last(), Some(Segment::Index(index)) if *index >= 4);
+        let listed = !numbered && matches!(pointer.last(), Some(Segment::Index(index)) if *index >= 4);
         Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
     }
 
@@ -246,6 +249,10 @@ fn neighbour(kind: &str, words: &[&str], text: &[u8], range: &Range<usize>) -> b
     };
     let label = String::from_utf8_lossy(label);
     let label = label.trim_end_matches([' ', '"', '\'', '`', '\\']);
+    // `sys.platform == "linux"` asks what it is.
+    if label.ends_with("==") || label.ends_with("!=") {
+        return false;
+    }
     let Some(label) = label.strip_suffix([':', '=', '>', '：']).or_else(|| label.strip_suffix(" is")) else {
         return false;
     };
@@ -297,20 +304,102 @@ fn joins(c: char) -> bool {
 
 /// Whether several other values of the same sort stand close by: a list, a table, documentation.
 pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -> bool {
-    let from = range.start.saturating_sub(120);
-    let to = (range.end + 120).min(text.len());
+    const REACH: usize = 160;
+    let from = range.start.saturating_sub(REACH);
+    let to = (range.end + REACH).min(text.len());
     let around = [&text[from..range.start], &text[range.end..to]];
-    let like: fn(&[u8]) -> bool = match kind.split('.').next() {
-        Some("tz") => |word| word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
+    if kind == "tz.windows" {
+        return around.iter().map(|side| memchr::memmem::find_iter(side, " Standard Time").count()).sum::<usize>() >= 2;
+    }
+    let own = text[range.clone()].to_ascii_lowercase();
+    let known = vocabulary(kind);
+    let like = |word: &[u8]| match kind.split('.').next() {
+        Some("tz") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
         Some("locale") => {
-            |word| word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
+            word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
         }
-        _ => return false,
+        _ => {
+            let file = word.rsplit(|&byte| byte == b'/').next().unwrap_or(word).to_ascii_lowercase();
+            known.iter().any(|known| file.starts_with(known.as_bytes()))
+                && !own.windows(file.len()).any(|part| part == file)
+        }
     };
     let words = around.iter().flat_map(|side| {
         side.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'/' | b'_' | b'-' | b'+' | b':'))
     });
     words.filter(|word| !word.is_empty() && like(word)).count() >= 2
+}
+
+/// What else stands in a list of values of a kind.
+fn vocabulary(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "env.shell" => &["bash", "zsh", "fish", "sh", "dash", "ksh", "tcsh", "pwsh", "powershell", "cmd", "nu"],
+        "env.term" => &[
+            "xterm",
+            "screen",
+            "tmux",
+            "vt100",
+            "linux",
+            "ansi",
+            "iterm",
+            "wezterm",
+            "alacritty",
+            "kitty",
+            "ghostty",
+            "vscode",
+            "konsole",
+            "gnome-terminal",
+            "apple_terminal",
+            "rxvt",
+            "hyper",
+        ],
+        "env.editor" => &[
+            "vim", "nvim", "vi", "emacs", "nano", "code", "cursor", "hx", "helix", "subl", "micro", "zed", "idea",
+            "windsurf",
+        ],
+        "env.ci" => &[
+            "github",
+            "gitlab",
+            "jenkins",
+            "teamcity",
+            "buildkite",
+            "circleci",
+            "travis",
+            "azure",
+            "bitbucket",
+            "drone",
+            "appveyor",
+        ],
+        "env.container" | "os.virt" => &[
+            "docker",
+            "podman",
+            "lxc",
+            "kvm",
+            "qemu",
+            "vmware",
+            "virtualbox",
+            "hyper-v",
+            "xen",
+            "wsl",
+            "kubernetes",
+            "containerd",
+            "parallels",
+            "bhyve",
+            "firecracker",
+        ],
+        "os.arch" => {
+            &["x86", "x64", "amd64", "arm", "aarch64", "i386", "i686", "riscv", "ppc64", "s390x", "mips", "ia32"]
+        }
+        kind if kind.starts_with("os.") => &[
+            "linux", "darwin", "macos", "win32", "windows", "freebsd", "openbsd", "netbsd", "debian", "ubuntu",
+            "fedora", "arch", "alpine", "opensuse", "suse", "centos", "rhel", "gentoo", "nixos", "mint", "rocky",
+            "alma", "aix", "sunos", "android", "manjaro",
+        ],
+        kind if kind.starts_with("sw.") => {
+            &["node", "python", "bun", "deno", "ruby", "java", "go", "php", "rust", "npm"]
+        }
+        _ => &[],
+    }
 }
 
 /// Words so common in code and talk that alone they mean nothing, whatever their length.

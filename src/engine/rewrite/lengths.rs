@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::splice::Splice;
+use super::splice::{Splice, apply};
 use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
+use crate::engine::decode::{event_stream, sentry};
 
 /// Adds the splices of all lengths that change with `splices`.
 pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
@@ -12,6 +13,8 @@ pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
     match layer.format {
         Format::Plain => {}
         Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::Items => items(&layer.content, splices, &mut lengths)?,
+        Format::Events => events(&layer.content, splices, &mut lengths)?,
         Format::Protobuf => {
             let all: Vec<&Splice> = splices.iter().collect();
             message(&layer.content, 0..layer.content.len(), &all, &mut lengths, 0)?;
@@ -27,13 +30,82 @@ fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
     while let Some(prefix) = content.get(at..at + 5) {
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
         let body = at + 5..(at + 5).checked_add(length as usize)?.min(content.len());
-        let inside = splices.iter().filter(|splice| body.start <= splice.leaf.start && splice.leaf.end <= body.end);
-        let growth: isize = inside.map(Splice::growth).sum();
+        let growth: isize = inside(splices, &body).map(Splice::growth).sum();
         if growth != 0 {
             let length = u32::try_from(i64::from(length) + growth as i64).ok()?;
             out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
         }
         at = body.end;
+    }
+    Some(())
+}
+
+/// Items of a Sentry envelope.
+fn items(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    for item in sentry::items(content) {
+        let growth: isize = inside(splices, &item.payload).map(Splice::growth).sum();
+        if let Some(length) = item.length.filter(|_| growth != 0) {
+            let new = item.payload.len().checked_add_signed(growth)?.to_string();
+            out.push(Splice::length(length, new.into()));
+        }
+    }
+    Some(())
+}
+
+/// Those of `splices` (in order) whose leaf is in `range`.
+fn inside<'a>(splices: &'a [Splice], range: &Range<usize>) -> impl Iterator<Item = &'a Splice> {
+    let from = splices.partition_point(|splice| splice.range.start < range.start);
+    let to = splices.partition_point(|splice| splice.range.start <= range.end).max(from);
+    let range = range.clone();
+    splices[from..to].iter().filter(move |splice| within(&splice.leaf, &range))
+}
+
+/// Messages of an event stream. Checksums that were wrong stay so.
+fn events(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    let mut at = 0;
+    while let Some(message) = event_stream::message_at(content, at) {
+        let whole = message.whole.clone();
+        at = whole.end;
+        let mut own: Vec<Splice> = inside(splices, &whole).cloned().collect();
+        if own.is_empty() {
+            continue;
+        }
+        let growth = |own: &[Splice], range: &Range<usize>| -> isize { inside(own, range).map(Splice::growth).sum() };
+        let mut follow = Vec::new();
+        for header in event_stream::headers(content, message.headers.clone()) {
+            let grown = growth(&own, &header.value);
+            if let Some(length) = header.length.filter(|_| grown != 0) {
+                let new = u16::try_from(header.value.len().checked_add_signed(grown)?).ok()?;
+                follow.push(Splice::length(length, new.to_be_bytes().into()));
+            }
+        }
+        let start = whole.start;
+        let (total, headers) = (growth(&own, &whole), growth(&own, &message.headers));
+        for (place, grown) in [(start..start + 4, total), (start + 4..start + 8, headers)] {
+            let old = u32::from_be_bytes(content.get(place.clone())?.try_into().ok()?);
+            let new = u32::try_from(i64::from(old) + grown as i64).ok()?;
+            follow.push(Splice::length(place, new.to_be_bytes().into()));
+        }
+        own.extend(follow.iter().cloned());
+        for (place, sound) in [(start + 8..start + 12, true), (whole.end - 4..whole.end, message.sound)] {
+            if !sound {
+                continue;
+            }
+            // Over the message as it will be, up to the checksum.
+            let mut before: Vec<Splice> =
+                own.iter().filter(|splice| splice.range.end <= place.start).cloned().collect();
+            super::splice::order(&mut before).ok()?;
+            for splice in &mut before {
+                splice.range.start -= start;
+                splice.range.end -= start;
+            }
+            let crc = event_stream::crc32(&apply(content.get(start..place.start)?, &before));
+            let crc = Splice::length(place, crc.to_be_bytes().into());
+            own.push(crc.clone());
+            follow.push(crc);
+        }
+        follow.retain(|splice| content.get(splice.range.clone()) != Some(&splice.bytes));
+        out.extend(follow);
     }
     Some(())
 }
@@ -79,7 +151,15 @@ fn message(
             inside.into_iter().partition(|splice| splice.leaf == field.value);
         let mut inner: isize = own.iter().map(|splice| splice.growth()).sum();
         if !deeper.is_empty() {
-            inner += message(content, field.value.clone(), &deeper, out, depth + 1)?;
+            let mark = out.len();
+            inner += match message(content, field.value.clone(), &deeper, out, depth + 1) {
+                Some(grown) => grown,
+                // No message: numbers that are packed.
+                None => {
+                    out.truncate(mark);
+                    deeper.iter().map(|splice| splice.growth()).sum()
+                }
+            };
         }
         if inner != 0 {
             let bytes = varint((field.value.len() as u64).checked_add_signed(inner as i64)?);

@@ -121,6 +121,9 @@ pub struct PackFile {
     pub shared_telemetry: Vec<Spanned<String>>,
     #[serde(default)]
     pub client: Vec<Spanned<ClientFile>>,
+    /// What numbers mean under a name: `[labels.acme_key]` with `82 = "os_name"`. They name the `value` beside them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     pub environment: EnvironmentFile,
 }
@@ -187,7 +190,7 @@ impl RuleFile {
 impl PackFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
         toml::from_str(source.text).map_err(|error| {
-            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, environment")
+            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, labels, environment")
         })
     }
 }

@@ -21,6 +21,8 @@ pub struct Pack {
     /// Telemetry services that any program may use: known, but decrypted only when asked for by name.
     pub shared_telemetry: Vec<String>,
     pub clients: Vec<ClientSign>,
+    /// By the name of a member, what its numbers mean.
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Variables that point the client at another base URL.
     pub base_url: Vec<String>,
     /// Variables that the child needs beside the usual ones.
@@ -45,6 +47,7 @@ impl Pack {
             telemetry: Vec::new(),
             shared_telemetry: Vec::new(),
             clients: Vec::new(),
+            labels: BTreeMap::new(),
             base_url: Vec::new(),
             environment: BTreeMap::new(),
         }
@@ -80,6 +83,7 @@ impl Pack {
             let value = compiler.pattern(&sign.value)?;
             pack.clients.push(ClientSign { header: sign.header.into_inner().to_ascii_lowercase(), value });
         }
+        pack.labels = file.labels;
         pack.base_url = file.environment.base_url;
         pack.environment = file.environment.set;
         Ok(pack)

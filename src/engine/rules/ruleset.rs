@@ -9,7 +9,7 @@ use super::names::{self, NameIndex};
 use super::pack::Pack;
 use super::rule::{Check, Compiler, Rule};
 use crate::engine::audit::Request;
-use crate::engine::detect::{Inspector, Scanner};
+use crate::engine::detect::{Inspector, LabelTables, Scanner};
 
 /// One file of a pack. Only its name and its folder's name matter, not where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,7 @@ pub struct RuleSet {
     /// The others.
     conditional: Vec<u16>,
     telemetry_rules: Vec<u16>,
+    labels: LabelTables,
     hosts: HostSet,
     telemetry: HostSet,
     /// What names were asked for: real clients send the same few hundred again and again.
@@ -148,6 +149,7 @@ impl RuleSet {
             names: NameIndex::new(&rules),
             literals: Literals::new(&rules),
             scanner: OnceLock::new(),
+            labels: LabelTables::new(packs.iter().map(|pack| &pack.labels)),
             hosts: HostSet::new(packs.iter().flat_map(|pack| pack.hosts.iter().chain(&pack.telemetry))),
             telemetry: HostSet::new(packs.iter().flat_map(|pack| pack.telemetry.iter().chain(&pack.shared_telemetry))),
             packs,
@@ -217,6 +219,10 @@ impl RuleSet {
             self.telemetry_rules.iter().copied().for_each(activate);
         }
         Inspector::new(self, scanner, active)
+    }
+
+    pub(crate) fn labels(&self) -> &LabelTables {
+        &self.labels
     }
 
     pub(crate) fn remembered(&self) -> Arc<NameMemory> {

@@ -78,23 +78,18 @@ impl Matcher {
         {
             return Some(Bare { fact, digest: true });
         }
-        let narrow = narrowed(bytes)?;
-        self.exact(narrow.as_bytes())
+        [u16::from_le_bytes, u16::from_be_bytes].into_iter().find_map(|unit| {
+            let text = narrowed(bytes, unit)?;
+            self.exact(text.trim_start_matches('\u{feff}').as_bytes())
+        })
     }
 }
 
-/// UTF-16 in either byte order as text, if that is what `bytes` are.
-pub(super) fn narrowed(bytes: &[u8]) -> Option<String> {
+/// UTF-16 as text, if that is what `bytes` are.
+fn narrowed(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
     let (pairs, rest) = bytes.as_chunks::<2>();
-    if !rest.is_empty() || pairs.is_empty() {
-        return None;
-    }
-    [u16::from_le_bytes, u16::from_be_bytes].into_iter().find_map(|unit| {
-        let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
-        let text = String::from_utf16(&units).ok()?;
-        let text = text.trim_start_matches('\u{feff}');
-        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
-    })
+    let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+    if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
 }
 
 fn is_printable(bytes: &[u8]) -> bool {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::RawFinding;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::{Layer, Origin};
+use crate::engine::decode::{Layer, Origin, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
@@ -99,6 +99,23 @@ impl Matcher {
         &self.forms
     }
 
+    /// Whether `value` is one of the facts of `kinds` (or holds one, or is part of one); none where no such fact is known.
+    pub(super) fn says_of(&self, kinds: &[&str], value: &str) -> Option<bool> {
+        let value = value.to_lowercase();
+        let mut asked = None;
+        for fact in self.facts.iter().filter(|fact| kinds.iter().any(|kind| fact.kind.starts_with(kind))) {
+            let known = fact.value.to_lowercase();
+            if known == value
+                || (known.len() >= 3 && value.contains(&known))
+                || (value.len() >= 3 && known.contains(&value))
+            {
+                return Some(true);
+            }
+            asked = Some(false);
+        }
+        asked
+    }
+
     /// The fact whose value is all of `text`, in any case.
     fn exact_value(&self, text: &[u8]) -> Option<u32> {
         let text = std::str::from_utf8(text).ok()?;
@@ -123,30 +140,54 @@ impl Matcher {
                 }
             }
             _ => {
-                for hit in forms {
-                    let Some(form) = self.forms.get(hit.form as usize) else { continue };
-                    self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
-                }
-                for run in long_tokens(leaf.text) {
-                    self.digests_in(leaf.text, run, hits);
-                }
-                if leaf.kind == LeafKind::Opaque
-                    && digests::LENGTHS.contains(&leaf.text.len())
-                    && let Some(fact) = self.digests.of_bytes(leaf.text)
-                {
-                    keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
-                }
-                // The end of an encoding, its padding, is no part of a form.
-                let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
-                if (hits.is_empty() || hits.iter().any(partly))
-                    && let Some(bare) = self.bare(leaf.text)
-                {
-                    self.weigh_bare(bare, leaf, place, hits);
+                self.inspect_text(leaf, place, forms, hits);
+                for (name, range) in pairs::of(leaf) {
+                    let Some(text) = leaf.text.get(range.clone()) else { continue };
+                    let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+                    let within = |hit: &&FormHit| range.start <= hit.start && hit.end <= range.end;
+                    let forms: Vec<FormHit> = forms.iter().filter(within).map(|hit| hit.moved(range.start)).collect();
+                    let mut inner = Vec::new();
+                    self.inspect_text(&pair, place, &forms, &mut inner);
+                    for hit in inner {
+                        let (start, end) = (hit.range.start + range.start, hit.range.end + range.start);
+                        keep_longest(hits, Hit { range: start..end, ..hit });
+                    }
                 }
             }
         }
         if !hits.is_empty() {
             found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place)));
+        }
+    }
+
+    fn inspect_text(&self, leaf: &Leaf<'_>, place: &dyn Place, forms: &[FormHit], hits: &mut Vec<Hit>) {
+        for hit in forms {
+            let Some(form) = self.forms.get(hit.form as usize) else { continue };
+            self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
+        }
+        let alone = leaf.text.trim_ascii().len();
+        for run in long_tokens(leaf.text) {
+            self.digests_in(leaf.text, run.clone(), hits);
+            if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
+                let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+                self.weigh_bare(run.start..run.end + padding, leaf, place, hits);
+            }
+        }
+        for run in coded_runs(leaf.text) {
+            if run.len() < alone {
+                self.weigh_bare(run, leaf, place, hits);
+            }
+        }
+        if leaf.kind == LeafKind::Opaque
+            && digests::LENGTHS.contains(&leaf.text.len())
+            && let Some(fact) = self.digests.of_bytes(leaf.text)
+        {
+            keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
+        }
+        // The end of an encoding, its padding, is no part of a form.
+        let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
+        if hits.is_empty() || hits.iter().any(partly) {
+            self.weigh_bare(0..leaf.text.len(), leaf, place, hits);
         }
     }
 
@@ -174,12 +215,14 @@ impl Matcher {
         }
     }
 
-    fn weigh_bare(&self, bare: bare::Bare, leaf: &Leaf<'_>, place: &dyn Place, hits: &mut Vec<Hit>) {
+    fn weigh_bare(&self, range: Range<usize>, leaf: &Leaf<'_>, place: &dyn Place, hits: &mut Vec<Hit>) {
+        let Some(bare) = self.bare(&leaf.text[range.clone()]) else { return };
         let Some(known) = self.facts.get(bare.fact as usize) else { return };
-        let range = 0..leaf.text.len();
         let confidence = match bare.digest {
             true => Some(0.99),
-            false => known.confidence(leaf, place, &range, true),
+            // A common word, but nobody encodes one by itself for nothing.
+            false if known.strength == Strength::Weak && known.is_word() => Some(0.7),
+            false => known.confidence(leaf, place, &range, false),
         };
         if let Some(confidence) = confidence {
             keep_longest(hits, Hit { fact: bare.fact, range, confidence, encoded: true });
@@ -289,6 +332,49 @@ fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
+/// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
+fn looks_encoded(token: &[u8]) -> bool {
+    let count = |sort: fn(&u8) -> bool| token.iter().filter(|byte| sort(byte)).count();
+    let (upper, lower, digits) =
+        (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
+    let hex = token.len().is_multiple_of(2) && token.iter().all(u8::is_ascii_hexdigit);
+    hex || (upper > 0 && digits > 0 && (lower > 0 || token.len() >= 16)) || (upper > 2 && lower > 2)
+}
+
+/// Runs of `%41`, `&#65;` and `\u0041` that stand in a text, each at least four characters.
+fn coded_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            at += memchr::memchr3(b'%', b'&', b'\\', text.get(at..)?)?;
+            let start = at;
+            let mut units = 0;
+            while let Some(length) = coded_unit(text.get(at..).unwrap_or_default()) {
+                at += length;
+                units += 1;
+            }
+            if units >= 4 {
+                return Some(start..at);
+            }
+            at = at.max(start + 1);
+        }
+    })
+}
+
+/// The length of the coded character that `text` begins with.
+fn coded_unit(text: &[u8]) -> Option<usize> {
+    let hex = |range: Range<usize>| text.get(range).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    match text.first()? {
+        b'%' if hex(1..3) => Some(3),
+        b'\\' if text.get(1) == Some(&b'u') && hex(2..6) => Some(6),
+        b'&' if text.get(1) == Some(&b'#') => {
+            let end = memchr::memchr(b';', text.get(..12).unwrap_or(text))?;
+            (end > 2).then_some(end + 1)
+        }
+        _ => None,
+    }
+}
+
 /// Letters, digits and `+ / - _`.
 const TOKEN: [bool; 256] = {
     let mut token = [false; 256];
@@ -331,6 +417,10 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
+    fn is_word(&self) -> bool {
+        self.value.len() >= 6 && self.value.bytes().any(|byte| byte.is_ascii_alphabetic())
+    }
+
     /// How sure it is that these bytes are the fact; none where they only look alike.
     fn confidence(&self, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>, raw: bool) -> Option<f32> {
         if leaf.kind == LeafKind::JsonName && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
@@ -347,9 +437,11 @@ impl Known {
             Strength::Fair => Some(0.75),
             Strength::Vocabulary if whole && support.listed => None,
             Strength::Vocabulary if whole => Some(if support.named { 0.95 } else { 0.75 }),
-            Strength::Vocabulary if support.any() => Some(0.85),
-            Strength::Vocabulary => (!support::is_among_its_like(leaf.text, range, &self.kind)).then_some(0.6),
+            Strength::Vocabulary if support.named => Some(0.85),
             Strength::Weak if whole && support.named && !support.listed => Some(0.8),
+            // `darwin|linux|win32`: what there is, not what is.
+            Strength::Vocabulary | Strength::Weak if support::is_among_its_like(leaf.text, range, &self.kind) => None,
+            Strength::Vocabulary => Some(if support.neighbour { 0.85 } else { 0.6 }),
             Strength::Weak if support.neighbour => Some(0.7),
             Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),
             Strength::Weak => None,

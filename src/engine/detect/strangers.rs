@@ -1,0 +1,69 @@
+//! Tells another machine's description from this one's, where this one's facts are known.
+//!
+//! A report that somebody pasted, a fixture of a test, another customer's ticket: lines about a machine, and none of
+//! them is about this one. What stands in a block that names a stranger, and nobody known, is not reported.
+
+use super::RawFinding;
+use super::facts::Matcher;
+use crate::engine::finding::Detector;
+use crate::engine::rules::validate::home_of;
+
+/// How far apart the lines of one description stand, in bytes.
+const BLOCK: usize = 900;
+
+/// Says of each finding whether it is about a stranger.
+pub(super) fn are_strangers<'f>(findings: impl Iterator<Item = &'f RawFinding>, facts: &Matcher) -> Vec<bool> {
+    let findings: Vec<&RawFinding> = findings.collect();
+    let says: Vec<Option<Says>> = findings.iter().map(|finding| says(finding, facts)).collect();
+    let start = |finding: &RawFinding| finding.window.as_ref().map_or(0, |window| window.start);
+    let mut by_value: std::collections::HashMap<(u32, u32, u32), Vec<usize>> = std::collections::HashMap::new();
+    for (index, finding) in findings.iter().enumerate() {
+        let target = finding.target;
+        by_value.entry((target.layer.0, target.raw.start, target.raw.end)).or_default().push(index);
+    }
+    let mut strangers = vec![false; findings.len()];
+    for members in by_value.values_mut() {
+        members.sort_by_key(|&index| start(findings[index]));
+        let mut at = 0;
+        while at < members.len() {
+            let mut end = at + 1;
+            while end < members.len() && start(findings[members[end]]) - start(findings[members[end - 1]]) <= BLOCK {
+                end += 1;
+            }
+            let block = &members[at..end];
+            let any = |wanted: Says| block.iter().any(|&index| says[index] == Some(wanted));
+            if any(Says::Stranger) && !any(Says::Known) {
+                for &index in block {
+                    strangers[index] = findings[index].detector == Detector::Prompt;
+                }
+            }
+            at = end;
+        }
+    }
+    strangers
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Says {
+    Known,
+    Stranger,
+}
+
+/// Whom a value names: only what names a person or machine says anything.
+fn says(finding: &RawFinding, facts: &Matcher) -> Option<Says> {
+    let family = finding.kind.split('.').next()?;
+    let value = match &*finding.kind {
+        "user.uid" | "git.branch" | "git.commit" | "host.model" => return None,
+        "net.mac" | "net.ip.local" | "net.ip.public" | "net.ip6" => &*finding.value,
+        _ if matches!(family, "user" | "git" | "host") => &finding.value,
+        _ if family == "path" => home_of(&finding.value)?,
+        _ => return None,
+    };
+    let kinds: &[&str] = match family {
+        "user" | "git" => &["user.", "git."],
+        "host" => &["host.", "net.hostname_dns"],
+        "path" => &["path.home", "path.cwd", "path.project"],
+        _ => &["net."],
+    };
+    facts.says_of(kinds, value).map(|known| if known { Says::Known } else { Says::Stranger })
+}
