@@ -313,6 +313,7 @@ impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
+        covert::inspect(leaf, place, &mut self.marks);
         let Some(facts) = self.facts else { return };
         match self.rules.label() {
             Some(name) => {
@@ -321,7 +322,6 @@ impl Visitor for Detectors<'_> {
             }
             None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
         }
-        covert::inspect(leaf, place, &mut self.marks);
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
