@@ -10,6 +10,7 @@ use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unr
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::facts::FactFindings;
+use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
@@ -38,6 +39,7 @@ pub struct Flow {
     id: String,
     request: Arc<Request>,
     client: Option<(Arc<str>, Option<String>)>,
+    templates: Arc<Templates>,
     summary: FlowSummary,
 }
 
@@ -54,12 +56,15 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// What the request teaches about its client, where that is asked for.
+    pub lesson: Lesson,
 }
 
 impl Flow {
     pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
         let client = engine.rules.client_of(&request);
-        Self { engine, id, request, client, summary: FlowSummary::default() }
+        let templates = engine.templates();
+        Self { engine, id, request, client, templates, summary: FlowSummary::default() }
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -88,13 +93,14 @@ impl Flow {
         let unit = Unit { request: &self.request, part };
         let (engine, client) = (&self.engine, self.client());
         // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client)));
+        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
         let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
         self.summary.names.learn(&audited.findings);
         for finding in &mut audited.findings {
             finding.shown_location = self.summary.names.masked(&finding.location);
         }
         self.count(&audited);
+        self.summary.lesson.add(audited.lesson);
         Audit {
             findings: audited.findings,
             unread: audited.unread,
@@ -155,13 +161,14 @@ pub(super) struct Audited {
     bytes_sent: u64,
     outgoing: Outgoing,
     certificate: Option<Certificate>,
+    lesson: Lesson,
 }
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
     /// The path of a unit: decode, inspect, decide, rewrite.
-    fn audit(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+    fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
         let mut detectors = Detectors {
             rules: self
                 .rules
@@ -170,16 +177,37 @@ impl Engine {
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
+            template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
+        let (found, lesson) = detectors.finish(&decoded.layers);
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
             layers: &decoded.layers,
         };
-        let settled = judge.settle(in_wire_order(detectors.finish(&decoded.layers), &decoded));
-        self.conclude(unit, client, decoded, settled)
+        let settled = judge.settle(in_wire_order(found, &decoded));
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// What one unit teaches about its client, and nothing else: for a first pass over many requests.
+    pub fn lesson(&self, unit: &Unit<'_>) -> Lesson {
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let nothing = Templates::default();
+        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        scan.head(unit.request);
+        walk(unit, &self.limits, &mut scan);
+        scan.finish().1
+    }
+
+    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+        if matches!(unit.part, Part::Head | Part::Document(_)) {
+            scan.head(unit.request);
+        }
+        scan
     }
 
     fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
@@ -235,6 +263,7 @@ impl Engine {
             unread: decoded.unread,
             outgoing,
             certificate,
+            lesson: Lesson::default(),
         }
     }
 
@@ -255,6 +284,7 @@ impl Engine {
             bytes_sent: sent,
             outgoing,
             certificate: None,
+            lesson: Lesson::default(),
         }
     }
 
@@ -307,6 +337,7 @@ struct Detectors<'e> {
     facts: Option<&'e super::detect::facts::Matcher>,
     found: FactFindings,
     marks: Vec<RawFinding>,
+    template: Scan<'e>,
 }
 
 impl Visitor for Detectors<'_> {
@@ -314,6 +345,7 @@ impl Visitor for Detectors<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
         covert::inspect(leaf, place, &mut self.marks);
+        self.template.leaf(leaf, place);
         let Some(facts) = self.facts else { return };
         match self.rules.label() {
             Some(name) => {
@@ -326,16 +358,19 @@ impl Visitor for Detectors<'_> {
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
         self.rules.unread(place, bytes, reason);
+        self.template.unread(place, bytes, reason);
     }
 }
 
 impl Detectors<'_> {
-    fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
+    fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         let mut found = self.rules.finish();
         found.extend(self.found.finish(layers));
         super::detect::places::settle(&mut found, layers);
         found.extend(self.marks);
-        found
+        let (unlike, lesson) = self.template.finish();
+        found.extend(unlike);
+        (found, lesson)
     }
 }
 

@@ -12,7 +12,7 @@ use hmac::Mac;
 use serde::Serialize;
 
 use super::certificate::Certificate;
-use super::detect::covert;
+use super::detect::{covert, template};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::flow::FlowSummary;
 use super::kinds::{self, Entropy};
@@ -181,6 +181,7 @@ fn bits(finding: &Finding) -> Option<f64> {
     let text = finding.observed.as_deref().unwrap_or(&finding.value);
     let bits = match finding.detector {
         Detector::Covert => covert::capacity(&finding.kind, text),
+        Detector::Template => template::capacity(&finding.kind, text),
         _ => None,
     };
     bits.map(|bits| (bits * 10.0).round() / 10.0)

@@ -29,6 +29,7 @@ pub mod visit;
 
 pub use audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit};
 pub use decode::{DecodeLimits, Decoded, walk};
+pub use detect::template::{Lesson, Templates};
 pub use facts::{Fact, Facts, FactsError};
 pub use finding::{Action, Detector, Finding, Severity};
 pub use flow::{Flow, FlowSummary, Verdict};
@@ -39,7 +40,7 @@ pub use refusal::ApiShape;
 pub use rewrite::{AppliedEdit, Change, Edit, Rewrite, RewriteError, rewrite, span_of};
 pub use rules::RuleSet;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use policy::Subject;
 
@@ -76,13 +77,46 @@ pub struct Engine {
     on_error: OnError,
     /// Looks for what rules and facts look for, in one pass.
     scanner: detect::Scanner,
+    templates: RwLock<Arc<Templates>>,
+    learns: bool,
 }
 
 impl Engine {
     pub fn new(parts: EngineParts) -> Self {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
-        Self { rules, facts, policy, digest_key, limits, on_error, scanner }
+        Self {
+            rules,
+            facts,
+            policy,
+            digest_key,
+            limits,
+            on_error,
+            scanner,
+            templates: RwLock::default(),
+            learns: false,
+        }
+    }
+
+    /// Compares requests with `templates`. With `learns`, each flow's summary holds what it teaches.
+    pub fn with_templates(mut self, templates: Arc<Templates>, learns: bool) -> Self {
+        (self.templates, self.learns) = (RwLock::new(templates), learns);
+        self
+    }
+
+    /// For flows that are opened from now on; those under way keep the snapshot that they began with.
+    pub fn set_templates(&self, templates: Arc<Templates>) {
+        *self.templates.write().unwrap_or_else(PoisonError::into_inner) = templates;
+    }
+
+    /// What requests are compared with.
+    pub fn templates(&self) -> Arc<Templates> {
+        self.templates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether flows say what they teach.
+    pub fn learns(&self) -> bool {
+        self.learns
     }
 
     pub fn rules(&self) -> &RuleSet {

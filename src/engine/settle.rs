@@ -91,7 +91,7 @@ impl Judge<'_> {
             proposed: raw.action.unwrap_or(Action::Log),
         };
         let decision = self.policy.decide(&self.subject, &question);
-        let fixed = decision.action.edits() && is_fixed(&raw.location);
+        let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind));
         let action = if fixed { Action::Log } else { decision.action };
         Decided { raw, action, by: decision.by }
     }
@@ -338,7 +338,7 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
         let target = one.raw.target;
         let window = one.raw.window.as_ref().map(|window| (window.start, window.end));
         // What covers the body as a whole, or stands nowhere, is no value of its place.
-        let seal = one.raw.detector == Detector::Integrity || target.raw.is_empty();
+        let seal = one.raw.detector == Detector::Integrity || target.raw.is_empty() || is_form(&one.raw.kind);
         let key = (target.layer, target.raw.start, target.raw.end, window);
         match places.get(&key).copied() {
             Some(at) if !seal => join(&mut merged[at], one),
@@ -438,6 +438,20 @@ fn is_fixed(location: &Location) -> bool {
         Root::Head => true,
         _ => false,
     }
+}
+
+/// Says how a thing is written down, not what: there is no value to replace.
+fn is_form(kind: &str) -> bool {
+    matches!(
+        kind,
+        "cov.header_order"
+            | "cov.header_case"
+            | "cov.key_order"
+            | "cov.json_ws"
+            | "cov.number"
+            | "cov.presence"
+            | "cov.list_order"
+    )
 }
 
 /// What an integrity value says about an edit.

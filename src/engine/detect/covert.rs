@@ -8,7 +8,7 @@
 //! Only the certain set: what people, editors and scripts of any language put into ordinary text does not
 //! count. A text in ASCII costs one look at its bytes.
 
-mod chars;
+pub(super) mod chars;
 mod homoglyph;
 
 use std::cell::OnceCell;

@@ -300,13 +300,13 @@ pub(super) fn in_parts(rule: &Rule, kind: LeafKind, root: &Root) -> bool {
 
 /// The role of the message that is being read, where it stands before the content.
 #[derive(Default)]
-struct Role {
+pub(super) struct Role {
     index: u64,
     region: Option<Region>,
 }
 
 impl Role {
-    fn note(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+    pub(super) fn note(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         if leaf.name != "role" || leaf.kind != LeafKind::JsonString {
             return;
         }
@@ -320,7 +320,7 @@ impl Role {
         };
     }
 
-    fn of(&self, pointer: &[Segment<'_>]) -> Option<Region> {
+    pub(super) fn of(&self, pointer: &[Segment<'_>]) -> Option<Region> {
         self.region.filter(|_| message_index(pointer) == Some(self.index))
     }
 }

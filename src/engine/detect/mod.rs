@@ -5,6 +5,7 @@
 //! prompt     a line of the text that an assistant writes about the machine
 //! integrity  a value that binds the body
 //! facts      a fact of this very machine, in any form
+//! template   what a client spells otherwise than in its other requests
 //! covert     characters that nobody sees, and letters that pass for others
 //! ```
 
@@ -21,6 +22,7 @@ mod region;
 mod scanner;
 mod strangers;
 mod support;
+pub mod template;
 
 use std::ops::Range;
 use std::sync::Arc;

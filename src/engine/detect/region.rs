@@ -31,7 +31,11 @@ impl Region {
         }) else {
             return Self::Client;
         };
-        let mut steps = pointer.split('/').skip(1);
+        Self::of_steps(pointer.split('/').skip(1))
+    }
+
+    /// Of the names and numbers that lead to a value of a JSON document.
+    pub fn of_steps<'p>(mut steps: impl Iterator<Item = &'p str>) -> Self {
         let mut depth = 0;
         while let Some(step) = steps.next() {
             depth += 1;

@@ -4,7 +4,7 @@ use unicode_script::{Script, UnicodeScript};
 
 /// How a character may carry what nobody sees.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Class {
+pub(in crate::engine::detect) enum Class {
     /// Takes no room, and is at home in some script or none.
     ZeroWidth,
     /// `LRM`, `RLM`, `ALM`.
@@ -21,7 +21,7 @@ pub(super) enum Class {
     Other,
 }
 
-pub(super) fn class(c: char) -> Class {
+pub(in crate::engine::detect) fn class(c: char) -> Class {
     match c {
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Class::Control,
         '\u{a0}' => Class::Other,

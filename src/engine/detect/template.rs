@@ -1,0 +1,361 @@
+//! Text and form that a client gives every request alike: what differs in one of them may be a mark, however
+//! ordinary the character.
+//!
+//! ```text
+//! a client's own text -> places -> spellings -> a lesson, and findings where others agree on another
+//! names, members, numbers -> order, case, spelling ->
+//! ```
+//!
+//! Compared with a snapshot of what was learned ([`Templates`]). Dates, paths and names fall out by themselves:
+//! a place is known by the words around it, and one that no other request has is nobody's template. So is what
+//! people wrote into the client's text, unless the same words stand around it in several requests.
+
+mod book;
+mod fold;
+mod structure;
+mod text;
+
+use std::ops::Range;
+
+pub use self::book::{Lesson, Templates};
+use self::structure::Structure;
+use self::text::{Spot, digest, mix};
+use super::RawFinding;
+use super::covert;
+use super::inspector::Role;
+use super::region::Region;
+use crate::engine::audit::Request;
+use crate::engine::finding::{Detector, Severity};
+use crate::engine::location::{Location, Step};
+use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
+
+/// Findings of one unit.
+const MOST: usize = 128;
+/// How far on both sides the places must be those of a known text.
+const AROUND: usize = 4;
+/// What a single odd apostrophe is worth where nothing is known.
+const UNLEARNED: f32 = 0.6;
+
+/// Looks at one unit: what it teaches, and where it differs from what is known.
+pub struct Scan<'t> {
+    templates: &'t Templates,
+    /// What is known of this client, version and endpoint.
+    page: Option<&'t book::Page>,
+    /// Observations are made at all.
+    active: bool,
+    seed: u64,
+    role: Role,
+    structure: Structure,
+    lesson: Lesson,
+    spelling: String,
+    found: Vec<RawFinding>,
+}
+
+impl<'t> Scan<'t> {
+    /// `learning`: whether the lesson is wanted. `key` keeps digests from being tried by others.
+    pub fn new(
+        templates: &'t Templates,
+        learning: bool,
+        key: &[u8; 32],
+        request: &Request,
+        client: Option<(&str, Option<&str>)>,
+    ) -> Self {
+        let page = page_of(key, request, client);
+        let known = templates.page(page).filter(|page| page.requests() >= 2 + templates.own());
+        Self {
+            templates,
+            page: known,
+            active: learning || known.is_some(),
+            seed: page,
+            role: Role::default(),
+            structure: Structure::default(),
+            lesson: Lesson::of(page),
+            spelling: String::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Looks at order and case of the header, for a unit that carries it.
+    pub fn head(&mut self, request: &Request) {
+        if self.active {
+            structure::head(self, request);
+        }
+    }
+
+    pub fn finish(self) -> (Vec<RawFinding>, Lesson) {
+        (self.found, self.lesson)
+    }
+
+    fn text(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let region = match Region::of_steps(place.pointer().iter().map(name_of)) {
+            Region::Conversation => self.role.of(place.pointer()).unwrap_or(Region::Conversation),
+            region => region,
+        };
+        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
+        match region {
+            Region::System => {
+                if self.page.is_none() && !text.is_ascii() {
+                    self.odd_apostrophe(text, leaf, place);
+                }
+                self.stretch(text, 0..text.len(), 0, leaf, place);
+            }
+            Region::Tools => self.stretch(text, 0..text.len(), 1, leaf, place),
+            Region::Conversation if self.active => {
+                for (name, block) in blocks(text) {
+                    let name = digest(2, text[name].as_bytes());
+                    self.stretch(text, block, name, leaf, place);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One stretch of text that the client wrote.
+    fn stretch(&mut self, text: &str, range: Range<usize>, name: u64, leaf: &Leaf<'_>, place: &dyn Place) {
+        if !self.active {
+            return;
+        }
+        let around = mix(mix(self.seed, pattern(place.pointer())), name);
+        let (start, text) = (range.start, &text[range]);
+        let spots = text::spots(text, around);
+        let own = self.templates.own();
+        let known: Vec<bool> = match self.page {
+            Some(page) => spots.iter().map(|spot| page.knows(spot.place, own)).collect(),
+            None => Vec::new(),
+        };
+        let mut spelling = std::mem::take(&mut self.spelling);
+        for (index, spot) in spots.iter().enumerate() {
+            text::spelling(text, spot, &mut spelling);
+            let spelled = self.lesson.note(spot.place, &spelling);
+            if known.get(index) != Some(&true) || self.found.len() >= MOST {
+                continue;
+            }
+            let Some(usual) = self.page.and_then(|page| page.unlike(spot.place, spelled, own)) else { continue };
+            if !in_known_text(&known, index) {
+                continue;
+            }
+            let Some((kind, window)) = difference(text, spot, self.templates.text(usual.spelling)) else { continue };
+            let confidence = if usual.agree >= 3 && usual.others == 0 { 0.9 } else { 0.75 };
+            let window = window.start + start..window.end + start;
+            self.add(kind, leaf, place.location(), Some(window), confidence, Severity::Medium);
+        }
+        self.spelling = spelling;
+    }
+
+    /// One apostrophe that is not like all others of its text: worth a look where nothing was learned yet.
+    fn odd_apostrophe(&mut self, text: &str, leaf: &Leaf<'_>, place: &dyn Place) {
+        let all: Vec<(usize, char)> = contractions(text).collect();
+        for usual in ['\'', '\u{2019}'] {
+            let mut odd = all.iter().filter(|(_, c)| *c != usual);
+            if let (Some(&(at, c)), None) = (odd.next(), odd.next())
+                && all.len() > 5
+            {
+                let window = at..at + c.len_utf8();
+                self.add("cov.apostrophe", leaf, place.location(), Some(window), UNLEARNED, Severity::Medium);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        kind: &'static str,
+        leaf: &Leaf<'_>,
+        mut location: Location,
+        window: Option<Range<usize>>,
+        confidence: f32,
+        severity: Severity,
+    ) {
+        let window = window.filter(|window| *window != (0..leaf.text.len()));
+        let bytes = leaf.text.get(window.clone().unwrap_or(0..leaf.text.len())).unwrap_or_default();
+        if let Some(window) = &window {
+            location.steps.push(Step::Window(window.start as u32, window.end as u32));
+        }
+        let value = String::from_utf8_lossy(bytes).into_owned();
+        self.push(kind, location, leaf.target, window, value, (confidence, severity));
+    }
+
+    fn push(
+        &mut self,
+        kind: &'static str,
+        location: Location,
+        target: Target,
+        window: Option<Range<usize>>,
+        value: String,
+        (confidence, severity): (f32, Severity),
+    ) {
+        if self.found.len() >= MOST {
+            return;
+        }
+        self.found.push(RawFinding {
+            kind: kind.into(),
+            location,
+            detector: Detector::Template,
+            rule: None,
+            severity,
+            confidence,
+            value,
+            observed: None,
+            target,
+            window,
+            action: None,
+        });
+    }
+}
+
+impl Visitor for Scan<'_> {
+    #[inline]
+    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.role.note(leaf, place);
+        if leaf.kind == LeafKind::JsonString && (self.active || !leaf.text.is_ascii()) {
+            self.text(leaf, place);
+        }
+        if self.active {
+            structure::leaf(self, leaf, place);
+        }
+    }
+
+    fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {
+        self.structure.skip();
+    }
+}
+
+/// Client, version and endpoint. A client that is not known goes by what it calls itself.
+fn page_of(key: &[u8; 32], request: &Request, client: Option<(&str, Option<&str>)>) -> u64 {
+    let mut page = digest(0, key);
+    let mut put = |bytes: &[u8]| page = mix(page, digest(page, bytes));
+    match client {
+        Some((pack, version)) => {
+            put(pack.as_bytes());
+            put(version.unwrap_or_default().as_bytes());
+        }
+        None => put(request.head.get("user-agent").unwrap_or_default()),
+    }
+    put(request.host.as_bytes());
+    put(request.head.method().as_bytes());
+    let target = request.head.target();
+    for segment in target.split(['?', '#']).next().unwrap_or(target).split('/') {
+        // An identifier in a path does not make another endpoint.
+        let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+        let identifier = segment.len() > 40 || digits > 3 || digits > 0 && digits == segment.len();
+        put(if identifier { b"#" } else { segment.as_bytes() });
+    }
+    page
+}
+
+fn name_of<'a>(segment: &Segment<'a>) -> &'a str {
+    match *segment {
+        Segment::Name(name) => name,
+        Segment::Index(_) => "*",
+    }
+}
+
+/// A place in a document, whichever element of a list.
+fn pattern(pointer: &[Segment<'_>]) -> u64 {
+    pointer.iter().fold(7, |hash, segment| match segment {
+        Segment::Name(name) => mix(hash, digest(0, name.as_bytes())),
+        Segment::Index(_) => mix(hash, 1),
+    })
+}
+
+/// Whether most places around `index` are those of a text that others have too.
+fn in_known_text(known: &[bool], index: usize) -> bool {
+    let before = &known[index.saturating_sub(AROUND)..index];
+    let after = &known[index + 1..known.len().min(index + 1 + AROUND)];
+    let count = before.iter().chain(after).filter(|known| **known).count();
+    count * 10 >= (before.len() + after.len()) * 6
+}
+
+/// `<system-reminder>…</system-reminder>` and the like: name and content of what clients put into messages.
+fn blocks(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
+    const SINGLE: &[&str] = &["env", "context", "environment", "instructions", "memory", "reminder"];
+    const MOST_BLOCKS: usize = 64;
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while let Some(open) = memchr::memchr(b'<', &text.as_bytes()[at..]) {
+        let start = at + open + 1;
+        at = start;
+        let length = text[start..]
+            .bytes()
+            .take(40)
+            .take_while(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_'))
+            .count();
+        let name = &text[start..start + length];
+        let known = SINGLE.contains(&name) || name.len() >= 5 && name.contains(['-', '_']);
+        if !known || text.as_bytes().get(start + length) != Some(&b'>') {
+            continue;
+        }
+        let content = start + length + 1;
+        let Some(end) = text[content..].find(&format!("</{name}>")) else { continue };
+        blocks.push((start..start + length, content..content + end));
+        if blocks.len() >= MOST_BLOCKS {
+            break;
+        }
+        at = content + end;
+    }
+    blocks
+}
+
+/// The apostrophes of `don't`, `it's` and the like.
+fn contractions(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
+    text.char_indices().filter(|&(at, c)| {
+        let rest = &text[at + c.len_utf8()..];
+        let letters: String = rest.chars().take(3).take_while(|c| c.is_alphabetic()).collect();
+        fold::is_apostrophe(c)
+            && matches!(letters.to_ascii_lowercase().as_str(), "s" | "t" | "d" | "m" | "re" | "ve" | "ll")
+            && text[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphabetic())
+    })
+}
+
+/// What sort of mark `spot` has, and its bytes, beside the usual spelling.
+fn difference(text: &str, spot: &Spot, usual: Option<&str>) -> Option<(&'static str, Range<usize>)> {
+    let gap = &text[spot.gap.clone()];
+    let whole = if gap.is_empty() { spot.word.clone() } else { spot.gap.clone() };
+    let Some(usual) = usual else { return Some(("cov.homoglyph", whole)) };
+    let (usual_gap, usual_odd) = usual.split_at(usual.find('\u{1}').unwrap_or(usual.len()));
+    if usual_gap.starts_with('\u{2}') {
+        return Some(("cov.homoglyph", whole));
+    }
+    if gap != usual_gap {
+        let (here, there) = text::difference(gap, usual_gap);
+        let (ours, theirs) = (&gap[here.clone()], &usual_gap[there]);
+        let spaces = |text: &str| text.bytes().all(|byte| byte == b' ');
+        let line_end = gap[here.end..].starts_with(['\n', '\r'])
+            || ours.contains('\r')
+            || theirs.contains('\r')
+            || spot.word.is_empty() && gap[here.end..].is_empty();
+        let mut kind = fold::kind(ours, theirs, spot.digits);
+        if kind == "cov.space" && line_end {
+            kind = "cov.trailing_ws";
+        } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && !spot.prose {
+            return None;
+        }
+        let window = here.start + spot.gap.start..here.end + spot.gap.start;
+        return Some((kind, if window.is_empty() { whole } else { window }));
+    }
+    let word = &text[spot.word.clone()];
+    let usual: Vec<&str> = usual_odd.split('\u{1}').skip(1).collect();
+    for (index, range) in text::odd(word) {
+        let c = &word[range.clone()];
+        if usual.iter().all(|usual| **usual != format!("{index}{c}")) {
+            return Some((fold::kind(c, "", false), range.start + spot.word.start..range.end + spot.word.start));
+        }
+    }
+    let missing = usual.first().map_or("", |usual| usual.trim_start_matches(|c: char| c.is_ascii_digit()));
+    Some((fold::kind("", missing, false), spot.word.clone()))
+}
+
+/// How much a mark can carry, in bits: log2 of the spellings that its place could have.
+pub fn capacity(kind: &str, text: &str) -> Option<f64> {
+    match kind {
+        "cov.apostrophe" => Some(3.0),
+        "cov.date_sep" => Some(2.0),
+        "cov.space" => Some(4.0),
+        "cov.trailing_ws" => Some(text.chars().count().max(1) as f64),
+        kind if kind.starts_with("cov.") => Some(covert::capacity(kind, text).unwrap_or(1.0)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "template/tests.rs"]
+mod tests;

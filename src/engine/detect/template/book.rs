@@ -1,0 +1,365 @@
+//! What was learned: for each client, version and endpoint, how each place of its own text is spelled.
+//!
+//! ```text
+//! request -> Lesson -> Templates::learn -> the snapshot that later requests are compared with
+//! ```
+//!
+//! Holds digests of places, spellings (punctuation, white space, odd letters) and counts, never text. Lessons
+//! may be learned in any order: the result is the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Places of one page: those of least digest are kept, whatever order they come in.
+const PLACES: usize = 32_768;
+/// Clients, versions and endpoints.
+const PAGES: usize = 192;
+/// Spellings of one place; one with more has none that it should have.
+const SPELLINGS: usize = 6;
+/// Texts of spellings, for all pages.
+const TEXTS: usize = 8192;
+/// Observations of one request.
+const OBSERVED: usize = 1 << 17;
+/// The version of the file.
+const FORMAT: u32 = 1;
+
+/// A snapshot of what was learned. Cheap to clone: pages are shared.
+#[derive(Clone, Debug, Default)]
+pub struct Templates {
+    pages: HashMap<u64, Arc<Page>>,
+    texts: Arc<BTreeMap<u32, Box<str>>>,
+    /// The requests that are compared are among those that were learned from.
+    own: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Page {
+    requests: u32,
+    /// Day of the last lesson, as the caller counts.
+    day: u32,
+    places: HashMap<u64, Spellings>,
+}
+
+/// How often one place was seen, and how it was spelled.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Spellings {
+    requests: u32,
+    /// Requests that spell it in several ways.
+    mixed: u32,
+    /// Empty where there are too many.
+    counts: Vec<(u32, u32)>,
+    free: bool,
+}
+
+/// What others agree on, where a request differs.
+pub(super) struct Usual {
+    pub spelling: u32,
+    /// Requests that spell it so.
+    pub agree: u32,
+    /// Other requests that do not.
+    pub others: u32,
+}
+
+/// What one request would teach.
+#[derive(Clone, Debug, Default)]
+pub struct Lesson {
+    page: u64,
+    seen: Vec<(u64, u32)>,
+    texts: BTreeMap<u32, Box<str>>,
+}
+
+impl Lesson {
+    pub(super) fn of(page: u64) -> Self {
+        Self { page, ..Self::default() }
+    }
+
+    /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
+    pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
+        let spelling = digest_of(text);
+        if self.seen.len() < OBSERVED {
+            self.seen.push((place, spelling));
+            // Where nothing is odd there is nothing to tell.
+            if text != " " && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
+                self.texts.insert(spelling, text.into());
+            }
+        }
+        spelling
+    }
+
+    /// Adds what another unit of the same request would teach.
+    pub fn add(&mut self, other: Lesson) {
+        self.page = other.page;
+        let room = OBSERVED.saturating_sub(self.seen.len());
+        self.seen.extend(other.seen.into_iter().take(room));
+        self.texts.extend(other.texts);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+impl Templates {
+    /// For comparing requests with themselves and others: what one request alone says counts for nothing.
+    pub fn among_themselves(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// Requests that were learned from.
+    pub fn requests(&self) -> u64 {
+        self.pages.values().map(|page| u64::from(page.requests)).sum()
+    }
+
+    /// `day` is what the caller counts time in; pages that were not used for long go first.
+    pub fn learn(&mut self, lesson: Lesson, day: u32) {
+        let Lesson { page, mut seen, texts } = lesson;
+        if seen.is_empty() {
+            return;
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        let page = Arc::make_mut(self.pages.entry(page).or_default());
+        page.requests = page.requests.saturating_add(1);
+        page.day = page.day.max(day);
+        for spellings in seen.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(place, _)) = spellings.first() else { continue };
+            page.places.entry(place).or_default().add(spellings);
+        }
+        if page.places.len() > PLACES {
+            let mut digests: Vec<u64> = page.places.keys().copied().collect();
+            let (_, &mut last, _) = digests.select_nth_unstable(PLACES - 1);
+            page.places.retain(|&digest, _| digest <= last);
+        }
+        if texts.keys().any(|digest| !self.texts.contains_key(digest)) {
+            let all = Arc::make_mut(&mut self.texts);
+            all.extend(texts);
+            while all.len() > TEXTS {
+                all.pop_last();
+            }
+        }
+        while self.pages.len() > PAGES {
+            let oldest = self.pages.iter().map(|(&digest, page)| (page.day, std::cmp::Reverse(digest))).min();
+            let Some((_, std::cmp::Reverse(digest))) = oldest else { break };
+            self.pages.remove(&digest);
+        }
+    }
+
+    /// Whether a lesson could change what is known: after many requests that agree, one more says nothing.
+    pub fn gains_from(&self, lesson: &Lesson) -> bool {
+        const ENOUGH: u32 = 100;
+        let Some(page) = self.pages.get(&lesson.page) else { return !lesson.is_empty() };
+        page.requests < ENOUGH
+            || lesson.seen.iter().any(|(place, spelling)| {
+                page.places.get(place).is_none_or(|known| {
+                    !known.free && known.counts.iter().all(|&(other, count)| other != *spelling || count < ENOUGH / 2)
+                })
+            })
+    }
+
+    pub(super) fn page(&self, digest: u64) -> Option<&Page> {
+        self.pages.get(&digest).map(|page| &**page)
+    }
+
+    pub(super) fn text(&self, spelling: u32) -> Option<&str> {
+        if spelling == digest_of(" ") {
+            return Some(" ");
+        }
+        self.texts.get(&spelling).map(|text| &**text)
+    }
+
+    pub(super) fn own(&self) -> u32 {
+        u32::from(self.own)
+    }
+
+    /// As it is kept: the same knowledge gives the same text.
+    pub fn to_json(&self) -> String {
+        let mut pages: Vec<KeptPage> = self
+            .pages
+            .iter()
+            .map(|(&digest, page)| {
+                let mut places: Vec<_> = page
+                    .places
+                    .iter()
+                    .map(|(&place, known)| {
+                        let counts = if known.free { None } else { Some(known.counts.clone()) };
+                        KeptPlace(place, known.requests, known.mixed, counts)
+                    })
+                    .collect();
+                places.sort_unstable_by_key(|place| place.0);
+                KeptPage { digest, requests: page.requests, day: page.day, places }
+            })
+            .collect();
+        pages.sort_unstable_by_key(|page| page.digest);
+        let kept = Kept { format: FORMAT, pages, spellings: (*self.texts).clone() };
+        serde_json::to_string(&kept).expect("numbers and strings can be written")
+    }
+
+    /// Reads what [`Templates::to_json`] wrote.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        let kept: Kept = serde_json::from_str(text)?;
+        if kept.format != FORMAT {
+            let message = format!("format {} is not known, expected {FORMAT}", kept.format);
+            return Err(serde::de::Error::custom(message));
+        }
+        let page = |kept: KeptPage| {
+            let places = kept.places.into_iter().take(PLACES).map(|KeptPlace(place, requests, mixed, counts)| {
+                let free = counts.as_ref().is_none_or(|counts| counts.len() > SPELLINGS);
+                let mut counts = counts.filter(|_| !free).unwrap_or_default();
+                counts.sort_unstable();
+                (place, Spellings { requests, mixed, counts, free })
+            });
+            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places: places.collect() }))
+        };
+        let texts = kept.spellings.into_iter().take(TEXTS).collect();
+        let pages = kept.pages.into_iter().take(PAGES).map(page).collect();
+        Ok(Self { pages, texts: Arc::new(texts), own: false })
+    }
+}
+
+impl Page {
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Whether at least two other requests have this place.
+    pub fn knows(&self, place: u64, own: u32) -> bool {
+        self.places.get(&place).is_some_and(|known| known.requests >= 2 + own)
+    }
+
+    /// What the others agree on at `place`, where that is not `spelling`.
+    pub fn unlike(&self, place: u64, spelling: u32, own: u32) -> Option<Usual> {
+        self.places.get(&place)?.unlike(spelling, own)
+    }
+}
+
+impl Spellings {
+    /// One request's spellings of the place.
+    fn add(&mut self, seen: &[(u64, u32)]) {
+        self.requests = self.requests.saturating_add(1);
+        self.mixed = self.mixed.saturating_add(u32::from(seen.len() > 1));
+        if self.free {
+            return;
+        }
+        for &(_, spelling) in seen {
+            match self.counts.binary_search_by_key(&spelling, |&(known, _)| known) {
+                Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(1),
+                Err(at) => self.counts.insert(at, (spelling, 1)),
+            }
+        }
+        if self.counts.len() > SPELLINGS {
+            self.free = true;
+            self.counts = Vec::new();
+        }
+    }
+
+    fn unlike(&self, spelling: u32, own: u32) -> Option<Usual> {
+        let &(usual, agree) = self.counts.iter().max_by_key(|(digest, count)| (*count, std::cmp::Reverse(*digest)))?;
+        let others: u32 = self.counts.iter().map(|(_, count)| count).sum::<u32>().saturating_sub(agree);
+        // Spelled this way and that within single requests: it is nobody's template.
+        let loose = self.mixed > own && self.mixed.saturating_mul(4) > self.requests;
+        if usual == spelling || agree < 2 || agree < others + (1 - own.min(1)) + 1 || loose {
+            return None;
+        }
+        Some(Usual { spelling: usual, agree, others: others.saturating_sub(own) })
+    }
+}
+
+/// FNV-1a, 32 bits.
+fn digest_of(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Kept {
+    format: u32,
+    pages: Vec<KeptPage>,
+    spellings: BTreeMap<u32, Box<str>>,
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct KeptPage {
+    digest: u64,
+    requests: u32,
+    day: u32,
+    places: Vec<KeptPlace>,
+}
+
+/// Place, requests, mixed requests, and how often each spelling was seen; null where they vary freely.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct KeptPlace(u64, u32, u32, Option<Vec<(u32, u32)>>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lesson(page: u64, seen: &[(u64, &str)]) -> Lesson {
+        let mut lesson = Lesson::of(page);
+        for (place, text) in seen {
+            lesson.note(*place, text);
+        }
+        lesson
+    }
+
+    fn book(lessons: &[Lesson]) -> Templates {
+        let mut book = Templates::default();
+        for one in lessons {
+            book.learn(one.clone(), 0);
+        }
+        book
+    }
+
+    #[test]
+    fn the_order_of_lessons_does_not_matter() {
+        let many: Vec<(u64, &str)> = (0..40_000u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15), "x")).collect();
+        let mut lessons = vec![
+            lesson(1, &[(5, "'"), (6, " ")]),
+            lesson(1, &[(5, "\u{2019}"), (5, "'")]),
+            lesson(2, &[(5, "-")]),
+            lesson(1, &many[..30_000]),
+            lesson(1, &many[20_000..]),
+        ];
+        let forwards = book(&lessons).to_json();
+        lessons.reverse();
+        assert_eq!(book(&lessons).to_json(), forwards);
+        let read = Templates::from_json(&forwards).expect("it was written so");
+        assert_eq!(read.to_json(), forwards);
+    }
+
+    #[test]
+    fn one_among_three_is_unlike_and_two_among_four_are_not() {
+        let (plain, odd) = (lesson(1, &[(5, "'")]), lesson(1, &[(5, "\u{2019}")]));
+        let spelled = digest_of("\u{2019}");
+        let three = book(&[plain.clone(), odd.clone(), plain.clone()]);
+        let page = three.page(1).expect("it was learned");
+        assert!(page.unlike(5, spelled, 1).is_some());
+        assert!(page.unlike(5, digest_of("'"), 1).is_none());
+        let four = book(&[plain.clone(), odd.clone(), plain.clone(), odd.clone()]);
+        assert!(four.page(1).expect("it was learned").unlike(5, spelled, 1).is_none());
+        // Earlier requests alone: two that agree are enough, one is not.
+        let two = book(&[plain.clone(), plain.clone()]);
+        assert!(two.page(1).expect("it was learned").unlike(5, spelled, 0).is_some());
+        assert!(book(&[plain]).page(1).expect("it was learned").unlike(5, spelled, 0).is_none());
+    }
+
+    #[test]
+    fn what_varies_freely_is_no_template() {
+        let mut lessons: Vec<Lesson> =
+            ["a", "b", "c", "d", "e", "f", "g"].iter().map(|text| lesson(1, &[(5, text)])).collect();
+        lessons.extend((0..20).map(|_| lesson(1, &[(5, "a")])));
+        assert!(book(&lessons).page(1).expect("it was learned").unlike(5, digest_of("b"), 0).is_none());
+        let mixed: Vec<Lesson> = (0..5).map(|_| lesson(1, &[(5, "'"), (5, "\u{2019}")])).collect();
+        assert!(book(&mixed).page(1).expect("it was learned").unlike(5, digest_of("x"), 0).is_none());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error() {
+        for text in ["", "{}", "[1]", r#"{"format":9,"pages":[],"spellings":{}}"#] {
+            assert!(Templates::from_json(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Form that says nothing by itself: the order of fields and members, the case of names, white space between
+//! tokens, the spelling of numbers.
+
+use super::text::{digest, mix};
+use super::{Scan, name_of, pattern};
+use crate::engine::audit::Request;
+use crate::engine::finding::Severity;
+use crate::engine::location::{Location, Root, Step};
+use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment, Spelling, Target};
+use crate::wire::span::Span;
+
+/// Members before one whose order with it counts.
+const NEAR: usize = 8;
+/// Findings of one sort in one unit.
+const FEW: usize = 8;
+/// Longer gaps hold values.
+const WIDEST: u32 = 64;
+/// What a model or a tool wrote: its form is not the client's.
+const FREE: &[&str] = &["input", "arguments", "args", "output", "parameters_json", "functionCall", "functionResponse"];
+
+const ORDER: u64 = 11;
+const CASE: u64 = 12;
+const WHITE: u64 = 13;
+const NUMBER: u64 = 14;
+
+#[derive(Default)]
+pub(super) struct Structure {
+    open: Vec<Object>,
+    last: Option<Last>,
+    spaced: bool,
+    orders: usize,
+    numbers: usize,
+}
+
+/// An object whose members are being read.
+struct Object {
+    layer: LayerId,
+    depth: usize,
+    /// Its place, elements of lists told apart.
+    exact: u64,
+    names: Vec<u64>,
+    reported: bool,
+}
+
+struct Last {
+    layer: LayerId,
+    end: u32,
+    pattern: u64,
+    kind: LeafKind,
+}
+
+impl Structure {
+    /// Bytes were passed over.
+    pub fn skip(&mut self) {
+        self.last = None;
+    }
+}
+
+impl Scan<'_> {
+    /// Notes how the form at `place` is spelled; whether at least three others agree on another.
+    fn differs(&mut self, place: u64, spelling: &str) -> bool {
+        let spelled = self.lesson.note(place, spelling);
+        let own = self.templates.own();
+        self.page
+            .and_then(|page| page.unlike(place, spelled, own))
+            .is_some_and(|usual| usual.agree >= 3 && usual.others * 3 < usual.agree)
+    }
+
+    /// The digest of a place of `sort`. What calls itself otherwise is another program of the same client.
+    fn form(&self, sort: u64, place: u64) -> u64 {
+        mix(mix(self.seed, sort), place)
+    }
+}
+
+const STRUCTURE: (f32, Severity) = (0.7, Severity::Low);
+
+pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
+    let head = &request.head;
+    let agent = digest(0, head.get("user-agent").unwrap_or_default());
+    let mut seen: Vec<(u64, String)> = Vec::new();
+    let mut moved: Vec<String> = Vec::new();
+    let mut cased: Vec<String> = Vec::new();
+    for field in head.fields().iter().take(100) {
+        let raw = String::from_utf8_lossy(head.bytes(field.name)).into_owned();
+        let name = raw.to_ascii_lowercase();
+        let code = digest(0, name.as_bytes());
+        if seen.iter().any(|(other, _)| *other == code) {
+            continue;
+        }
+        let place = scan.form(CASE, mix(agent, code));
+        if scan.differs(place, &raw) {
+            cased.push(raw);
+        }
+        for (other, before) in &seen {
+            let place = scan.form(ORDER, mix(mix(agent, code.min(*other)), code.max(*other)));
+            if scan.differs(place, if *other < code { "<" } else { ">" }) {
+                moved.extend([before.clone(), name.clone()]);
+            }
+        }
+        seen.push((code, name));
+    }
+    let target = Target { layer: LayerId(0), raw: Span::new(0, 0), spelling: Spelling::Raw };
+    for (kind, mut names) in [("cov.header_order", moved), ("cov.header_case", cased)] {
+        if names.is_empty() {
+            continue;
+        }
+        names.truncate(FEW * 2);
+        let location = Location { root: Root::Head, steps: Vec::new() };
+        scan.push(kind, location, target, None, names.join(", "), STRUCTURE);
+    }
+}
+
+pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
+    let json = matches!(
+        leaf.kind,
+        LeafKind::JsonName | LeafKind::JsonString | LeafKind::JsonNumber | LeafKind::JsonBool | LeafKind::JsonNull
+    );
+    let pointer = place.pointer();
+    if !json || pointer.iter().skip(1).any(|segment| FREE.contains(&name_of(segment))) {
+        scan.structure.skip();
+        return;
+    }
+    let here = mix(pattern(pointer), place.depth() as u64);
+    white_space(scan, leaf, place, here);
+    match leaf.kind {
+        LeafKind::JsonName => member(scan, leaf, place),
+        LeafKind::JsonNumber => number(scan, leaf, place, here),
+        _ => {}
+    }
+}
+
+/// Between two tokens in a row stand as many bytes as in other requests.
+fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
+    let target = leaf.target;
+    let last =
+        scan.structure.last.replace(Last { layer: target.layer, end: target.raw.end, pattern: here, kind: leaf.kind });
+    let Some(last) = last.filter(|last| last.layer == target.layer) else { return };
+    let Some(gap) = target.raw.start.checked_sub(last.end).filter(|gap| *gap <= WIDEST) else { return };
+    let sorts = (last.kind as u64) << 8 | leaf.kind as u64;
+    let at = scan.form(WHITE, mix(mix(last.pattern, here), sorts));
+    if scan.differs(at, &format!("w{gap}")) && !scan.structure.spaced {
+        scan.structure.spaced = true;
+        scan.push("cov.json_ws", place.location(), target, None, format!("{gap} bytes"), STRUCTURE);
+    }
+}
+
+fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
+    let Some((Segment::Name(_), above)) = place.pointer().split_last() else { return };
+    let (layer, depth) = (leaf.target.layer, above.len());
+    let exact = above.iter().fold(3, |hash, segment| match segment {
+        Segment::Name(name) => mix(hash, digest(0, name.as_bytes())),
+        Segment::Index(index) => mix(hash, *index),
+    });
+    let name = digest(0, leaf.text);
+    let open = &mut scan.structure.open;
+    // What was opened inside is closed by now.
+    if let Some(at) = open.iter().rposition(|object| object.layer == layer && object.depth <= depth) {
+        open.truncate(at + 1);
+    }
+    let same = open.last().is_some_and(|object| {
+        object.layer == layer && object.depth == depth && object.exact == exact && !object.names.contains(&name)
+    });
+    if !same {
+        if open.last().is_some_and(|object| object.layer == layer && object.depth == depth) {
+            open.pop();
+        }
+        open.push(Object { layer, depth, exact, names: Vec::new(), reported: false });
+    }
+    let Some(object) = open.last_mut() else { return };
+    let near: Vec<u64> = object.names.iter().rev().take(NEAR).copied().collect();
+    if object.names.len() < 64 {
+        object.names.push(name);
+    }
+    let mut reported = object.reported;
+    let around = mix(pattern(above), place.depth() as u64);
+    for other in near {
+        let at = scan.form(ORDER, mix(mix(around, name.min(other)), name.max(other)));
+        if scan.differs(at, if other < name { "<" } else { ">" }) && !reported && scan.structure.orders < FEW {
+            reported = true;
+            scan.structure.orders += 1;
+            let value = String::from_utf8_lossy(leaf.text).into_owned();
+            scan.push("cov.key_order", object_of(place), leaf.target, None, value, STRUCTURE);
+        }
+    }
+    if let Some(object) = scan.structure.open.last_mut() {
+        object.reported = reported;
+    }
+}
+
+/// The object that holds the member at `place`.
+fn object_of(place: &dyn Place) -> Location {
+    let mut location = place.location();
+    if let Some(Step::Json(pointer)) = location.steps.last_mut() {
+        let end = pointer.rfind('/').unwrap_or(0);
+        *pointer = pointer[..end].into();
+    }
+    location
+}
+
+fn number(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
+    let at = scan.form(NUMBER, here);
+    if scan.differs(at, style(leaf.text)) && scan.structure.numbers < FEW {
+        scan.structure.numbers += 1;
+        scan.add("cov.number", leaf, place.location(), None, STRUCTURE.0, STRUCTURE.1);
+    }
+}
+
+/// How a number is spelled, whatever it is: `1` and `0.7` alike, `1.0`, `1.50`, `1e3`, `1E3`, `-0`, `01` each otherwise.
+fn style(number: &[u8]) -> &'static str {
+    let fraction = number.iter().position(|&byte| byte == b'.');
+    match number {
+        [.., b'e' | b'E'] => "?",
+        _ if number.contains(&b'e') => "e",
+        _ if number.contains(&b'E') => "E",
+        b"-0" => "-0",
+        [b'0', b'0'..=b'9', ..] | [b'-', b'0', b'0'..=b'9', ..] => "01",
+        [.., b'0'] if fraction.is_some() => "1.0",
+        _ => "1",
+    }
+}

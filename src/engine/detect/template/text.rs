@@ -1,0 +1,217 @@
+//! A text as places and their spellings: between each two words, and in each word, something may be spelled
+//! this way or that.
+
+use std::ops::Range;
+
+use super::fold;
+
+/// One word and what stands before it, in a text that a client writes.
+pub(super) struct Spot {
+    /// The words around, as a digest: the same in every request where the text is.
+    pub place: u64,
+    /// Between the words, in bytes of the text.
+    pub gap: Range<usize>,
+    /// Empty at the end of the text.
+    pub word: Range<usize>,
+    /// Numbers stand on both sides.
+    pub digits: bool,
+    /// Words of two letters or more stand on both sides: the width of the space is nobody's column.
+    pub prose: bool,
+}
+
+struct Token {
+    gap: Range<usize>,
+    word: Range<usize>,
+    digest: u64,
+    number: bool,
+    letters: usize,
+}
+
+/// Longest spelling that is kept.
+const LONGEST: usize = 48;
+
+pub(super) fn mix(hash: u64, value: u64) -> u64 {
+    (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// A digest of bytes, for names and places.
+pub(super) fn digest(seed: u64, bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The places of `text`; `around` tells one text of a request from others.
+pub(super) fn spots(text: &str, around: u64) -> Vec<Spot> {
+    let tokens = tokens(text);
+    let mut next_word = vec![0u64; tokens.len()];
+    let mut ahead = 1;
+    for index in (0..tokens.len()).rev() {
+        next_word[index] = ahead;
+        if !tokens[index].number {
+            ahead = tokens[index].digest;
+        }
+    }
+    let (mut before, mut last, mut numbers) = (0, 0, 0u64);
+    let mut spots = Vec::with_capacity(tokens.len());
+    let mut previous: Option<&Token> = None;
+    for (token, next) in tokens.iter().zip(next_word) {
+        let after_number = previous.is_some_and(|previous| previous.number);
+        let digits = after_number && token.number;
+        let mut place = mix(mix(mix(around, before), last), numbers);
+        let mut folded = 0;
+        fold::between(&text[token.gap.clone()], digits, after_number, |c| folded = mix(folded, u64::from(c)));
+        place = mix(mix(mix(place, folded), token.digest), next);
+        let prose = token.letters >= 2 && previous.is_some_and(|previous| previous.letters >= 2);
+        spots.push(Spot { place, gap: token.gap.clone(), word: token.word.clone(), digits, prose });
+        if token.number {
+            numbers += 1;
+        } else {
+            (before, last, numbers) = (last, token.digest, 0);
+        }
+        previous = Some(token);
+    }
+    spots
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::with_capacity(text.len() / 5);
+    let mut gap = 0;
+    let mut chars = text.char_indices().peekable();
+    let mut after_number = None;
+    while let Some((start, c)) = chars.next() {
+        if !is_letter(c) || matches!(c, '年' | '月' | '日') && after_number == Some(start) {
+            if after_number == Some(start) && !fold::is_unseen(c) {
+                after_number = None;
+            }
+            continue;
+        }
+        let mut token = Token { gap: gap..start, word: start..start, digest: 2, number: true, letters: 0 };
+        let mut digits = false;
+        let mut c = c;
+        let mut end = start + c.len_utf8();
+        loop {
+            let plain = if fold::is_unseen(c) || fold::is_mark(c) { None } else { Some(fold::letter(c)) };
+            if let Some(plain) = plain {
+                // A number is a number, however long.
+                if plain != '#' || !digits {
+                    token.digest = mix(token.digest, u64::from(plain));
+                }
+                digits = plain == '#';
+                token.number &= digits;
+                token.letters += usize::from(plain != '#');
+            }
+            match chars.peek() {
+                Some(&(at, next)) if is_letter(next) || fold::is_unseen(next) || fold::is_mark(next) => {
+                    if token.number && matches!(next, '年' | '月' | '日') {
+                        break;
+                    }
+                    chars.next();
+                    c = next;
+                    end = at + next.len_utf8();
+                }
+                _ => break,
+            }
+        }
+        token.word = start..end;
+        gap = end;
+        after_number = token.number.then_some(end);
+        tokens.push(token);
+    }
+    if gap < text.len() {
+        tokens.push(Token { gap: gap..text.len(), word: text.len()..text.len(), digest: 3, number: false, letters: 0 });
+    }
+    tokens
+}
+
+fn is_letter(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric()
+    } else {
+        c.is_alphanumeric() && !fold::is_apostrophe(c) && !fold::is_unseen(c)
+    }
+}
+
+/// How `spot` is spelled: what stands in the gap, and the odd characters of the word.
+pub(super) fn spelling(text: &str, spot: &Spot, out: &mut String) {
+    out.clear();
+    let gap = &text[spot.gap.clone()];
+    if gap.len() <= LONGEST {
+        out.push_str(gap);
+    } else {
+        // A rule, a drawing: its digest tells it from others.
+        out.push_str(&format!("\u{2}{:x}", digest(0, gap.as_bytes())));
+    }
+    let word = &text[spot.word.clone()];
+    if word.is_ascii() {
+        return;
+    }
+    for (index, range) in odd(word).into_iter().take(LONGEST / 4) {
+        let odd = &word[range];
+        // Which digit it is is the number's affair.
+        let c = odd
+            .chars()
+            .next()
+            .map(|c| if c.is_numeric() { char::from_u32(u32::from(c) & !0xf).unwrap_or(c) } else { c });
+        out.push_str(&format!("\u{1}{index}"));
+        out.extend(c);
+    }
+}
+
+/// The characters of a word that are not its plain ones: the number of plain ones before, and the bytes.
+pub(super) fn odd(word: &str) -> Vec<(usize, Range<usize>)> {
+    let mut index = 0;
+    let mut odd = Vec::new();
+    for (at, c) in word.char_indices() {
+        if c.is_ascii() {
+            index += 1;
+            continue;
+        }
+        let unseen = fold::is_unseen(c) || fold::is_mark(c);
+        if unseen || fold::letter(c) != c {
+            odd.push((index, at..at + c.len_utf8()));
+        }
+        index += usize::from(!unseen);
+    }
+    odd
+}
+
+/// What differs between two texts: the bytes of each that are left when the same beginning and end are cut off.
+pub(super) fn difference(here: &str, usual: &str) -> (Range<usize>, Range<usize>) {
+    let same: usize = here.chars().zip(usual.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    let (rest, other) = (&here[same..], &usual[same..]);
+    let end: usize =
+        rest.chars().rev().zip(other.chars().rev()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    (same..here.len() - end, same..usual.len() - end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<u64> {
+        spots(text, 0).into_iter().map(|spot| spot.place).collect()
+    }
+
+    #[test]
+    fn another_spelling_is_the_same_place() {
+        let plain = "Today's date is 2026-11-27. Don't guess.\nWorking folder - the root\n";
+        for other in [
+            "Today\u{2019}s date is 2026-11-27. Don't guess.\nWorking folder - the root\n",
+            "Today\u{2bc}s date is 2025/01/31. Don't guess.\nWorking folder - the root\n",
+            "Today's date is 2026年11月27日. Don't guess.\nWorking folder - the root\n",
+            "Today's date is 2026-11-27.  Don't guess. \r\nWorking folder \u{2013} the root\r\n",
+            "Today's d\u{430}te is 2026-11-27. Don't\u{200b} guess.\nWor\u{200d}king folder - the r\u{3bf}ot \n",
+        ] {
+            assert_eq!(places(other), places(plain), "{other}");
+        }
+        assert_ne!(places("Today's date was 2026-11-27."), places("Today's date is 2026-11-27."));
+    }
+
+    #[test]
+    fn the_difference_is_as_small_as_it_can_be() {
+        assert_eq!(difference("\u{2019}", "'"), (0..3, 0..1));
+        assert_eq!(difference(".  \n", ".\n"), (1..3, 1..1));
+        assert_eq!(difference(" ", "  "), (1..1, 1..2));
+    }
+}
