@@ -16,6 +16,7 @@ mod covert_clean;
 mod decoy;
 mod document;
 mod encode;
+mod harness;
 mod load;
 mod machine;
 mod proto;
