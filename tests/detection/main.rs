@@ -12,7 +12,6 @@
 
 mod carrier;
 mod covert;
-mod covert_clean;
 mod decoy;
 mod document;
 mod encode;
