@@ -18,7 +18,7 @@ pub const DECOYS: &[(&str, Decoy)] = &[
     ("languages", languages),
 ];
 
-const ZONES: &[&str] = &[
+pub const ZONES: &[&str] = &[
     "Africa/Abidjan",
     "Africa/Cairo",
     "Africa/Lagos",
