@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use divulge::engine::Finding;
 
-use crate::carrier::{CARRIERS, Carrier, Sent};
+use crate::carrier::{Carrier, Sent};
 use crate::encode;
 use crate::load::{self, Load};
 use crate::machine::Known;
@@ -20,7 +20,7 @@ fn send(rng: &mut Rng, text: &str, most: usize) -> (Sent, &'static Carrier, Vec<
     // Of a kind that no sentence is written about.
     let known = Known { kind: "id.session", value: text.to_owned() };
     loop {
-        let carrier = &CARRIERS[rng.below(CARRIERS.len())];
+        let carrier = crate::any_carrier(rng);
         let mut encoded = encode::plain(text);
         // Every character of it spelled `\u200b`.
         encoded.escaped = rng.percent(15);
