@@ -41,7 +41,7 @@ fn facts() -> Vec<Fact> {
     for index in 0..93 {
         facts.push(("net.hostname_dns", format!("node-{index:03}.internal.example.org")));
     }
-    facts.into_iter().map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect()
+    facts.into_iter().map(|(kind, value)| Fact::new(kind, &value)).collect()
 }
 
 fn request(length: usize) -> Arc<Request> {

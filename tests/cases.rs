@@ -46,6 +46,8 @@ struct Case {
 struct FactOfCase {
     kind: String,
     value: String,
+    #[serde(default)]
+    host: Option<String>,
 }
 
 #[test]
@@ -180,8 +182,10 @@ fn engine(name: &str, case: &Case) -> Arc<Engine> {
     let policy = Policy::preset(&case.policy)
         .map_or_else(|| Policy::parse(&format!("{name}.toml"), &case.policy), Ok)
         .unwrap_or_else(|error| panic!("{error}"));
-    let facts =
-        case.facts.iter().map(|fact| Fact { kind: fact.kind.as_str().into(), value: fact.value.as_str().into() });
+    let facts = case
+        .facts
+        .iter()
+        .map(|fact| Fact { host: fact.host.as_deref().map(Into::into), ..Fact::new(&fact.kind, &fact.value) });
     let on_error = match case.on_error.as_deref() {
         None | Some("open") => OnError::Open,
         Some("closed") => OnError::Closed,

@@ -65,7 +65,7 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
         }
         None => {
             let own = crate::facts::collect().into_iter();
-            Facts::new(own.map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+            Facts::new(own.map(|(kind, value)| Fact::new(&kind, &value)).collect())
         }
     };
     Ok(Engine::new(EngineParts {

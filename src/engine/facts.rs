@@ -11,6 +11,14 @@ use super::replace::offset_minutes;
 pub struct Fact {
     pub kind: Arc<str>,
     pub value: Arc<str>,
+    /// The host that a credential was set for, with its port where it has one.
+    pub host: Option<Arc<str>>,
+}
+
+impl Fact {
+    pub fn new(kind: &str, value: &str) -> Self {
+        Self { kind: kind.into(), value: value.into(), host: None }
+    }
 }
 
 /// The list of facts with the automaton that finds them, built once.
@@ -45,7 +53,7 @@ impl Facts {
 
     /// The facts of pairs of kind and value.
     pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self::new(pairs.into_iter().map(|(kind, value)| Fact { kind: kind.into(), value: value.into() }).collect())
+        Self::new(pairs.into_iter().map(|(kind, value)| Fact::new(&kind, &value)).collect())
     }
 
     /// Reads `--facts`; `file_name` is for messages. Empty values are left out: they are found everywhere.
@@ -56,7 +64,12 @@ impl Facts {
             column: error.column(),
             message: plain(&error),
         })?;
-        Ok(Self::new(entries.into_iter().map(|entry| Fact { kind: entry.kind.0, value: entry.value.0 }).collect()))
+        Ok(Self::new(
+            entries
+                .into_iter()
+                .map(|entry| Fact { kind: entry.kind.0, value: entry.value.0, host: entry.host.map(Into::into) })
+                .collect(),
+        ))
     }
 
     pub fn list(&self) -> &[Fact] {
@@ -82,6 +95,7 @@ impl Facts {
 struct Entry {
     kind: KindName,
     value: FactValue,
+    host: Option<String>,
 }
 
 struct KindName(Arc<str>);

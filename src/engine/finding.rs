@@ -73,6 +73,21 @@ pub enum Detector {
     Unread,
 }
 
+impl Detector {
+    /// As findings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Detector::Rule => "rule",
+            Detector::Fact => "fact",
+            Detector::Prompt => "prompt",
+            Detector::Covert => "covert",
+            Detector::Template => "template",
+            Detector::Integrity => "integrity",
+            Detector::Unread => "unread",
+        }
+    }
+}
+
 /// Which bytes a span counts in.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
+use super::detect::credentials::Destination;
 use super::detect::facts::FactFindings;
 use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
@@ -180,7 +181,15 @@ impl Engine {
             template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
-        let (found, lesson) = detectors.finish(&decoded.layers);
+        let (mut found, lesson) = detectors.finish(&decoded.layers);
+        let host = unit.request.host.as_str();
+        Destination {
+            host,
+            known: self.rules.is_ai_host(host) || self.rules.is_telemetry_host(host),
+            issuers: self.rules.issuers(),
+            facts: self.facts.list(),
+        }
+        .mark(&mut found);
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
@@ -349,7 +358,7 @@ impl Visitor for Detectors<'_> {
         let Some(facts) = self.facts else { return };
         match self.rules.label() {
             Some(name) => {
-                let named = Leaf { kind: leaf.kind, name, text: leaf.text, target: leaf.target };
+                let named = Leaf { name, ..*leaf };
                 facts.inspect(&named, place, self.rules.forms(), &mut self.found);
             }
             None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),

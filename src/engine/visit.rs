@@ -4,6 +4,8 @@
 //! keeps the path as a stack and builds a [`Location`] only when a finding asks for one, so a leaf in
 //! which nothing is found costs no allocation.
 
+use std::ops::Range;
+
 use super::location::Location;
 use crate::wire::span::Span;
 
@@ -65,6 +67,9 @@ pub struct Target {
     pub spelling: Spelling,
 }
 
+/// Letters of the shortest run that [`Leaf::runs`] lists: a digest cut to 12 hex digits.
+pub const SHORTEST_RUN: usize = 12;
+
 /// One value that was reached.
 pub struct Leaf<'a> {
     pub kind: LeafKind,
@@ -74,6 +79,8 @@ pub struct Leaf<'a> {
     pub name: &'a str,
     /// Decoded: escapes undone. Not always UTF-8.
     pub text: &'a [u8],
+    /// The runs of base64 letters in `text` of [`SHORTEST_RUN`] and more: words of nobody's language.
+    pub runs: &'a [Range<usize>],
     pub target: Target,
 }
 

@@ -1,5 +1,7 @@
 //! Base64 in either alphabet, with or without padding (RFC 4648): recognising, undoing, making again.
 
+use std::ops::Range;
+
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -112,7 +114,41 @@ const CLASS: [u8; 256] = {
 /// Whether `byte` is a letter of either alphabet.
 #[inline]
 pub(super) fn is_letter(byte: u8) -> bool {
-    CLASS[usize::from(byte)] & (OTHER | LINE_END) == 0
+    LETTER[usize::from(byte)]
+}
+
+const LETTER: [bool; 256] = {
+    let mut letter = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        letter[byte] = CLASS[byte] & (OTHER | LINE_END) == 0;
+        byte += 1;
+    }
+    letter
+};
+
+/// The next run of at least `shortest` letters of either alphabet in `text`, from `from` on. Most of a text is not even
+/// looked at: what is no letter rules out all that stands less than `shortest` before it.
+pub(crate) fn next_run(text: &[u8], from: usize, shortest: usize) -> Option<Range<usize>> {
+    let mut start = from;
+    let mut at = from + shortest - 1;
+    loop {
+        if !is_letter(*text.get(at)?) {
+            start = at + 1;
+            at += shortest;
+            continue;
+        }
+        let mut back = at;
+        while back > start && is_letter(text[back - 1]) {
+            back -= 1;
+        }
+        if back == start {
+            let end = at + 1 + text[at + 1..].iter().take_while(|&&byte| is_letter(byte)).count();
+            return Some(start..end);
+        }
+        start = back;
+        at = back + shortest - 1;
+    }
 }
 
 pub(super) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {

@@ -52,6 +52,8 @@ mod tests;
 mod walker;
 
 pub(crate) use base64::encode as encode_base64;
+#[cfg(test)]
+pub(crate) use base64::next_run as next_base64_run;
 pub use entropy::entropy;
 pub(crate) use escape::{escape as json_escape, unescape as json_unescape};
 pub(crate) use head::split_target;

@@ -165,28 +165,17 @@ pub(super) fn credentials(text: &[u8], json_depth: usize) -> (Range<usize>, Read
 /// Shorter runs of letters in a text are words.
 pub(super) const SHORTEST_TOKEN: usize = 16;
 
-/// The next run of base64 characters of `text` from `from` on that is long enough to hold a document, its padding and
-/// the further parts of a token (RFC 7519) with it.
-pub(super) fn next_token(text: &[u8], mut from: usize) -> Option<Range<usize>> {
-    loop {
-        // From the far end of the shortest run back: a space there rules out all that stands before it.
-        let window = text.get(from..from + SHORTEST_TOKEN)?;
-        if let Some(gap) = window.iter().rposition(|&byte| !base64::is_letter(byte)) {
-            from += gap + 1;
-            continue;
+/// `run` of `text` with its padding and the further parts of a token (RFC 7519).
+pub(super) fn token_of(text: &[u8], run: &Range<usize>) -> Range<usize> {
+    let end_of = |start: usize| start + text[start..].iter().take_while(|&&byte| base64::is_letter(byte)).count();
+    let mut end = run.end;
+    if text[run.start..].starts_with(b"eyJ") {
+        while text.get(end) == Some(&b'.') && text.get(end + 1).is_some_and(|&byte| base64::is_letter(byte)) {
+            end = end_of(end + 1);
         }
-        let end_of = |start: usize| {
-            text[start..].iter().position(|&byte| !base64::is_letter(byte)).map_or(text.len(), |length| start + length)
-        };
-        let mut end = end_of(from + SHORTEST_TOKEN);
-        if text[from..].starts_with(b"eyJ") {
-            while text.get(end) == Some(&b'.') && text.get(end + 1).is_some_and(|&byte| base64::is_letter(byte)) {
-                end = end_of(end + 1);
-            }
-        }
-        end += text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
-        return Some(from..end);
     }
+    end += text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+    run.start..end
 }
 
 /// What `token` of `text` holds, if that is a document: in a text, whatever decodes to less is a word or a number.

@@ -10,7 +10,7 @@ use super::sniff::{self, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
-use crate::engine::visit::{LayerId, Leaf, LeafKind, Spelling, Target, Visitor};
+use crate::engine::visit::{LayerId, Leaf, LeafKind, SHORTEST_RUN, Spelling, Target, Visitor};
 use crate::wire::span::Span;
 
 pub(super) struct Walker<'v, V> {
@@ -29,6 +29,8 @@ pub(super) struct Walker<'v, V> {
     missed: f64,
     pub body: Option<LayerId>,
     scratch: Vec<Vec<u8>>,
+    /// Of the last leaf.
+    runs: Vec<Range<usize>>,
 }
 
 /// What a layer costs beside its content, so that a million empty ones count as well.
@@ -53,6 +55,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             missed: 0.0,
             body: None,
             scratch: Vec::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -90,7 +93,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
     pub fn value(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         if sniff::is_plain(text) {
             self.leaf(kind, name, text, target, tail);
-            if text.len() > sniff::SHORTEST_TOKEN {
+            if !self.runs.is_empty() {
                 self.tokens(name, text, target, tail);
             }
         } else {
@@ -98,17 +101,27 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
     }
 
-    /// Documents in an encoding that stand in the middle of a text.
+    /// Documents in an encoding that stand in the middle of the last leaf's text.
     fn tokens(&mut self, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
+        if self.is_deepest() {
+            return;
+        }
+        // Leaves of the documents have runs of their own.
+        let runs = std::mem::take(&mut self.runs);
         let mut from = 0;
-        while let Some(token) = sniff::next_token(text, from) {
+        for run in &runs {
+            // The parts of a token (RFC 7519) are runs as well.
+            if run.start < from || run.len() < sniff::SHORTEST_TOKEN {
+                continue;
+            }
+            let token = sniff::token_of(text, run);
             from = token.end;
             if token == (0..text.len()) {
                 // Looked at already, as a whole.
-                return;
+                break;
             }
             let (window, reading) = sniff::document_in(text, token, self.limits.json_depth);
-            if matches!(reading, Reading::Plain) || self.is_deepest() {
+            if matches!(reading, Reading::Plain) {
                 continue;
             }
             self.inside(tail, |walker| {
@@ -117,6 +130,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 walker.steps.pop();
             });
         }
+        self.runs = runs;
     }
 
     #[inline(never)]
@@ -132,7 +146,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
         if !self.enter(reading, name, text, window, target, tail) && certain {
             self.leaf(kind, name, text, target, tail);
         }
-        if plain && text.len() > sniff::SHORTEST_TOKEN {
+        if plain && !self.runs.is_empty() {
             self.tokens(name, text, target, tail);
         }
     }
@@ -263,8 +277,16 @@ impl<'v, V: Visitor> Walker<'v, V> {
 
     #[inline]
     pub fn leaf(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
+        self.runs.clear();
+        if text.len() >= SHORTEST_RUN && !matches!(kind, LeafKind::Method | LeafKind::PbVarint | LeafKind::PbFixed) {
+            let mut from = 0;
+            while let Some(run) = super::base64::next_run(text, from, SHORTEST_RUN) {
+                from = run.end;
+                self.runs.push(run);
+            }
+        }
         let place = Here::new(&self.root, &self.steps, tail);
-        self.visitor.leaf(&Leaf { kind, name, text, target }, &place);
+        self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);
     }
 
     /// The texts among bytes that are none.

@@ -194,7 +194,7 @@ impl<'r> Inspector<'r> {
     /// A value inside a list of pairs, under the name that it has there.
     fn try_pair(&mut self, name: &str, range: Range<usize>, leaf: &Leaf<'_>, place: &dyn Place) {
         let Some(text) = leaf.text.get(range.clone()) else { return };
-        let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+        let pair = Leaf { kind: leaf.kind, name, text, runs: &[], target: leaf.target };
         let mark = self.found.len();
         let rules = self.rules.rules();
         for &number in self.candidates(name).rules.iter() {

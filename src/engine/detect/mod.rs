@@ -10,7 +10,9 @@
 //! ```
 
 pub mod covert;
+pub(super) mod credentials;
 pub mod facts;
+mod hash;
 mod inspector;
 pub mod integrity;
 mod label;

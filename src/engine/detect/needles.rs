@@ -32,6 +32,9 @@ const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
 const BLOCK: usize = 2048;
 
+/// A block with what may stand behind it.
+const ROOM: usize = BLOCK + 24;
+
 pub(crate) struct Needles {
     filter: Box<[u64; FILTER_WORDS]>,
     /// Open addressing by gram; `count` 0 is empty.
@@ -110,11 +113,13 @@ impl Needles {
     }
 
     /// Calls `hit` with the number, the start and the length of every needle in `text`, in order of what was looked at.
-    pub fn find(&self, text: &[u8], mut hit: impl FnMut(u32, usize, usize)) {
+    /// `block` is room that is kept from text to text.
+    pub fn find(&self, text: &[u8], block: &mut Vec<u8>, mut hit: impl FnMut(u32, usize, usize)) {
         // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
         let length = text.len() + 2;
-        // Zeros behind the last place: no folded text holds one.
-        let mut block = [0u8; BLOCK + 16];
+        if block.len() < ROOM {
+            block.resize(ROOM, 0);
+        }
         let mut base = 0;
         while base + GRAM <= length {
             let wanted = (length - base).min(BLOCK + 8);
@@ -131,42 +136,41 @@ impl Needles {
                 block[filled] = JOINT;
                 filled += 1;
             }
-            block[filled..].fill(0);
-            self.find_in_block(&block, text, base, &mut hit);
+            // Zeros behind the last place: no folded text holds one.
+            block[filled..filled + 8].fill(0);
+            self.find_in_block(&block[..filled.next_multiple_of(8).min(BLOCK) + 8], text, base, &mut hit);
             base += BLOCK;
         }
     }
 
     #[inline]
-    fn find_in_block(
-        &self,
-        block: &[u8; BLOCK + 16],
-        text: &[u8],
-        base: usize,
-        hit: &mut impl FnMut(u32, usize, usize),
-    ) {
+    fn find_in_block(&self, block: &[u8], text: &[u8], base: usize, hit: &mut impl FnMut(u32, usize, usize)) {
         let (words, _) = block.as_chunks::<8>();
-        let mut word = u64::from_le_bytes(words[0]);
-        for (index, next) in words[1..=BLOCK / 8].iter().enumerate() {
+        let Some((first, rest)) = words.split_first() else { return };
+        let mut word = u64::from_le_bytes(*first);
+        for (index, next) in rest.iter().enumerate() {
             let next = u64::from_le_bytes(*next);
             let grams =
                 [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
-            let seen = grams.map(|gram| {
-                let bit = hash(gram);
-                self.filter[(bit >> 6) as usize] >> (bit & 63) & 1
-            });
-            if seen[0] | seen[1] | seen[2] | seen[3] != 0 {
-                for (quarter, gram) in grams.into_iter().enumerate() {
-                    if seen[quarter] != 0 {
-                        self.look_up(gram, text, base + index * 8 + quarter * 2, hit);
+            // One branch for eight bytes of a text in which there is nothing.
+            if (self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3])) & 1 != 0 {
+                let mut at = base + index * 8;
+                for gram in grams {
+                    if self.holds(gram) & 1 != 0 {
+                        self.look_up(gram, text, at, hit);
                     }
+                    at += STRIDE;
                 }
-            }
-            if word == 0 {
-                break;
             }
             word = next;
         }
+    }
+
+    /// The lowest bit says whether `gram` may be a piece of a needle.
+    #[inline(always)]
+    fn holds(&self, gram: u32) -> u64 {
+        let bit = hash(gram);
+        self.filter[(bit >> 6) as usize] >> (bit & 63)
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -206,7 +210,7 @@ impl Needles {
 /// forms: `：` follows a label as `:` does.
 const JOINT: u8 = b' ';
 
-#[inline]
+#[inline(always)]
 fn fold(byte: u8) -> u8 {
     let lower = byte | 0x20;
     let letter = lower.wrapping_sub(b'a') < 26;
@@ -220,7 +224,7 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hash(gram: u32) -> u32 {
     gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)
 }
@@ -263,7 +267,7 @@ mod tests {
 
     fn found(needles: &Needles, text: &[u8]) -> Vec<(u32, usize)> {
         let mut found = Vec::new();
-        needles.find(text, |number, start, _| found.push((number, start)));
+        needles.find(text, &mut Vec::new(), |number, start, _| found.push((number, start)));
         found.sort_unstable();
         found
     }

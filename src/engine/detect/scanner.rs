@@ -22,7 +22,7 @@ pub(crate) struct Scanner {
     meanings: Box<[What]>,
     short: Option<AhoCorasick>,
     short_meanings: Box<[What]>,
-    /// Too short for the needles and wanted everywhere.
+    /// Too short for the needles and wanted everywhere, as it is spelled.
     rare: Box<[(Finder<'static>, What)]>,
 }
 
@@ -41,6 +41,7 @@ pub(crate) struct Hits {
     pub literals: Vec<LiteralHit>,
     pub forms: Vec<FormHit>,
     windows: Vec<Range<usize>>,
+    block: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -104,10 +105,7 @@ impl Scanner {
                 short.0.push(needle.bytes);
                 short.1.push(what);
             } else {
-                rare.extend(
-                    [text.to_ascii_lowercase(), text.to_ascii_uppercase()]
-                        .map(|text| (Finder::new(text.as_bytes()).into_owned(), what)),
-                );
+                rare.push((Finder::new(text.as_bytes()).into_owned(), what));
             }
         }
         for (number, form) in (0u32..).zip(facts.map_or(&[][..], Matcher::forms)) {
@@ -140,9 +138,9 @@ impl Scanner {
     /// Fills `hits` with what `text` holds, in order.
     pub fn scan(&self, text: &[u8], hits: &mut Hits) {
         hits.clear();
-        let Hits { literals, forms, windows } = hits;
+        let Hits { literals, forms, windows, block } = hits;
         let small = text.len() <= SMALL;
-        self.needles.find(text, |number, start, length| {
+        self.needles.find(text, block, |number, start, length| {
             let Some(what) = self.meanings.get(number as usize) else { return };
             note(*what, text, start..start + length, literals, forms);
             if let What::Literal { label, sign, .. } = *what
@@ -204,7 +202,7 @@ fn note(what: What, text: &[u8], range: Range<usize>, literals: &mut Vec<Literal
 fn literal_needle(text: &str, label_only: bool) -> Needle {
     let bytes = text.as_bytes();
     let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let after = bytes.len() < SHORTEST && label_only && word(bytes.last());
+    let after = bytes.len() < SHORTEST && (label_only || !word(bytes.first())) && word(bytes.last());
     let before = bytes.len() + usize::from(after) < SHORTEST && word(bytes.first());
     Needle { bytes: bytes.into(), fold: true, before, after }
 }

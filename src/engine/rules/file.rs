@@ -29,6 +29,9 @@ pub struct RuleFile {
     pub select: Spanned<SelectFile>,
     #[serde(default, rename = "match")]
     pub matching: Option<Spanned<MatchFile>>,
+    /// Beginnings of credentials and the hosts that those are for: `"sk-ant-" = ["*.anthropic.com"]`.
+    #[serde(default)]
+    pub issuers: BTreeMap<String, Vec<Spanned<String>>>,
     #[serde(default, rename = "example")]
     pub examples: Vec<Spanned<ExampleFile>>,
 }

@@ -12,7 +12,7 @@ pub mod document;
 pub mod error;
 pub mod examples;
 pub mod file;
-mod glob;
+pub(crate) mod glob;
 mod names;
 pub mod pack;
 pub mod rule;

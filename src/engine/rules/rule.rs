@@ -32,6 +32,8 @@ pub struct Rule {
     pub detector: Detector,
     pub select: Select,
     pub matching: Matching,
+    /// Beginnings of credentials and the hosts that those are for.
+    pub issuers: Vec<(String, Vec<String>)>,
     pub examples: Vec<Example>,
     /// The file it was written in, for messages.
     pub file: String,
@@ -210,6 +212,16 @@ impl<'a> Compiler<'a> {
             }
         };
         let examples = self.examples(file.examples, &file.id)?;
+        let mut issuers = Vec::with_capacity(file.issuers.len());
+        for (prefix, hosts) in file.issuers {
+            for host in &hosts {
+                if host.get_ref().contains(['/', ':']) || !host.get_ref().contains('.') {
+                    let problem = format!("host \"{}\" is no host name", host.get_ref());
+                    return Err(self.error(host, problem, "\"api.example.com\" or \"*.example.com\""));
+                }
+            }
+            issuers.push((prefix, hosts.into_iter().map(Spanned::into_inner).collect()));
+        }
         let detector = match kind.split('.').next() {
             Some("integrity") => Detector::Integrity,
             _ if select.text => Detector::Prompt,
@@ -228,6 +240,7 @@ impl<'a> Compiler<'a> {
             detector,
             select,
             matching,
+            issuers,
             examples,
             file: self.source.name.to_owned(),
             generic,

@@ -43,6 +43,8 @@ pub struct RuleSet {
     pub(crate) literals: Literals,
     /// Of the literals alone: an engine with facts has its own.
     scanner: OnceLock<Scanner>,
+    /// Beginnings of credentials, longest first, and the hosts that those are for.
+    issuers: Vec<(String, Vec<String>)>,
     /// Rules without conditions on the request, one bit each.
     always: Vec<u64>,
     /// The others.
@@ -145,7 +147,10 @@ impl RuleSet {
                 always[number / 64] |= 1 << (number % 64);
             }
         }
+        let mut issuers: Vec<_> = rules.iter().flat_map(|rule| rule.issuers.iter().cloned()).collect();
+        issuers.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self {
+            issuers,
             names: NameIndex::new(&rules),
             literals: Literals::new(&rules),
             scanner: OnceLock::new(),
@@ -181,6 +186,11 @@ impl RuleSet {
 
     pub fn is_ai_host(&self, host: &str) -> bool {
         self.hosts.contains(host)
+    }
+
+    /// Beginnings of credentials, longest first, and the hosts that those are for.
+    pub(crate) fn issuers(&self) -> &[(String, Vec<String>)] {
+        &self.issuers
     }
 
     /// Whether `host` serves telemetry alone.

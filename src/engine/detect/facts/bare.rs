@@ -5,7 +5,7 @@
 
 use super::Matcher;
 use super::digests;
-use super::forms::{rot13, unhex};
+use super::forms::unhex;
 use crate::engine::decode::{html, json_unescape, percent};
 
 /// Encodings on top of one another.
@@ -27,20 +27,15 @@ impl Matcher {
     pub(super) fn bare(&self, token: &[u8]) -> Option<Bare> {
         let token = token.trim_ascii();
         let fits = (SHORTEST..=LONGEST).contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
+        let fits = fits && is_coded(token);
         if fits { self.undone(token, 0) } else { None }
     }
 
     fn undone(&self, text: &[u8], depth: usize) -> Option<Bare> {
-        if depth > 0 {
-            if let Some(found) = self.is_fact(text) {
-                return Some(found);
-            }
-        } else {
-            let turned: Vec<u8> = text.iter().map(|&byte| rot13(byte.into()) as u8).collect();
-            let reversed: Vec<u8> = text.iter().rev().copied().collect();
-            if let Some(found) = [turned, reversed].iter().find_map(|text| self.exact(text)) {
-                return Some(found);
-            }
+        if depth > 0
+            && let Some(found) = self.is_fact(text)
+        {
+            return Some(found);
         }
         if depth == DEEPEST {
             return None;
@@ -78,18 +73,27 @@ impl Matcher {
         {
             return Some(Bare { fact, digest: true });
         }
-        [u16::from_le_bytes, u16::from_be_bytes].into_iter().find_map(|unit| {
-            let text = narrowed(bytes, unit)?;
-            self.exact(text.trim_start_matches('\u{feff}').as_bytes())
-        })
+        let bytes = bytes.strip_prefix(b"\xff\xfe").or_else(|| bytes.strip_prefix(b"\xfe\xff")).unwrap_or(bytes);
+        let fact = *self.wide.get(bytes)?;
+        Some(Bare { fact, digest: false })
     }
 }
 
-/// UTF-16 as text, if that is what `bytes` are.
-fn narrowed(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
-    if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
+/// Whether a word can be an encoder's: those of people and programs have no digits among their letters, no capitals among
+/// small ones, and none of the signs of an encoding.
+fn is_coded(token: &[u8]) -> bool {
+    let mut seen = 0u8;
+    for &byte in token {
+        seen |= match byte {
+            b'a'..=b'z' => 1,
+            b'A'..=b'Z' => 2,
+            b'0'..=b'9' => 4,
+            b'+' | b'/' | b'=' | b'%' | b'&' | b'\\' => 8,
+            _ => 16,
+        };
+    }
+    // Base32 of many values is all capitals.
+    !matches!(seen & 15, 0 | 1 | 4) && (seen & 7 != 2 || token.len() >= 16 || seen & 8 != 0)
 }
 
 fn is_printable(bytes: &[u8]) -> bool {

@@ -200,11 +200,11 @@ fn units(c: char, spell: impl Fn(u16) -> String) -> String {
     c.encode_utf16(&mut [0; 2]).iter().map(|unit| spell(*unit)).collect()
 }
 
-fn utf16(text: &str, bytes: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
+pub(super) fn utf16(text: &str, bytes: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes).collect()
 }
 
-pub(super) fn rot13(c: char) -> char {
+fn rot13(c: char) -> char {
     match c {
         'a'..='m' | 'A'..='M' => (c as u8 + 13) as char,
         'n'..='z' | 'N'..='Z' => (c as u8 - 13) as char,

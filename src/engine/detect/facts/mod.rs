@@ -15,11 +15,12 @@ mod digests;
 mod forms;
 mod strength;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::RawFinding;
+use super::hash::ShortMap;
 use super::scanner::FormHit;
 use super::support::{self, Support};
 use crate::engine::decode::{Layer, Origin, pairs};
@@ -46,7 +47,9 @@ pub struct Matcher {
     forms: Vec<Form>,
     digests: Digests,
     /// Values in lower case.
-    exact: HashMap<Box<[u8]>, u32>,
+    exact: ShortMap<Box<[u8]>, u32>,
+    /// The same in UTF-16 of either byte order, as they are too.
+    wide: ShortMap<Box<[u8]>, u32>,
 }
 
 /// A match that counts.
@@ -86,13 +89,20 @@ impl Matcher {
         if known.is_empty() {
             return None;
         }
-        let (mut forms, mut digests, mut exact) = (Forms::default(), Digests::default(), HashMap::new());
+        let (mut forms, mut digests) = (Forms::default(), Digests::default());
+        let (mut exact, mut wide) = (ShortMap::default(), ShortMap::default());
         for (number, fact) in (0u32..).zip(&known) {
             forms.of(number, &fact.kind, &fact.value, fact.strength);
             digests.add(number, &fact.kind, &fact.value, fact.strength);
-            exact.entry(fact.value.to_lowercase().into_bytes().into()).or_insert(number);
+            let lower = fact.value.to_lowercase();
+            for cased in [&*fact.value, &lower] {
+                for order in [u16::to_le_bytes, u16::to_be_bytes] {
+                    wide.entry(forms::utf16(cased, order).into()).or_insert(number);
+                }
+            }
+            exact.entry(lower.into_bytes().into()).or_insert(number);
         }
-        Some(Self { facts: known, forms: forms.0, digests, exact })
+        Some(Self { facts: known, forms: forms.0, digests, exact, wide })
     }
 
     pub(crate) fn forms(&self) -> &[Form] {
@@ -118,6 +128,13 @@ impl Matcher {
 
     /// The fact whose value is all of `text`, in any case.
     fn exact_value(&self, text: &[u8]) -> Option<u32> {
+        if text.is_ascii() {
+            let mut lower = [0; 128];
+            let lower = lower.get_mut(..text.len())?;
+            lower.copy_from_slice(text);
+            lower.make_ascii_lowercase();
+            return self.exact.get(&*lower).copied();
+        }
         let text = std::str::from_utf8(text).ok()?;
         self.exact.get(text.to_lowercase().as_bytes()).copied()
     }
@@ -143,7 +160,10 @@ impl Matcher {
                 self.inspect_text(leaf, place, forms, hits);
                 for (name, range) in pairs::of(leaf) {
                     let Some(text) = leaf.text.get(range.clone()) else { continue };
-                    let pair = Leaf { kind: leaf.kind, name, text, target: leaf.target };
+                    let within = |run: &&Range<usize>| range.start <= run.start && run.end <= range.end;
+                    let moved = |run: &Range<usize>| run.start - range.start..run.end - range.start;
+                    let runs: Vec<_> = leaf.runs.iter().filter(within).map(moved).collect();
+                    let pair = Leaf { kind: leaf.kind, name, text, runs: &runs, target: leaf.target };
                     let within = |hit: &&FormHit| range.start <= hit.start && hit.end <= range.end;
                     let forms: Vec<FormHit> = forms.iter().filter(within).map(|hit| hit.moved(range.start)).collect();
                     let mut inner = Vec::new();
@@ -166,7 +186,7 @@ impl Matcher {
             self.weigh(form.fact, form.spelling, leaf, place, hit.start..hit.end, hits);
         }
         let alone = leaf.text.trim_ascii().len();
-        for run in long_tokens(leaf.text) {
+        for run in leaf.runs {
             self.digests_in(leaf.text, run.clone(), hits);
             if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
                 let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
@@ -311,27 +331,6 @@ impl FactFindings {
     }
 }
 
-/// The runs of base64 characters that are long enough for a digest.
-fn long_tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let belongs = |byte: u8| TOKEN[usize::from(byte)];
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        loop {
-            // From the far end of the shortest run back: a space there rules out all that stands before it.
-            let window = text.get(start..start + digests::SHORTEST)?;
-            if let Some(gap) = window.iter().rposition(|&byte| !belongs(byte)) {
-                start += gap + 1;
-                continue;
-            }
-            let rest = &text[start + digests::SHORTEST..];
-            let end = start + digests::SHORTEST + rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
-            let run = start..end;
-            start = end + 1;
-            return Some(run);
-        }
-    })
-}
-
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
 fn looks_encoded(token: &[u8]) -> bool {
     let count = |sort: fn(&u8) -> bool| token.iter().filter(|byte| sort(byte)).count();
@@ -374,17 +373,6 @@ fn coded_unit(text: &[u8]) -> Option<usize> {
         _ => None,
     }
 }
-
-/// Letters, digits and `+ / - _`.
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        token[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'/' | b'-' | b'_');
-        byte += 1;
-    }
-    token
-};
 
 /// Characters of each digest in base64, padding left off, and its bytes.
 fn base64_lengths() -> impl Iterator<Item = (usize, usize)> {

@@ -3,10 +3,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::engine::decode::next_base64_run;
 use crate::engine::detect::scanner::{Hits, Scanner};
 use crate::engine::location::{Location, Root};
 use crate::engine::rules::ruleset::Literals;
-use crate::engine::visit::{LayerId, Segment, Spelling, Target};
+use crate::engine::visit::{LayerId, SHORTEST_RUN, Segment, Spelling, Target};
 use crate::wire::span::Span;
 
 struct At<'a>(Vec<Segment<'a>>);
@@ -26,13 +27,19 @@ impl Place for At<'_> {
 }
 
 fn facts(list: &[(&str, &str)]) -> Matcher {
-    let list: Vec<_> = list.iter().map(|(kind, value)| Fact { kind: (*kind).into(), value: (*value).into() }).collect();
+    let list: Vec<_> = list.iter().map(|(kind, value)| Fact::new(kind, value)).collect();
     Matcher::new(&list).expect("there are facts")
 }
 
 fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let target = Target { layer: LayerId(1), raw: Span::of(0..text.len()), spelling: Spelling::JsonString };
-    let leaf = Leaf { kind: LeafKind::JsonString, name, text: text.as_bytes(), target };
+    let mut runs = Vec::new();
+    let mut from = 0;
+    while let Some(run) = next_base64_run(text.as_bytes(), from, SHORTEST_RUN) {
+        from = run.end;
+        runs.push(run);
+    }
+    let leaf = Leaf { kind: LeafKind::JsonString, name, text: text.as_bytes(), runs: &runs, target };
     let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
     let mut hits = Hits::default();
     Scanner::new(&literals, Some(matcher)).scan(leaf.text, &mut hits);
