@@ -151,3 +151,44 @@ fn a_body_over_the_limit_is_reported_and_on_error_decides() {
     assert_eq!(run(&[]), ("forwarded".into(), true));
     assert_eq!(run(&["--on-error", "closed"]), ("withheld".into(), false));
 }
+
+/// One request of an invented client, with what its user asked.
+fn turn(asked: &str) -> String {
+    let system =
+        "You are a helper. Don't guess; it's the user's project. Today's date: 2026-11-27. Say what isn't known.";
+    let content = format!("<system-reminder>The list is empty; don't mention it.</system-reminder> {asked}");
+    let body = serde_json::json!({"model": "m-1", "temperature": 1, "system": system, "messages": [{"role": "user", "content": content}]});
+    format!(
+        "POST /v1/messages HTTP/1.1\nHost: api.example.com\nUser-Agent: examplecoder/1.2.3\nContent-Type: application/json\n\n{body}"
+    )
+}
+
+#[test]
+fn one_request_of_a_folder_that_is_spelled_otherwise_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (number, asked) in ["fix it", "it\u{2019}s broken", "write  tests", "why?"].iter().enumerate() {
+        write(folder.path(), &format!("in/{number}.http"), &turn(asked));
+    }
+    write(
+        folder.path(),
+        "in/marked.http",
+        &turn("go on").replacen("Today's", "Today\u{2019}s", 1).replacen("2026-11-27", "2026/11/27", 1),
+    );
+    write(folder.path(), "in/broken.http", "no request");
+
+    let marks = |args: &[&str]| -> Vec<String> {
+        let output = inspect(folder.path(), args);
+        let found = lines(&output).into_iter().filter(|line| line["detector"] == "template");
+        found.map(|line| format!("{} {} {} {}", line["flow"], line["kind"], line["location"], line["bits"])).collect()
+    };
+    let expected = [
+        r#""marked" "cov.apostrophe" "body!json:/system@62-65" 3.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@77-78" 2.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@80-81" 2.0"#,
+    ];
+    assert_eq!(marks(&["--findings", "-", "in"]), expected);
+    assert_eq!(marks(&["--findings", "-", "in"]), expected, "the same again");
+    // Alone, an apostrophe unlike the others is all that can be seen.
+    let alone = marks(&["--findings", "-", "in/marked.http"]);
+    assert_eq!(alone, expected[..1], "{alone:?}");
+}

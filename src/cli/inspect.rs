@@ -17,8 +17,8 @@ use super::start::{self, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Engine, EngineParts, Facts, Finding, FlowSummary, LineContext, Location, OnError, Outgoing, Part, Refusal, Root,
-    Severity, finding_line, flow_line,
+    Engine, EngineParts, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part, Refusal,
+    Root, Severity, Templates, Unit, finding_line, flow_line,
 };
 use crate::record;
 use crate::report::text::{Style, Tally};
@@ -45,6 +45,8 @@ pub struct Args {
 
 /// Files of one turn of all workers: what bounds the memory.
 const BATCH: usize = 64;
+/// Requests of which one can be unlike the others.
+const WORTH_COMPARING: usize = 3;
 /// Fewer files are done before a progress bar is read.
 const WORTH_A_BAR: usize = 40;
 
@@ -139,6 +141,7 @@ impl Inspection {
         let mut worst = None;
         let mut damaged = 0;
         let mut withheld = BTreeMap::new();
+        self.compare_among_themselves();
         let progress = progress(self.files.len(), options.quiet);
         for batch in self.files.chunks(BATCH) {
             for (path, inspected) in batch.iter().zip(self.inspect(batch, findings.is_some())) {
@@ -183,27 +186,30 @@ impl Inspection {
         Ok(status(options.fail_on(), worst, damaged))
     }
 
+    /// Learns from all files how each client spells its own text, so that one which differs is seen.
+    fn compare_among_themselves(&self) {
+        if self.files.len() < WORTH_COMPARING {
+            return;
+        }
+        let mut templates = Templates::default();
+        for batch in self.files.chunks(BATCH) {
+            // What cannot be read is reported when it is inspected.
+            for lesson in on_all_cores(batch, |path| self.lesson(path)).into_iter().flatten() {
+                templates.learn(lesson, 0);
+            }
+        }
+        self.engine.set_templates(Arc::new(templates.among_themselves()));
+    }
+
+    fn lesson(&self, path: &Path) -> Option<Lesson> {
+        let captured = Captured::read(fs::read(path).ok()?.into()).ok()?;
+        let part = if captured.body().len() <= self.body_limit { captured.part() } else { Part::Head };
+        Some(self.engine.lesson(&Unit { request: &captured.request, part }))
+    }
+
     /// Inspects `batch` on all cores; the results come in its order.
     fn inspect(&self, batch: &[PathBuf], lines: bool) -> Vec<Result<Inspected, String>> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
-        if workers <= 1 {
-            return batch.iter().map(|path| self.inspect_file(path, lines)).collect();
-        }
-        let next = AtomicUsize::new(0);
-        let mut results: Vec<(usize, Result<Inspected, String>)> = std::thread::scope(|scope| {
-            let work = || {
-                let mut done = Vec::new();
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(path) = batch.get(index) else { return done };
-                    done.push((index, self.inspect_file(path, lines)));
-                }
-            };
-            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
-        });
-        results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+        on_all_cores(batch, |path| self.inspect_file(path, lines))
     }
 
     fn inspect_file(&self, path: &Path, lines: bool) -> Result<Inspected, String> {
@@ -293,6 +299,29 @@ impl Inspection {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&target).and_then(|mut file| file.write_all(bytes)).map_err(named)
     }
+}
+
+/// What `work` makes of each of `paths`, in their order.
+fn on_all_cores<T: Send>(paths: &[PathBuf], work: impl Fn(&Path) -> T + Sync) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
+    if workers <= 1 {
+        return paths.iter().map(|path| work(path)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = paths.get(index) else { return done };
+                done.push((index, work(path)));
+            }
+        };
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
+    });
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn status(fail_on: Option<Severity>, worst: Option<Severity>, damaged: usize) -> ExitCode {

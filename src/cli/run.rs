@@ -63,7 +63,12 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         Ok(trust) => trust,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), intercept: Intercept::All, tally: true };
+    let plan = Plan {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        intercept: Intercept::All,
+        tally: true,
+        keep: false,
+    };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),

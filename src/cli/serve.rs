@@ -56,7 +56,12 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, error.as_ref()),
     };
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), intercept: Intercept::Ai, tally: false };
+    let plan = Plan {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        intercept: Intercept::Ai,
+        tally: false,
+        keep: true,
+    };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -87,6 +92,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     }
     drop(viewers);
     let counters = &shared.recorder.counters;
+    shared.intake.learner.finish();
     let written = keeper.finish();
     let dropped = counters.dropped.load(Ordering::Relaxed);
     tracing::info!(
@@ -125,7 +131,8 @@ fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32]) {
     match read() {
         Ok(engine) => {
             tracing::info!(policy = engine.policy().name(), "policy, rules and facts read again");
-            shared.engine.store(Arc::new(engine));
+            let templates = shared.engine.load().templates();
+            shared.engine.store(Arc::new(engine.with_templates(templates, true)));
         }
         Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
     }

@@ -15,6 +15,7 @@ use crate::engine::facts::{Fact, Facts};
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
+use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::{Shared, SharedParts, listener};
 use crate::record::{self, RecordKeeper, RecorderParts};
@@ -52,6 +53,8 @@ pub struct Plan {
     pub intercept: Intercept,
     /// Add up what is seen, for a summary.
     pub tally: bool,
+    /// Keep what is learned about clients in the state folder.
+    pub keep: bool,
 }
 
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
@@ -141,7 +144,9 @@ pub(super) fn read(path: &Path) -> Result<String, StartError> {
 pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Started, StartError> {
     let listen = options.listen(plan.listen)?;
     let digest_key = digest_key(&options.state_dir()?);
-    let engine = engine(options, digest_key)?;
+    let file = options.state_dir()?.join("templates.json");
+    let templates = learning::load(&file);
+    let engine = engine(options, digest_key)?.with_templates(Arc::new(templates.clone()), true);
     let policy = engine.policy().name().to_owned();
     let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
@@ -169,6 +174,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         let path = options.findings.as_deref().unwrap_or(Path::new("-"));
         StartError::Wrong(format!("--findings: {} cannot be written: {e}", path.display()))
     })?;
+    let (learner, lessons) = learning::queue();
     let shared = Arc::new(Shared::new(SharedParts {
         engine: Arc::new(engine),
         authority,
@@ -179,7 +185,15 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         body_limit: options.body_limit()?.0,
         on_error,
         reveal: options.reveal,
+        learner,
     }));
+    let audited = Arc::downgrade(&shared);
+    let publish = move |templates| {
+        if let Some(shared) = audited.upgrade() {
+            shared.engine.load().set_templates(templates);
+        }
+    };
+    lessons.start(templates, plan.keep.then_some(file), publish).map_err(StartError::io("the learner"))?;
     Ok(Started { shared, listener, address, keeper, policy, digest_key })
 }
 

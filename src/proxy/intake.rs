@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
+use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
 use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
 use crate::wire::head::{Framing, HeadEdit};
@@ -51,6 +52,7 @@ pub struct Intake {
     limit: usize,
     on_error: OnError,
     reveal: bool,
+    learner: Learner,
     index: u64,
     head_due: bool,
     messages: bool,
@@ -63,6 +65,8 @@ pub struct IntakeSettings {
     pub on_error: OnError,
     /// Raw values may be shown.
     pub reveal: bool,
+    /// Takes what a request teaches about its client.
+    pub learner: Learner,
 }
 
 impl Intake {
@@ -101,6 +105,7 @@ impl Intake {
             limit: settings.body_limit,
             on_error: settings.on_error,
             reveal: settings.reveal,
+            learner: settings.learner.clone(),
             index: 0,
             head_due: true,
             messages: false,
@@ -239,7 +244,9 @@ impl Intake {
         }
         if let Some(flow) = self.flow.take() {
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
-            self.recorder.closed(&self.meta, flow.close());
+            let mut summary = flow.close();
+            self.learner.learn(std::mem::take(&mut summary.lesson));
+            self.recorder.closed(&self.meta, summary);
         }
     }
 

@@ -30,6 +30,7 @@ use quick_cache::sync::Cache;
 use crate::ca::Authority;
 use crate::config::{Deadlines, Intercept, glob_fits};
 use crate::engine::{Action, Detector, Engine, Finding, Location, OnError, Root, Severity};
+use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
 use crate::wire::limits::Limits;
 use intake::IntakeSettings;
@@ -71,6 +72,7 @@ pub struct SharedParts {
     pub body_limit: usize,
     pub on_error: OnError,
     pub reveal: bool,
+    pub learner: Learner,
 }
 
 impl Shared {
@@ -84,7 +86,12 @@ impl Shared {
             intercept: parts.intercept,
             deadlines: parts.deadlines,
             limits: Limits::default(),
-            intake: IntakeSettings { body_limit: parts.body_limit, on_error: parts.on_error, reveal: parts.reveal },
+            intake: IntakeSettings {
+                body_limit: parts.body_limit,
+                on_error: parts.on_error,
+                reveal: parts.reveal,
+                learner: parts.learner,
+            },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),
             flows: AtomicU64::new(0),

@@ -126,6 +126,7 @@ struct About {
     rtl: OnceCell<bool>,
     balanced: OnceCell<bool>,
     cyrillic: OnceCell<bool>,
+    greek: OnceCell<usize>,
     terminal: OnceCell<bool>,
 }
 
@@ -231,8 +232,12 @@ impl Scan<'_, '_> {
             mark if chars::is_stray(mark) => {
                 beside(chars::is_plain_word) && !before.into_iter().chain(after).any(|c| chars::is_home(mark, c))
             }
-            // Signs of mathematics between one-letter names: `2\u{2062}x`.
-            '\u{2061}'..='\u{2064}' => in_word && self.letters_around(at, end) >= 2,
+            // Signs of mathematics: `2\u{2062}x`, `sin\u{2061}x`.
+            '\u{2061}'..='\u{2064}' => {
+                let (before, after) = self.letters_around(at, end);
+                let least = if mark == '\u{2061}' { 2 } else { 1 };
+                before.min(after) >= least && before + after >= 3
+            }
             _ => in_word,
         };
         if misplaced {
@@ -241,10 +246,10 @@ impl Scan<'_, '_> {
         end
     }
 
-    /// How many letters stand on the side of the run that has fewer.
-    fn letters_around(&self, at: usize, end: usize) -> usize {
-        let before = self.text[..at].chars().rev().take_while(|c| c.is_alphabetic()).take(8).count();
-        before.min(self.text[end..].chars().take_while(|c| c.is_alphabetic()).take(8).count())
+    /// How many letters stand on both sides of the run, as far as it matters.
+    fn letters_around(&self, at: usize, end: usize) -> (usize, usize) {
+        let before = self.text[..at].chars().rev().take(4).take_while(|c| c.is_alphabetic()).count();
+        (before, self.text[end..].chars().take(4).take_while(|c| c.is_alphabetic()).count())
     }
 
     fn direction(&mut self, at: usize, end: usize, before: Option<char>, after: Option<char>) {
@@ -344,7 +349,8 @@ impl Scan<'_, '_> {
         }
         let text = self.text;
         let cyrillic = || *self.facts.cyrillic.get_or_init(|| homoglyph::has_cyrillic_word(text));
-        for letter in homoglyph::disguised(&text[word.clone()], cyrillic) {
+        let greek = || *self.facts.greek.get_or_init(|| text.chars().filter(|&c| homoglyph::is_greek(c)).count());
+        for letter in homoglyph::disguised(&text[word.clone()], cyrillic, greek) {
             let letter = word.start + letter.start..word.start + letter.end;
             let mark = self.add("cov.homoglyph", letter, 0.85);
             mark.severity = Severity::Medium;

@@ -31,7 +31,7 @@ use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
-/// How far on both sides the places must be those of a known text.
+/// Places next to one, on both sides together, that must be those of a known text.
 const AROUND: usize = 4;
 /// What a single odd apostrophe is worth where nothing is known.
 const UNLEARNED: f32 = 0.6;
@@ -257,12 +257,11 @@ fn pattern(pointer: &[Segment<'_>]) -> u64 {
     })
 }
 
-/// Whether most places around `index` are those of a text that others have too.
+/// Whether the place at `index` stands in a text that others have too, and not in words that came together twice.
 fn in_known_text(known: &[bool], index: usize) -> bool {
-    let before = &known[index.saturating_sub(AROUND)..index];
-    let after = &known[index + 1..known.len().min(index + 1 + AROUND)];
-    let count = before.iter().chain(after).filter(|known| **known).count();
-    count * 10 >= (before.len() + after.len()) * 6
+    let before = known[..index].iter().rev().take(AROUND).take_while(|known| **known).count();
+    let after = known[index + 1..].iter().take(AROUND).take_while(|known| **known).count();
+    before + after >= AROUND.min(known.len() - 1)
 }
 
 /// `<system-reminder>…</system-reminder>` and the like: name and content of what clients put into messages.
@@ -323,10 +322,10 @@ fn difference(text: &str, spot: &Spot, usual: Option<&str>) -> Option<(&'static 
             || ours.contains('\r')
             || theirs.contains('\r')
             || spot.word.is_empty() && gap[here.end..].is_empty();
-        let mut kind = fold::kind(ours, theirs, spot.digits);
+        let mut kind = fold::kind(ours, theirs, spot.date);
         if kind == "cov.space" && line_end {
             kind = "cov.trailing_ws";
-        } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && !spot.prose {
+        } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && spaces(gap) && !spot.prose {
             return None;
         }
         let window = here.start + spot.gap.start..here.end + spot.gap.start;

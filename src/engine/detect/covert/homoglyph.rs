@@ -54,8 +54,13 @@ pub(super) fn word(text: &str, at: usize) -> Range<usize> {
 }
 
 /// The letters of `word` that are not what they look like, in bytes of it. `cyrillic`: whether the text has
-/// words that are Cyrillic altogether, so that its author may bend foreign names (`PDFа`, `в Googleе`).
-pub(super) fn disguised(word: &str, cyrillic: impl FnOnce() -> bool) -> Vec<Range<usize>> {
+/// words that are Cyrillic altogether, so that its author may bend foreign names (`PDFа`, `в Googleе`). `greek`: how many
+/// Greek letters the text has.
+pub(super) fn disguised(
+    word: &str,
+    cyrillic: impl FnOnce() -> bool,
+    greek: impl FnOnce() -> usize,
+) -> Vec<Range<usize>> {
     if !word.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return Vec::new();
     }
@@ -87,16 +92,17 @@ pub(super) fn disguised(word: &str, cyrillic: impl FnOnce() -> bool) -> Vec<Rang
         let index = letters.iter().position(|(_, _, letter)| *letter == Letter::Latin).unwrap_or_default();
         let inner = index > 0 && index + 1 < letters.len();
         let of_cyrillic = foreigners().all(|c| c.script() == Script::Cyrillic);
-        if of_cyrillic && LATIN_DOUBLES.contains(letters[index].1) && (inner || foreign >= 4) {
+        if of_cyrillic && LATIN_DOUBLES.contains(letters[index].1) && (inner || index == 0 && foreign >= 4) {
             return vec![spot(index)];
         }
         if !foreigners().all(|c| passes_for_latin(c) == Some(true)) {
             return Vec::new();
         }
     }
-    let greek = foreigners().any(|c| c.script() == Script::Greek);
-    if greek {
-        return greek_letters(&letters).into_iter().map(spot).collect();
+    let greeks = foreigners().filter(|&c| is_greek(c)).count();
+    if greeks > 0 {
+        let alone = greek() == greeks;
+        return greek_letters(&letters, alone).into_iter().map(spot).collect();
     }
     let mut roughly = 0;
     for c in foreigners() {
@@ -109,7 +115,11 @@ pub(super) fn disguised(word: &str, cyrillic: impl FnOnce() -> bool) -> Vec<Rang
     let last = letters.last().is_some_and(|(_, _, letter)| *letter == Letter::Foreign);
     let first = letters.first().is_some_and(|(_, _, letter)| *letter == Letter::Foreign);
     let at_edge = runs(Letter::Foreign) == 1 && (last || first && foreign >= 2);
-    if roughly > 1 || roughly == 1 && at_edge && foreign > 1 || (at_edge || letters.len() < 3) && cyrillic() {
+    if roughly > 1
+        || roughly == 1 && letters.len() < 3
+        || roughly == 1 && at_edge && foreign > 1
+        || (at_edge || letters.len() < 3) && cyrillic()
+    {
         return Vec::new();
     }
     (0..letters.len()).filter(|&index| letters[index].2 == Letter::Foreign).map(spot).collect()
@@ -130,8 +140,16 @@ fn passes_for_latin(c: char) -> Option<bool> {
     seen
 }
 
-/// Greek letters are symbols as well (`ρgh`, `TNFα`, `hν`), capitals and omicron hardly ever.
-fn greek_letters(letters: &[(usize, char, Letter)]) -> Vec<usize> {
+pub(super) fn is_greek(c: char) -> bool {
+    matches!(c, '\u{370}'..='\u{3e1}' | '\u{3f0}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}') && c.is_alphabetic()
+}
+
+/// Greek letters are symbols as well (`ρgh`, `TNFα`, `hν`), capitals and omicron hardly ever. `alone`: the text has no
+/// others, so it is hardly about what they stand for.
+fn greek_letters(letters: &[(usize, char, Letter)], alone: bool) -> Vec<usize> {
+    let ascii = |index: Option<usize>| {
+        index.and_then(|index| letters.get(index)).is_some_and(|(_, c, _)| c.is_ascii_alphabetic())
+    };
     let lower = |index: Option<usize>| {
         index.and_then(|index| letters.get(index)).is_some_and(|(_, c, _)| c.is_ascii_lowercase())
     };
@@ -141,15 +159,16 @@ fn greek_letters(letters: &[(usize, char, Letter)]) -> Vec<usize> {
         if *letter != Letter::Foreign {
             continue;
         }
-        let between = lower(index.checked_sub(1)) && lower(Some(index + 1));
+        let between = ascii(index.checked_sub(1)) && lower(Some(index + 1)) && lowers >= 2;
         let in_word = lowers >= 4 && lowers + 1 == letters.len();
+        let begins = alone && index == 0 && in_word;
         let disguised = match c {
             'Α' | 'Β' | 'Ε' | 'Ζ' | 'Η' | 'Ι' | 'Κ' | 'Μ' | 'Ν' | 'Ο' | 'Ρ' | 'Τ' | 'Υ' | 'Χ' | 'ο' | 'ϲ' | 'ϳ' => {
                 letters.len() >= 3
             }
             'ν' | 'ρ' | 'υ' | 'ι' => between || in_word,
-            'α' | 'γ' | 'κ' | 'σ' | 'τ' | 'η' | 'ε' | 'ω' => between && lowers >= 3,
-            c if c.script() == Script::Greek => false,
+            'α' | 'γ' | 'κ' | 'σ' | 'τ' | 'η' | 'ε' | 'ω' => between && lowers >= 3 || begins,
+            c if is_greek(*c) => false,
             c => passes_for_latin(*c) == Some(true),
         };
         if !disguised {
@@ -177,8 +196,9 @@ mod tests {
 
     fn found(text: &str) -> Vec<&str> {
         let mut found = Vec::new();
+        let greek = text.chars().filter(|&c| is_greek(c)).count();
         for word in text.split(|c: char| letter(c).is_none()) {
-            found.extend(disguised(word, || has_cyrillic_word(text)).into_iter().map(|range| &word[range]));
+            found.extend(disguised(word, || has_cyrillic_word(text), || greek).into_iter().map(|range| &word[range]));
         }
         found
     }
@@ -197,6 +217,8 @@ mod tests {
             ("pass\u{1d5d0}ord", "\u{1d5d0}"),
             ("pass\u{ff57}ord", "\u{ff57}"),
             ("lin\u{43a}er", "\u{43a}"),
+            ("\u{3b1}ccount", "\u{3b1}"),
+            ("B\u{3b9}tte", "\u{3b9}"),
         ] {
             assert_eq!(found(text), [letter], "{text}");
         }

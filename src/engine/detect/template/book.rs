@@ -14,6 +14,8 @@ use std::sync::Arc;
 const PLACES: usize = 32_768;
 /// Clients, versions and endpoints.
 const PAGES: usize = 192;
+/// Places of all pages: some 50 MB.
+const ALL_PLACES: usize = 400_000;
 /// Spellings of one place; one with more has none that it should have.
 const SPELLINGS: usize = 6;
 /// Texts of spellings, for all pages.
@@ -71,6 +73,15 @@ pub struct Lesson {
 impl Lesson {
     pub(super) fn of(page: u64) -> Self {
         Self { page, ..Self::default() }
+    }
+
+    /// Of the spellings of places, for those who have no request.
+    pub fn of_form(page: u64, seen: &[(u64, &str)]) -> Self {
+        let mut lesson = Self::of(page);
+        for (place, text) in seen {
+            lesson.note(*place, text);
+        }
+        lesson
     }
 
     /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
@@ -142,10 +153,11 @@ impl Templates {
                 all.pop_last();
             }
         }
-        while self.pages.len() > PAGES {
+        let mut places: usize = self.pages.values().map(|page| page.places.len()).sum();
+        while self.pages.len() > PAGES || places > ALL_PLACES && self.pages.len() > 1 {
             let oldest = self.pages.iter().map(|(&digest, page)| (page.day, std::cmp::Reverse(digest))).min();
             let Some((_, std::cmp::Reverse(digest))) = oldest else { break };
-            self.pages.remove(&digest);
+            places -= self.pages.remove(&digest).map_or(0, |page| page.places.len());
         }
     }
 
@@ -248,7 +260,11 @@ impl Spellings {
         for &(_, spelling) in seen {
             match self.counts.binary_search_by_key(&spelling, |&(known, _)| known) {
                 Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(1),
-                Err(at) => self.counts.insert(at, (spelling, 1)),
+                Err(at) => {
+                    // Most places have one spelling, and there are many places.
+                    self.counts.reserve_exact(1);
+                    self.counts.insert(at, (spelling, 1));
+                }
             }
         }
         if self.counts.len() > SPELLINGS {
@@ -297,14 +313,6 @@ struct KeptPlace(u64, u32, u32, Option<Vec<(u32, u32)>>);
 mod tests {
     use super::*;
 
-    fn lesson(page: u64, seen: &[(u64, &str)]) -> Lesson {
-        let mut lesson = Lesson::of(page);
-        for (place, text) in seen {
-            lesson.note(*place, text);
-        }
-        lesson
-    }
-
     fn book(lessons: &[Lesson]) -> Templates {
         let mut book = Templates::default();
         for one in lessons {
@@ -317,11 +325,11 @@ mod tests {
     fn the_order_of_lessons_does_not_matter() {
         let many: Vec<(u64, &str)> = (0..40_000u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15), "x")).collect();
         let mut lessons = vec![
-            lesson(1, &[(5, "'"), (6, " ")]),
-            lesson(1, &[(5, "\u{2019}"), (5, "'")]),
-            lesson(2, &[(5, "-")]),
-            lesson(1, &many[..30_000]),
-            lesson(1, &many[20_000..]),
+            Lesson::of_form(1, &[(5, "'"), (6, " ")]),
+            Lesson::of_form(1, &[(5, "\u{2019}"), (5, "'")]),
+            Lesson::of_form(2, &[(5, "-")]),
+            Lesson::of_form(1, &many[..30_000]),
+            Lesson::of_form(1, &many[20_000..]),
         ];
         let forwards = book(&lessons).to_json();
         lessons.reverse();
@@ -332,7 +340,7 @@ mod tests {
 
     #[test]
     fn one_among_three_is_unlike_and_two_among_four_are_not() {
-        let (plain, odd) = (lesson(1, &[(5, "'")]), lesson(1, &[(5, "\u{2019}")]));
+        let (plain, odd) = (Lesson::of_form(1, &[(5, "'")]), Lesson::of_form(1, &[(5, "\u{2019}")]));
         let spelled = digest_of("\u{2019}");
         let three = book(&[plain.clone(), odd.clone(), plain.clone()]);
         let page = three.page(1).expect("it was learned");
@@ -349,10 +357,10 @@ mod tests {
     #[test]
     fn what_varies_freely_is_no_template() {
         let mut lessons: Vec<Lesson> =
-            ["a", "b", "c", "d", "e", "f", "g"].iter().map(|text| lesson(1, &[(5, text)])).collect();
-        lessons.extend((0..20).map(|_| lesson(1, &[(5, "a")])));
+            ["a", "b", "c", "d", "e", "f", "g"].iter().map(|text| Lesson::of_form(1, &[(5, text)])).collect();
+        lessons.extend((0..20).map(|_| Lesson::of_form(1, &[(5, "a")])));
         assert!(book(&lessons).page(1).expect("it was learned").unlike(5, digest_of("b"), 0).is_none());
-        let mixed: Vec<Lesson> = (0..5).map(|_| lesson(1, &[(5, "'"), (5, "\u{2019}")])).collect();
+        let mixed: Vec<Lesson> = (0..5).map(|_| Lesson::of_form(1, &[(5, "'"), (5, "\u{2019}")])).collect();
         assert!(book(&mixed).page(1).expect("it was learned").unlike(5, digest_of("x"), 0).is_none());
     }
 

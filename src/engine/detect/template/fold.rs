@@ -15,8 +15,22 @@ pub(super) fn is_unseen(c: char) -> bool {
 }
 
 pub(super) fn is_apostrophe(c: char) -> bool {
-    matches!(c, '\'' | '`' | '\u{b4}' | '\u{2b9}'..='\u{2bf}' | '\u{2c8}' | '\u{2ca}' | '\u{2cb}' | '\u{2018}'..='\u{201b}'
-        | '\u{2032}' | '\u{2035}' | '\u{a78c}' | '\u{ff07}' | '\u{ff40}')
+    matches!(
+        c,
+        '\'' | '`' | '\u{b4}' | '\u{2b9}'
+            ..='\u{2bf}'
+                | '\u{2c8}'
+                | '\u{2ca}'
+                | '\u{2cb}'
+                | '\u{2018}'
+                | '\u{2019}'
+                | '\u{201b}'
+                | '\u{2032}'
+                | '\u{2035}'
+                | '\u{a78c}'
+                | '\u{ff07}'
+                | '\u{ff40}'
+    )
 }
 
 fn is_quote(c: char) -> bool {
@@ -58,17 +72,21 @@ pub(super) fn letter(c: char) -> char {
     }
 }
 
-/// Hands out the plain form of the text between two words. `digits`: whether both are numbers, `after_number`
-/// whether the first is.
-pub(super) fn between(gap: &str, digits: bool, after_number: bool, mut out: impl FnMut(char)) {
+/// The sign between two numbers, where there is one alone and it may stand in a date.
+pub(super) fn separator(gap: &str) -> Option<char> {
+    let mut seen = gap.chars().filter(|&c| !is_unseen(c));
+    match (seen.next(), seen.next()) {
+        (Some(c), None) if is_date_separator(c) => Some(c),
+        _ => None,
+    }
+}
+
+/// Hands out the plain form of the text between two words. `date`: both are numbers of a date, `after_number` whether
+/// the first is a number.
+pub(super) fn between(gap: &str, date: bool, after_number: bool, mut out: impl FnMut(char)) {
     let seen = || gap.chars().filter(|&c| !is_unseen(c));
-    if digits {
-        let mut only = seen();
-        if let (Some(c), None) = (only.next(), only.next())
-            && is_date_separator(c)
-        {
-            return out('-');
-        }
+    if date && separator(gap).is_some() {
+        return out('-');
     }
     let mut chars = seen().peekable();
     if after_number && chars.peek() == Some(&'日') {
@@ -99,6 +117,15 @@ pub(super) fn between(gap: &str, digits: bool, after_number: bool, mut out: impl
                     '\u{b7}' | '\u{2219}' | '\u{2023}' => out('\u{2022}'),
                     '\u{ff01}'..='\u{ff5e}' => out(char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c)),
                     c if is_mark(c) => {}
+                    c if c.is_ascii() => out(c),
+                    // Signs that pass for another: `\u{a789}` for `:`, `\u{37e}` for `;`. Drawings do not.
+                    '\u{a0}'..='\u{24ff}' | '\u{a700}'..='\u{a7ff}' | '\u{fe10}'..='\u{fe6f}' => {
+                        let plain: String = skeleton(c.encode_utf8(&mut [0; 4])).collect();
+                        match !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_punctuation()) {
+                            true => plain.chars().for_each(&mut out),
+                            false => out(c),
+                        }
+                    }
                     c => out(c),
                 }
             }
@@ -114,7 +141,7 @@ fn is_space(c: char) -> bool {
 }
 
 /// What sort of mark the difference between two spellings is.
-pub(super) fn kind(here: &str, usual: &str, digits: bool) -> &'static str {
+pub(super) fn kind(here: &str, usual: &str, date: bool) -> &'static str {
     let either = |matches: fn(char) -> bool| here.chars().chain(usual.chars()).any(matches);
     if either(is_unseen) {
         let mut classes = here.chars().chain(usual.chars()).map(class);
@@ -125,7 +152,7 @@ pub(super) fn kind(here: &str, usual: &str, digits: bool) -> &'static str {
             _ => "cov.zero_width",
         };
     }
-    if digits && either(is_date_separator) || either(|c| matches!(c, '年' | '月' | '日')) {
+    if date && either(is_date_separator) || either(|c| matches!(c, '年' | '月' | '日')) {
         return "cov.date_sep";
     }
     if either(is_apostrophe) || either(is_quote) {
@@ -147,15 +174,15 @@ pub(super) fn kind(here: &str, usual: &str, digits: bool) -> &'static str {
 mod tests {
     use super::*;
 
-    fn folded(gap: &str, digits: bool) -> String {
+    fn folded(gap: &str, date: bool) -> String {
         let mut out = String::new();
-        between(gap, digits, digits, |c| out.push(c));
+        between(gap, date, date, |c| out.push(c));
         out
     }
 
     #[test]
     fn spellings_of_one_thing_fold_to_the_same() {
-        for (a, b, digits) in [
+        for (a, b, date) in [
             ("'", "\u{2019}", false),
             ("-", "/", true),
             ("-", "年", true),
@@ -166,8 +193,12 @@ mod tests {
             ("\u{2026} ", "... ", false),
             (", ", ",\u{200b} ", false),
             (": ", "\u{ff1a}\u{a0}", false),
+            (": ", "\u{a789} ", false),
+            ("; ", "\u{37e} ", false),
+            (". ", "\u{2024} ", false),
+            (", ", "\u{201a} ", false),
         ] {
-            assert_eq!(folded(a, digits), folded(b, digits), "{a:?} {b:?}");
+            assert_eq!(folded(a, date), folded(b, date), "{a:?} {b:?}");
         }
         for (a, b) in [("\n", " "), ("\n", "\n\n"), ("\n  ", "\n"), (", ", ". "), ("-", "/"), ("", " ")] {
             assert_ne!(folded(a, false), folded(b, false), "{a:?} {b:?}");

@@ -13,9 +13,9 @@ pub(super) struct Spot {
     pub gap: Range<usize>,
     /// Empty at the end of the text.
     pub word: Range<usize>,
-    /// Numbers stand on both sides.
-    pub digits: bool,
-    /// Words of two letters or more stand on both sides: the width of the space is nobody's column.
+    /// Stands between the numbers of a date.
+    pub date: bool,
+    /// Words stand on both sides, not the letters of a list of states: the width of the space is nobody's column.
     pub prose: bool,
 }
 
@@ -24,7 +24,10 @@ struct Token {
     word: Range<usize>,
     digest: u64,
     number: bool,
-    letters: usize,
+    /// Letters or digits.
+    length: usize,
+    /// No single capital, as in the first column of `git status`.
+    word_like: bool,
 }
 
 /// Longest spelling that is kept.
@@ -44,26 +47,25 @@ pub(super) fn digest(seed: u64, bytes: &[u8]) -> u64 {
 /// The places of `text`; `around` tells one text of a request from others.
 pub(super) fn spots(text: &str, around: u64) -> Vec<Spot> {
     let tokens = tokens(text);
-    let mut next_word = vec![0u64; tokens.len()];
-    let mut ahead = 1;
-    for index in (0..tokens.len()).rev() {
-        next_word[index] = ahead;
-        if !tokens[index].number {
-            ahead = tokens[index].digest;
-        }
-    }
     let (mut before, mut last, mut numbers) = (0, 0, 0u64);
     let mut spots = Vec::with_capacity(tokens.len());
     let mut previous: Option<&Token> = None;
-    for (token, next) in tokens.iter().zip(next_word) {
+    for (index, token) in tokens.iter().enumerate() {
         let after_number = previous.is_some_and(|previous| previous.number);
-        let digits = after_number && token.number;
+        let date = is_date(text, &tokens, index);
+        // What follows a date is not the date's.
+        let next = match tokens.get(index + 1) {
+            _ if token.number && (date || is_date(text, &tokens, index + 1)) => 0,
+            Some(next) if next.number => 1,
+            Some(next) => next.digest,
+            None => 2,
+        };
         let mut place = mix(mix(mix(around, before), last), numbers);
         let mut folded = 0;
-        fold::between(&text[token.gap.clone()], digits, after_number, |c| folded = mix(folded, u64::from(c)));
+        fold::between(&text[token.gap.clone()], date, after_number, |c| folded = mix(folded, u64::from(c)));
         place = mix(mix(mix(place, folded), token.digest), next);
-        let prose = token.letters >= 2 && previous.is_some_and(|previous| previous.letters >= 2);
-        spots.push(Spot { place, gap: token.gap.clone(), word: token.word.clone(), digits, prose });
+        let prose = token.word_like && previous.is_some_and(|previous| previous.word_like);
+        spots.push(Spot { place, gap: token.gap.clone(), word: token.word.clone(), date, prose });
         if token.number {
             numbers += 1;
         } else {
@@ -72,6 +74,20 @@ pub(super) fn spots(text: &str, around: u64) -> Vec<Spot> {
         previous = Some(token);
     }
     spots
+}
+
+/// Whether the gap before token `index` separates the numbers of a date: year first or last, and signs that go together.
+fn is_date(text: &str, tokens: &[Token], index: usize) -> bool {
+    let date_at = |first: usize| {
+        let Some([year, month, day]) = tokens.get(first..first + 3) else { return false };
+        let lengths = (year.length, month.length, day.length);
+        let signs = (fold::separator(&text[month.gap.clone()]), fold::separator(&text[day.gap.clone()]));
+        let dated = matches!(lengths, (4, 1..=2, 1..=2) | (1..=2, 1..=2, 4));
+        // `6.1.0-1024` is a release.
+        let together = !matches!(signs, (None, _) | (_, None) | (Some('.'), Some('-')) | (Some('-'), Some('.')));
+        year.number && month.number && day.number && dated && together
+    };
+    index >= 1 && date_at(index - 1) || index >= 2 && date_at(index - 2)
 }
 
 fn tokens(text: &str) -> Vec<Token> {
@@ -86,7 +102,8 @@ fn tokens(text: &str) -> Vec<Token> {
             }
             continue;
         }
-        let mut token = Token { gap: gap..start, word: start..start, digest: 2, number: true, letters: 0 };
+        let mut token =
+            Token { gap: gap..start, word: start..start, digest: 2, number: true, length: 0, word_like: false };
         let mut digits = false;
         let mut c = c;
         let mut end = start + c.len_utf8();
@@ -99,7 +116,8 @@ fn tokens(text: &str) -> Vec<Token> {
                 }
                 digits = plain == '#';
                 token.number &= digits;
-                token.letters += usize::from(plain != '#');
+                token.length += 1;
+                token.word_like |= plain != '#' && (!plain.is_ascii_uppercase() || token.length > 1);
             }
             match chars.peek() {
                 Some(&(at, next)) if is_letter(next) || fold::is_unseen(next) || fold::is_mark(next) => {
@@ -119,7 +137,14 @@ fn tokens(text: &str) -> Vec<Token> {
         tokens.push(token);
     }
     if gap < text.len() {
-        tokens.push(Token { gap: gap..text.len(), word: text.len()..text.len(), digest: 3, number: false, letters: 0 });
+        tokens.push(Token {
+            gap: gap..text.len(),
+            word: text.len()..text.len(),
+            digest: 3,
+            number: false,
+            length: 0,
+            word_like: false,
+        });
     }
     tokens
 }
