@@ -270,7 +270,7 @@ impl Score {
 }
 
 /// Shown, but in no sum: nobody promises to read requests inside requests.
-const BEYOND: &[&str] = &["batch"];
+pub const BEYOND: &[&str] = &["batch"];
 
 /// As in the report of a false finding.
 pub fn told(finding: &Finding) -> String {
