@@ -1,6 +1,9 @@
 //! The fuzz targets without a fuzzer: the saved inputs and some thousand mutations of them
 //! (`DIVULGE_FUZZ_MUTATIONS=1000000` for more).
 
+#[path = "../fuzz/decoders.rs"]
+#[allow(dead_code)]
+mod decoders;
 #[path = "../fuzz/entries.rs"]
 mod entries;
 
@@ -59,17 +62,24 @@ fn mutated(inputs: &[(String, Vec<u8>)], dice: &mut Dice) -> Vec<u8> {
 }
 
 /// `DIVULGE_FUZZ_MUTATIONS` asks for more than a test run takes time for.
-fn mutations() -> usize {
-    const FEW: usize = 10_000;
-    std::env::var("DIVULGE_FUZZ_MUTATIONS").ok().and_then(|number| number.parse().ok()).unwrap_or(FEW)
+fn mutations(few: usize) -> usize {
+    std::env::var("DIVULGE_FUZZ_MUTATIONS").ok().and_then(|number| number.parse().ok()).unwrap_or(few)
+}
+
+fn run(target: &str, entry: fn(&[u8]), name: &str, bytes: &[u8]) {
+    let outcome = std::panic::catch_unwind(|| entry(bytes));
+    assert!(outcome.is_ok(), "{target}, {name}: fails on b\"{}\"", bytes.escape_ascii());
+}
+
+fn mutate(target: &str, entry: fn(&[u8]), inputs: &[(String, Vec<u8>)], few: usize) {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for number in 0..mutations(few) {
+        run(target, entry, &format!("mutation {number}"), &mutated(inputs, &mut dice));
+    }
 }
 
 fn replay(target: &str, entry: fn(&[u8])) {
     let inputs = corpus(target);
-    let run = |name: &str, bytes: &[u8]| {
-        let outcome = std::panic::catch_unwind(|| entry(bytes));
-        assert!(outcome.is_ok(), "{target}, {name}: fails on b\"{}\"", bytes.escape_ascii());
-    };
     for (name, bytes) in &inputs {
         // Under every cut, whatever the saved one.
         for cut in 0..64 {
@@ -77,13 +87,22 @@ fn replay(target: &str, entry: fn(&[u8])) {
             if let Some(byte) = bytes.get_mut(1) {
                 *byte = cut;
             }
-            run(name, &bytes);
+            run(target, entry, name, &bytes);
         }
     }
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    for number in 0..mutations() {
-        run(&format!("mutation {number}"), &mutated(&inputs, &mut dice));
+    mutate(target, entry, &inputs, 10_000);
+}
+
+/// Decoders take more time for each input.
+fn replay_decoder(target: &str, entry: fn(&[u8])) {
+    let inputs = corpus(target);
+    for (name, bytes) in &inputs {
+        run(target, entry, name, bytes);
+        for end in (0..bytes.len()).step_by(1 + bytes.len() / 40) {
+            run(target, entry, &format!("{name} cut at {end}"), &bytes[..end]);
+        }
     }
+    mutate(target, entry, &inputs, 2500);
 }
 
 #[test]
@@ -109,4 +128,59 @@ fn websocket_messages_hold() {
 #[test]
 fn envelopes_and_lines_hold() {
     replay("envelope", entries::envelope);
+}
+
+#[test]
+fn json_is_read_as_serde_json_reads_it() {
+    replay_decoder("json", decoders::json);
+}
+
+#[test]
+fn encodings_in_text_hold() {
+    replay_decoder("text", decoders::text);
+}
+
+#[test]
+fn compression_holds() {
+    replay_decoder("compression", decoders::compression);
+}
+
+#[test]
+fn heads_and_forms_hold() {
+    replay_decoder("decode_head", decoders::head);
+}
+
+#[test]
+fn parts_hold() {
+    replay_decoder("multipart", decoders::multipart);
+}
+
+#[test]
+fn lines_events_and_items_hold() {
+    replay_decoder("lines", decoders::lines);
+}
+
+#[test]
+fn protobuf_is_read_as_prost_writes_it() {
+    replay_decoder("protobuf", decoders::protobuf);
+}
+
+#[test]
+fn envelopes_inside_hold() {
+    replay_decoder("frames", decoders::frames);
+}
+
+#[test]
+fn event_streams_hold() {
+    replay_decoder("event_stream", decoders::event_stream);
+}
+
+#[test]
+fn whole_walks_hold() {
+    replay_decoder("walk", decoders::walk);
+}
+
+#[test]
+fn audits_hold() {
+    replay_decoder("audit", decoders::audit);
 }

@@ -697,3 +697,52 @@ fn the_length_of_an_item_follows_its_payload() {
     let payload = replaced(&request, &part, "body!lines:/6!json:/n", "other");
     assert_eq!(payload, body("ws17").replace("\"m\"", "\"other\""));
 }
+
+#[test]
+fn thousands_of_edits_of_one_message_are_made_at_once() {
+    let proto = request("/", &[("content-type", "application/proto")]);
+    let body = |text: &[u8]| pb(7, &pb(1, text).repeat(20_000));
+    let part = Part::Document(body(b"ann").into());
+    let (found, decoded) = read(&proto, &part);
+    let unit = Unit { request: &proto, part };
+    let fields = || found.iter().filter(|found| found.location.starts_with("body!pb:/7/1"));
+    for (new, change) in [(body(b"somebody"), put("somebody")), (pb(7, b""), Change::Remove)] {
+        let edits = fields().map(|found| Edit { target: found.target, window: None, change: change.clone() }).collect();
+        assert_eq!(rewrite(&unit, &decoded, edits).unwrap().payload, new);
+    }
+}
+
+#[test]
+fn parts_change_in_their_encodings_and_lengths() {
+    let request = request("/", &[("content-type", "multipart/mixed; boundary=b")]);
+    let inner = |zone: &str| format!(r#"{{"keep":"{}","tz":"{zone}"}}"#, "x".repeat(80));
+    let coded = |zone: &str| -> String {
+        let coded = BASE64_STANDARD.encode(inner(zone));
+        coded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join("\r\n")
+    };
+    let http = |zone: &str| {
+        let body = inner(zone);
+        format!("POST /a?b=c HTTP/1.1\r\nContent-Length:  {}\r\n\r\n{body}", body.len())
+    };
+    let body = |first: &str, second: &str, third: &str| {
+        format!(
+            "--b\r\ncontent-transfer-encoding: base64\r\n\r\n{}\r\n--b\r\ncontent-type: application/http\r\n\r\n{}\r\n--b\r\n\
+             content-transfer-encoding: quoted-printable\r\n\r\ncaf=C3=A9 {third} soft=\r\nly\r\n--b--\r\n",
+            coded(first),
+            http(second)
+        )
+    };
+    let part = Part::Document(body("UTC", "UTC", "=3DUTC").into());
+    let change_at = |at: &str| change(&request, &part, &[(at, put("America/Toronto"))]).payload;
+    assert_eq!(change_at("body!multipart:/0!b64!json:/tz"), body("America/Toronto", "UTC", "=3DUTC"));
+    assert_eq!(change_at("body!multipart:/1!json:/tz"), body("UTC", "America/Toronto", "=3DUTC"));
+
+    let (found, decoded) = read(&request, &part);
+    let leaf = find(&found, "body!multipart:/2!qp");
+    let text = String::from_utf8(leaf.text.clone()).unwrap();
+    assert_eq!(text, "café =UTC softly");
+    let start = text.find("=UTC").unwrap();
+    let edit = Edit { target: leaf.target, window: Some(start..start + 4), change: put("é") };
+    let result = rewrite(&Unit { request: &request, part: part.clone() }, &decoded, vec![edit]).unwrap();
+    assert_eq!(result.payload, body("UTC", "UTC", "=C3=A9"));
+}

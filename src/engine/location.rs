@@ -1,6 +1,6 @@
 //! Where a value sits in a request: `header:/user-agent`, `body!json:/messages/0/id`.
 //!
-//! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/locations.md`.
+//! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/findings.md`.
 
 use std::fmt;
 
@@ -36,6 +36,8 @@ pub enum Step {
     Hex,
     Url,
     Html,
+    /// `!qp`: quoted-printable.
+    QuotedPrintable,
     Qoder,
     /// `!jwt:/0` (header) or `!jwt:/1` (claims)
     Jwt(u8),
@@ -72,7 +74,7 @@ impl Location {
                 _ => self.root == Root::Body && before.iter().all(Step::compresses),
             };
             match last {
-                Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html => {}
+                Step::B64 | Step::B64Url | Step::Hex | Step::Url | Step::Html | Step::QuotedPrintable => {}
                 step if step.compresses() && !says_itself => {}
                 _ => return,
             }
@@ -149,6 +151,7 @@ impl fmt::Display for Step {
             Step::Hex => f.write_str("!hex"),
             Step::Url => f.write_str("!url"),
             Step::Html => f.write_str("!html"),
+            Step::QuotedPrintable => f.write_str("!qp"),
             Step::Qoder => f.write_str("!qoder"),
             Step::Jwt(part) => write!(f, "!jwt:/{part}"),
             Step::Event(n) => write!(f, "!event:/{n}"),

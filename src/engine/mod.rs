@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod certificate;
+pub mod codec;
 pub mod decode;
 pub mod detect;
 pub mod facts;

@@ -11,9 +11,9 @@
 //! `content-length`) follow. Deterministic: the same edits of the same bytes give the same bytes.
 
 mod lengths;
-mod recode;
+pub(super) mod recode;
 mod remove;
-mod spell;
+pub(super) mod spell;
 mod splice;
 
 use std::borrow::Cow;

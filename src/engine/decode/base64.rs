@@ -151,7 +151,7 @@ pub(crate) fn next_run(text: &[u8], from: usize, shortest: usize) -> Option<Rang
     }
 }
 
-pub(super) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
     let engine = if spelling.url { &DECODE_URL } else { &DECODE };
     match spelling.wrap {
         None => engine.decode(text).ok(),

@@ -4,6 +4,7 @@ use super::coding::{Bounds, Coding};
 use super::documents;
 use super::frame::Stream;
 use super::json;
+use super::layer::Member;
 use super::multipart;
 use super::place::Tail;
 use super::sentry;
@@ -119,8 +120,11 @@ impl<V: Visitor> Walker<'_, V> {
             kind if kind.starts_with(b"multipart/") && boundary.is_some() => {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
+            b"application/http" if !content.is_empty() => self.http(layer, &content, name),
             b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
-            b"application/x-sentry-envelope" if sentry::is_envelope(&content) => self.envelope(layer, &content, name),
+            b"application/x-sentry-envelope" if sentry::is_envelope(&content, true) => {
+                self.envelope(layer, &content, name)
+            }
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
             kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
             _ => self.sniffed(layer, name),
@@ -179,6 +183,10 @@ impl<V: Visitor> Walker<'_, V> {
     /// `damaged`.
     pub(super) fn undo(&mut self, source: Target, coding: Coding, damaged: &'static str) -> Option<LayerId> {
         let input = self.content(source.layer).slice(source.raw.range());
+        if self.budget == 0 {
+            self.report(source.layer, &input, "limit", Tail::Whole);
+            return None;
+        }
         let undone = coding.undo(&input, Bounds { bytes: self.budget, ratio: self.limits.ratio });
         self.steps.push(match coding {
             Coding::Gzip => Step::Gzip,
@@ -195,7 +203,8 @@ impl<V: Visitor> Walker<'_, V> {
         if undone.content.is_empty() {
             return None;
         }
-        self.budget -= undone.content.len().min(self.budget);
+        let members = undone.codec.members() * size_of::<Member>();
+        self.budget -= (undone.content.len() + members).min(self.budget);
         let window = Span::of(0..input.len());
         let layer = self.open(undone.content.into(), source, window, undone.codec);
         self.layers[layer.0 as usize].whole = undone.whole;

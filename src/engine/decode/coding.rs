@@ -27,13 +27,16 @@ const ZSTD_WINDOW_LOG: u32 = 25;
 /// Below this much output a high ratio costs nobody anything.
 const RATIO_FROM: usize = 1 << 20;
 
+/// What a member costs beside its content, so that a million empty ones count as well.
+const MEMBER_COST: usize = std::mem::size_of::<Member>();
+
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub bytes: usize,
     pub ratio: usize,
 }
 
-pub(super) struct Undone {
+pub(crate) struct Undone {
     pub content: Vec<u8>,
     pub codec: Codec,
     /// How much of the input was read.
@@ -140,8 +143,11 @@ fn inflate(
         if made > RATIO_FROM && made / taken.max(1) > bounds.ratio {
             return (taken, Some("ratio"));
         }
-        let room = (input.len() * 4).clamp(4 << 10, 1 << 20).min(bounds.bytes - out.len());
-        out.reserve_exact(room.max(out.len().min(1 << 22)).min(bounds.bytes - out.len()));
+        // Only when what is there is full: a stream of many small members would grow it for each of them.
+        if out.len() == out.capacity() {
+            let room = (input.len() * 4).clamp(4 << 10, 1 << 20);
+            out.reserve_exact(room.max(out.len().min(1 << 22)).min(bounds.bytes - out.len()));
+        }
         let status = inflater.decompress_vec(&input[taken..], out, FlushDecompress::None);
         let moved = inflater.total_in() as usize != taken || out.len() - before != made;
         match status {
@@ -161,6 +167,11 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut whole = true;
     let mut inflater = Decompress::new(false);
     while stop.is_none() && at < input.len() {
+        if content.len() + members.len() * MEMBER_COST >= bounds.bytes {
+            stop = Some("limit");
+            whole = false;
+            break;
+        }
         let Some(header) = gzip_header(&input[at..]) else {
             stop = Some("malformed");
             whole = !members.is_empty();
@@ -176,15 +187,18 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
                 let trailer = input.get(end..end + 8);
                 let mut crc = Crc::new();
                 crc.update(&content[before..]);
+                let coded = at..(end + 8).min(input.len());
+                let mut wrong_trailer = None;
                 if trailer != Some([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].as_flattened()) {
                     stop = Some("malformed");
+                    wrong_trailer = Some(Span::of(end..coded.end));
                 }
-                let coded = at..(end + 8).min(input.len());
                 at = if stop.is_some() { end } else { coded.end };
                 members.push(Member {
                     header: Span::of(coded.start..body),
                     content: Span::of(before..content.len()),
                     coded: Span::of(coded),
+                    wrong_trailer,
                 });
             }
             Some(reason) => {
@@ -277,6 +291,10 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
     }
     let mut chunk = vec![0; bounds.bytes.min(128 << 10)];
     while stop.is_none() && at < input.len() {
+        if content.len() + members.len() * MEMBER_COST >= bounds.bytes {
+            stop = Some("limit");
+            break;
+        }
         let (start, before) = (at, content.len());
         loop {
             if content.len() >= bounds.bytes {
@@ -308,6 +326,7 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
                 coded: Span::of(start..at),
                 header: Span::of(start..start),
                 content: Span::of(before..content.len()),
+                wrong_trailer: None,
             });
             if decoder.reinit().is_err() {
                 stop = Some("malformed");

@@ -17,12 +17,16 @@ use crate::wire::span::Span;
 impl<V: Visitor> Walker<'_, V> {
     /// One line, one document.
     pub(super) fn lines(&mut self, layer: LayerId, content: &Bytes, name: &str) {
-        if sentry::is_envelope(content) {
-            return self.envelope(layer, content, name);
+        if sentry::is_envelope(content, false) {
+            self.envelope(layer, content, name);
+        } else {
+            self.lines_from(layer, content, 0, 0, name);
         }
-        let mut at = 0;
-        let mut number = 0;
-        for line in content.split(|&byte| byte == b'\n') {
+    }
+
+    /// The lines from `at` on, counted from `number` on.
+    pub(super) fn lines_from(&mut self, layer: LayerId, content: &Bytes, mut at: usize, mut number: u64, name: &str) {
+        for line in content[at..].split(|&byte| byte == b'\n') {
             let start = at;
             at += line.len() + 1;
             if line.trim_ascii().is_empty() {
@@ -83,8 +87,9 @@ impl<V: Visitor> Walker<'_, V> {
             let mut path = Path::default();
             let scratch = self.scratch();
             let depth = self.limits.json_depth;
-            let mut leaves = Leaves { walker: self, layer, bytes, names: &names, scratch, outer: name };
+            let mut leaves = Leaves { walker: self, layer, bytes, names: &names, scratch, outer: name, cut: false };
             let ended = json::read(bytes, at, depth, &mut path, &mut leaves);
+            let cut = leaves.cut;
             let scratch = leaves.scratch;
             self.give_back(scratch);
             let (stopped, tail) = match &ended {
@@ -92,9 +97,14 @@ impl<V: Visitor> Walker<'_, V> {
                 Err(end) => (end.at, Tail::Json(&path.segments)),
             };
             at = stopped;
-            if at < bytes.len() && (ended.is_err() || !starts_json(&bytes[at..])) {
+            if cut {
+                // The string that the document ends in was read; that it goes on is said of its quote.
+                self.report(layer, &bytes[at..at + 1], "malformed", tail);
+                at = bytes.len();
+            } else if at < bytes.len() && (ended.is_err() || !starts_json(&bytes[at..])) {
                 self.report(layer, &bytes[at..], "malformed", tail);
                 self.runs(layer, content, at..bytes.len(), name, tail);
+                self.strings(layer, content, at..bytes.len(), name, tail);
                 at = bytes.len();
             }
             if number > 0 {
@@ -106,6 +116,33 @@ impl<V: Visitor> Walker<'_, V> {
             number += 1;
             self.steps.push(Step::Lines(number));
         }
+    }
+
+    /// What the strings in `range` say that the bytes around them do not: those with escapes, and those that hold
+    /// something. For text in which JSON broke, by a comment or a comma too many.
+    fn strings(&mut self, layer: LayerId, content: &Bytes, range: Range<usize>, name: &str, tail: Tail<'_>) {
+        let bytes = &content[..range.end];
+        let mut at = range.start;
+        let mut decoded = self.scratch();
+        while let Some(quote) = memchr::memchr(b'"', &bytes[at..]) {
+            let text = json::string(bytes, at + quote + 1);
+            at = text.end + 1;
+            if at > bytes.len() {
+                break;
+            }
+            let raw = text.start..text.end;
+            let target = Target { layer, raw: Span::of(raw.clone()), spelling: Spelling::JsonString };
+            if text.escaped {
+                decoded.clear();
+                unescape(&bytes[raw], &mut decoded);
+                self.value(LeafKind::JsonString, name, &decoded, target, tail);
+            } else if !sniff::is_plain(&bytes[raw.clone()]) {
+                let text = &bytes[raw];
+                let (window, reading) = sniff::reading(text, self.limits.json_depth);
+                self.enter(reading, name, text, window, target, tail);
+            }
+        }
+        self.give_back(decoded);
     }
 }
 
@@ -135,6 +172,8 @@ struct Leaves<'w, 'v, 'd, V> {
     names: &'d Names,
     scratch: Vec<u8>,
     outer: &'w str,
+    /// The document ends inside a string.
+    cut: bool,
 }
 
 impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
@@ -186,6 +225,18 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
     }
 
     fn cut(&mut self, path: &Path<'d>, text: Text) {
+        self.cut = true;
         self.string(path, text);
+        // Base64 cut in a place where nothing of it could be undone but for its last character.
+        let length = text.end - text.start;
+        if !text.escaped && length % 4 == 1 {
+            let target = self.text(text);
+            let decoded = &self.bytes[text.start..text.end];
+            let (window, reading) = sniff::reading(&decoded[..length - 1], self.walker.limits.json_depth);
+            if matches!(reading, sniff::Reading::Base64 { .. }) {
+                let tail = Tail::Json(&path.segments);
+                self.walker.enter(reading, path.name(self.outer), decoded, window, target, tail);
+            }
+        }
     }
 }

@@ -180,3 +180,13 @@ fn the_message_of_a_connect_get_is_read_from_the_query() {
     let seen = head("/s/M?encoding=proto&message=R%03CST".into());
     seen.has("query!form:/message!pb:/10", "CST");
 }
+
+#[test]
+fn a_unary_message_is_decompressed_as_its_body() {
+    for kind in ["application/proto", "application/x-protobuf", "application/protobuf"] {
+        let fields = [("content-type", kind), ("content-encoding", "gzip"), ("connect-protocol-version", "1")];
+        let (seen, decoded) = document(&fields, gzip(&pb(10, b"CST")));
+        seen.has("body!gzip!pb:/10", "CST");
+        assert!(decoded.unread.is_empty());
+    }
+}

@@ -12,14 +12,14 @@ use crate::engine::visit::Segment;
 
 /// What stands between the quotes of a string.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text {
+pub(crate) struct Text {
     pub start: usize,
     pub end: usize,
     pub escaped: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Number,
     Bool,
     Null,
@@ -27,13 +27,13 @@ pub(super) enum Token {
 
 /// Why a document ended early: everything before `at` was read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Break {
+pub(crate) struct Break {
     pub at: usize,
 }
 
 /// Where the lexer stands: the path, and for each part of it the place of the nearest name.
 #[derive(Default)]
-pub(super) struct Path<'d> {
+pub(crate) struct Path<'d> {
     pub segments: Vec<Segment<'d>>,
     nearest: Vec<u32>,
 }
@@ -74,7 +74,7 @@ impl<'d> Path<'d> {
 }
 
 /// What is done with a document while it is read.
-pub(super) trait Sink<'d> {
+pub(crate) trait Sink<'d> {
     /// The name of the next member, decoded.
     fn name(&mut self, name: Text) -> &'d str;
     /// The same, once it is at the end of the path.
@@ -88,7 +88,7 @@ pub(super) trait Sink<'d> {
 }
 
 /// Reads one document of `bytes` from `at` on. Gives where it ends.
-pub(super) fn read<'d>(
+pub(crate) fn read<'d>(
     bytes: &'d [u8],
     mut at: usize,
     depth: usize,
@@ -198,7 +198,7 @@ pub(crate) fn blank(bytes: &[u8], mut at: usize) -> usize {
 
 /// The string whose first byte after the quote is at `start`; without a closing quote it ends with `bytes`.
 #[inline]
-fn string(bytes: &[u8], start: usize) -> Text {
+pub(super) fn string(bytes: &[u8], start: usize) -> Text {
     // Most strings are short: found without a call.
     let mut at = start;
     for _ in 0..SHORT_WORDS {
@@ -309,7 +309,7 @@ fn skip(bytes: &[u8], start: usize) -> usize {
 }
 
 /// The decoded name, borrowed from the document where it is spelled plainly.
-pub(super) fn name<'d>(bytes: &'d [u8], text: Text, names: &'d Names, scratch: &mut Vec<u8>) -> &'d str {
+pub(crate) fn name<'d>(bytes: &'d [u8], text: Text, names: &'d Names, scratch: &mut Vec<u8>) -> &'d str {
     let raw = &bytes[text.start..text.end];
     if !text.escaped {
         return match std::str::from_utf8(raw) {

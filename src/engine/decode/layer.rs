@@ -33,6 +33,8 @@ pub enum Format {
     Frames,
     /// Protobuf: the length before every enclosing field.
     Protobuf,
+    /// A request inside a part: its `content-length`.
+    Http,
     /// Sentry envelope: the length in the header of an item.
     Items,
     /// AWS event stream: two lengths and two checksums a message, a length a header.
@@ -46,6 +48,7 @@ pub enum Codec {
     Identity,
     Percent,
     Html,
+    QuotedPrintable,
     Base64(Base64),
     Hex {
         upper: bool,
@@ -65,6 +68,16 @@ pub enum Codec {
     },
     Br,
     Zstd(Vec<Member>),
+}
+
+impl Codec {
+    /// How many members are kept beside the content.
+    pub(super) fn members(&self) -> usize {
+        match self {
+            Codec::Gzip(members) | Codec::Zstd(members) => members.len(),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +106,8 @@ pub struct Member {
     pub header: Span,
     /// In the content.
     pub content: Span,
+    /// In the encoded bytes: a trailer that does not fit the content. It stays as it is, for the receiver to refuse.
+    pub wrong_trailer: Option<Span>,
 }
 
 impl Layer {

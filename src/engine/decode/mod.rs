@@ -35,14 +35,18 @@ mod frame;
 mod framed_tests;
 mod head;
 pub(crate) mod html;
-mod json;
+pub(crate) mod http;
+pub(crate) mod json;
 mod layer;
 mod multipart;
 pub(crate) mod pairs;
+#[cfg(test)]
+mod parts_tests;
 pub(crate) mod percent;
-mod place;
+pub(crate) mod place;
 pub(crate) mod protobuf;
 pub(crate) mod qoder;
+pub(crate) mod quoted_printable;
 pub(crate) mod sentry;
 mod sniff;
 #[cfg(test)]
@@ -51,9 +55,9 @@ mod telemetry_tests;
 mod tests;
 mod walker;
 
-pub(crate) use base64::encode as encode_base64;
 #[cfg(test)]
 pub(crate) use base64::next_run as next_base64_run;
+pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use entropy::entropy;
 pub(crate) use escape::{escape as json_escape, unescape as json_unescape};
 pub(crate) use head::split_target;
@@ -112,6 +116,11 @@ pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
     };
     let undone = coding.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
     undone.whole.then_some(undone.content)
+}
+
+/// As [`undo_codec`], by the coding's name and within bounds.
+pub(crate) fn undo_bounded(coding: &str, coded: &[u8], bytes: usize, ratio: usize) -> Option<coding::Undone> {
+    Some(coding::Coding::named(coding)?.undo(coded, coding::Bounds { bytes, ratio }))
 }
 
 #[cfg(test)]

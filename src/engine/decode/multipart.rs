@@ -5,9 +5,13 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memmem;
 
+use super::base64;
+use super::layer::{Base64, Codec};
 use super::place::Tail;
+use super::quoted_printable;
 use super::sniff::{self, Class};
 use super::walker::Walker;
+use crate::engine::location::Step;
 use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
 use crate::wire::span::Span;
 
@@ -105,8 +109,21 @@ impl<V: Visitor> Walker<'_, V> {
         }
         let kind = field("content-type").unwrap_or_default();
         let target = Target { layer, raw: Span::of(body.clone()), spelling: Spelling::Raw };
+        let transfer = field("content-transfer-encoding").unwrap_or_default().trim_ascii();
+        if let Some((window, step, codec, decoded)) = transferred(transfer, &content[body.clone()])
+            && !self.is_deepest()
+            && self.spend(decoded.len())
+        {
+            self.inside(tail, |walker| {
+                walker.steps.push(step);
+                let inner = walker.open(decoded.into(), target, Span::of(window), codec);
+                walker.document(inner, &name, kind);
+            });
+            return;
+        }
         let bytes = &content[body.clone()];
-        if !kind.starts_with(b"multipart/") && sniff::class(bytes, self.limits.json_depth) == Class::Text {
+        let structured = kind.starts_with(b"multipart/") || kind.starts_with(b"application/http");
+        if !structured && sniff::class(bytes, self.limits.json_depth) == Class::Text {
             self.value(LeafKind::MultipartText, &name, bytes, target, tail);
         } else {
             self.window(content.slice(body), target, tail, |walker, inner| walker.document(inner, &name, kind));
@@ -118,6 +135,31 @@ impl<V: Visitor> Walker<'_, V> {
         if !content[range.clone()].trim_ascii().is_empty() {
             self.runs(layer, content, range, name, Tail::Whole);
         }
+    }
+}
+
+/// A part's body freed from its transfer encoding (RFC 2045, section 6): which of its bytes are coded, and how.
+fn transferred(encoding: &[u8], body: &[u8]) -> Option<(Range<usize>, Step, Codec, Vec<u8>)> {
+    if encoding.eq_ignore_ascii_case(b"base64") {
+        let start = body.len() - body.trim_ascii_start().len();
+        let window = start..start + body.trim_ascii().len();
+        let text = &body[window.clone()];
+        let short = Base64 { url: false, padded: text.len().is_multiple_of(4), wrap: None };
+        let spelling = base64::recognise(text).map_or(short, |known| Base64 { padded: short.padded, ..known });
+        let decoded = base64::decode(text, spelling)?;
+        // What could not be made again is left as it is.
+        (base64::encode(&decoded, spelling).len() == text.len() && !decoded.is_empty()).then_some((
+            window,
+            Step::B64,
+            Codec::Base64(spelling),
+            decoded,
+        ))
+    } else if encoding.eq_ignore_ascii_case(b"quoted-printable") {
+        let mut decoded = Vec::with_capacity(body.len());
+        quoted_printable::decode(body, &mut decoded);
+        Some((0..body.len(), Step::QuotedPrintable, Codec::QuotedPrintable, decoded))
+    } else {
+        None
     }
 }
 

@@ -128,7 +128,7 @@ type Chunk = Box<[OnceCell<Box<str>>]>;
 /// Decoded names that live as long as the document they stand in. Most names are slices of it; those with
 /// escapes are kept here.
 #[derive(Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     chunks: [OnceCell<Chunk>; 28],
     used: std::cell::Cell<usize>,
 }

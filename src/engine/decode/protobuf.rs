@@ -199,8 +199,14 @@ impl<V: Visitor> Walker<'_, V> {
         let mut end = range.start;
         let mut counts = vec![BTreeMap::<u32, u32>::new()];
         let mut text = String::new();
+        // Groups too deep to be read, still open.
+        let mut skipped = 0;
         for field in fields(bytes, range) {
             end = field.whole.end;
+            if field.wire == 4 && skipped > 0 {
+                skipped -= 1;
+                continue;
+            }
             if field.wire == 4 {
                 if path.steps.len() > depth {
                     path.pop();
@@ -232,6 +238,7 @@ impl<V: Visitor> Walker<'_, V> {
                 }
                 3 => {
                     self.report(layer, &bytes[field.whole], "depth", path.tail());
+                    skipped += 1;
                     path.pop();
                     continue;
                 }

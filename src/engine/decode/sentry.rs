@@ -58,9 +58,11 @@ pub(crate) fn items(content: &[u8]) -> impl Iterator<Item = Item> {
     })
 }
 
-/// Whether `content` is an envelope: a document, then the header of an item with what it promises.
-pub(super) fn is_envelope(content: &[u8]) -> bool {
-    json::is_document(&content[..line_end(content, 0)], 32) && items(content).next().is_some()
+/// Whether `content` is an envelope: a document, then the header of an item with what it promises. Where nothing is
+/// `said` of it that is a length which comes out: documents with a type are in many logs.
+pub(super) fn is_envelope(content: &[u8], said: bool) -> bool {
+    json::is_document(&content[..line_end(content, 0)], 32)
+        && items(content).next().is_some_and(|item| said || item.length.is_some())
 }
 
 fn line_end(content: &[u8], at: usize) -> usize {
@@ -137,13 +139,7 @@ impl<V: Visitor> Walker<'_, V> {
                 walker.window(payload, target, Tail::Whole, |walker, inner| walker.sniffed(inner, name));
             });
         }
-        let rest = end..content.len();
-        if !content[rest.clone()].trim_ascii().is_empty() {
-            self.numbered(&mut number, |walker| {
-                walker.report(layer, &content[rest.clone()], "malformed", Tail::Whole);
-                walker.runs(layer, content, rest, name, Tail::Whole);
-            });
-        }
+        self.lines_from(layer, content, end, number, name);
     }
 
     fn numbered(&mut self, number: &mut u64, walk: impl FnOnce(&mut Self)) {

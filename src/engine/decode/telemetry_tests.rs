@@ -51,6 +51,14 @@ fn sentry_envelopes_are_read_by_their_lengths() {
         let unread: Vec<_> = decoded.unread.iter().map(|unread| (unread.location.to_string(), unread.bytes)).collect();
         assert_eq!(unread, [("body!lines:/4".to_owned(), blob.len() as u64)]);
     }
+    let log = "{\"a\":1}\n{\"type\":\"x\"}\n{\"b\":2}\n{\"c\":\"\"}\n";
+    let (seen, decoded) = document(&[], log);
+    seen.has("body!lines:/2!json:/b", "2");
+    seen.has("body!lines:/3!json:/c", "");
+    assert!(decoded.unread.is_empty());
+    let (seen, decoded) = document(&[("content-type", "application/x-sentry-envelope")], log);
+    seen.has("body!lines:/3!json:/c", "");
+    assert!(decoded.unread.is_empty());
     let (seen, decoded) = document(&[], &body[..80]);
     seen.has("body!lines:/2!json:/server_name", "ws17");
     assert!(decoded.unread.iter().all(|unread| unread.reason == "malformed") && !decoded.unread.is_empty());

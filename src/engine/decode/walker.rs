@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::place::{Here, Tail};
-use super::sniff::{self, Reading};
+use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
@@ -26,7 +26,9 @@ pub(super) struct Walker<'v, V> {
     /// Bytes that decoding may still make.
     pub budget: usize,
     unread: Vec<Unread>,
+    /// Payload bytes that carry what was not read; at most all of them.
     missed: f64,
+    sent: u64,
     pub body: Option<LayerId>,
     scratch: Vec<Vec<u8>>,
     /// Of the last leaf.
@@ -35,6 +37,11 @@ pub(super) struct Walker<'v, V> {
 
 /// What a layer costs beside its content, so that a million empty ones count as well.
 const LAYER_COST: usize = 256;
+
+/// Bytes that hold `missed` of them; what is left of a division does not count.
+fn whole(missed: f64) -> u64 {
+    (missed - 1e-6).ceil().max(0.0) as u64
+}
 
 /// Reports beyond this many are added to the last one.
 const MOST_UNREAD: usize = 1000;
@@ -53,6 +60,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             budget: limits.decoded_bytes.min(u32::MAX as usize),
             unread: Vec::new(),
             missed: 0.0,
+            sent: 0,
             body: None,
             scratch: Vec::new(),
             runs: Vec::new(),
@@ -74,6 +82,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
             self.head(head);
         }
         let bytes_sent = payload.len() as u64;
+        self.sent = bytes_sent;
         if !payload.is_empty() {
             if u32::try_from(payload.len()).is_err() {
                 self.too_long(&payload);
@@ -83,7 +92,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 self.payload(&unit.part, head, layer);
             }
         }
-        let bytes_read = bytes_sent.saturating_sub(self.missed.round() as u64);
+        let bytes_read = bytes_sent - whole(self.missed);
         Decoded { layers: self.layers, body: self.body, bytes_sent, bytes_read, unread: self.unread }
     }
 
@@ -211,7 +220,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.inside(tail, |walker| {
             walker.steps.push(step);
             let layer = walker.open(bytes.into(), target, span, codec);
-            walker.classified(layer, 0, class, name);
+            let cut = matches!(class, Class::Text | Class::Binary)
+                && sniff::is_broken_json(&walker.content(layer), walker.limits.json_depth);
+            walker.classified(layer, 0, if cut { Class::Json } else { class }, name);
         });
         true
     }
@@ -303,10 +314,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// Reports `bytes` of `layer` as unread.
     pub fn report(&mut self, layer: LayerId, bytes: &[u8], reason: &'static str, tail: Tail<'_>) {
         let carried = bytes.len() as f64 * self.weights[layer.0 as usize];
-        self.missed += carried;
+        // Whole bytes of what was missed so far, so that all reports together come to what was missed at the end.
+        let before = whole(self.missed);
+        self.missed = (self.missed + carried).min(self.sent as f64);
+        let count = whole(self.missed) - before;
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.unread(&place, bytes, reason);
-        let count = carried.ceil() as u64;
         if self.unread.len() < MOST_UNREAD {
             let location = crate::engine::visit::Place::location(&place);
             self.unread.push(Unread { location, bytes: count, reason, entropy: entropy(bytes) });

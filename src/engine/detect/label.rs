@@ -12,21 +12,30 @@ use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// What numbers stand for under a name: `acme_key` → `82` → `os.name`.
 #[derive(Debug, Default)]
-pub(crate) struct LabelTables(HashMap<Box<str>, HashMap<Box<str>, Box<str>>>);
+pub(crate) struct LabelTables(Vec<Table>);
+
+/// Every number in every body is asked about, and there are only a few tables: compared by name, one after the other.
+type Table = (Box<str>, HashMap<Box<str>, Box<str>>);
 
 impl LabelTables {
     pub fn new<'a>(tables: impl Iterator<Item = &'a BTreeMap<String, BTreeMap<String, String>>>) -> Self {
         let mut all = Self::default();
         for (name, table) in tables.flatten() {
-            let known = all.0.entry(name.as_str().into()).or_default();
-            known.extend(table.iter().map(|(number, label)| (number.as_str().into(), label.as_str().into())));
+            let known = match all.0.iter().position(|(known, _)| **known == **name) {
+                Some(at) => at,
+                None => {
+                    all.0.push((name.as_str().into(), HashMap::new()));
+                    all.0.len() - 1
+                }
+            };
+            all.0[known].1.extend(table.iter().map(|(number, label)| (number.as_str().into(), label.as_str().into())));
         }
         all
     }
 
     fn get(&self, name: &str, number: &[u8]) -> Option<&str> {
-        let number = std::str::from_utf8(number).ok()?;
-        Some(self.0.get(name)?.get(number)?)
+        let (_, table) = self.0.iter().find(|(known, _)| **known == *name)?;
+        Some(table.get(std::str::from_utf8(number).ok()?)?)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Lengths written beside the bytes they count: Connect and gRPC envelopes, protobuf fields.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::splice::{Splice, apply};
 use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
-use crate::engine::decode::{event_stream, sentry};
+use crate::engine::decode::{event_stream, http, sentry};
 
 /// Adds the splices of all lengths that change with `splices`.
 pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
@@ -13,6 +14,7 @@ pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
     match layer.format {
         Format::Plain => {}
         Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::Http => request(&layer.content, splices, &mut lengths)?,
         Format::Items => items(&layer.content, splices, &mut lengths)?,
         Format::Events => events(&layer.content, splices, &mut lengths)?,
         Format::Protobuf => {
@@ -36,6 +38,20 @@ fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
             out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
         }
         at = body.end;
+    }
+    Some(())
+}
+
+/// A request inside a part.
+fn request(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    let message = http::Message::of(content)?;
+    let growth: isize = inside(splices, &message.body).map(Splice::growth).sum();
+    let Some(place) = message.field(content, "content-length").filter(|_| growth != 0) else { return Some(()) };
+    // One that is edited itself is left as it was edited.
+    if inside(splices, &place).next().is_none()
+        && let Some(length) = std::str::from_utf8(content.get(place.clone())?).ok()?.parse::<usize>().ok()
+    {
+        out.push(Splice::length(place, length.checked_add_signed(growth)?.to_string().into()));
     }
     Some(())
 }
@@ -127,7 +143,12 @@ fn message(
     }
     let mut growth = 0;
     let mut seen = 0;
+    let expected = splices.len();
     for field in fields(content, range) {
+        // In order, so those of one field stand together.
+        let from = splices.partition_point(|splice| splice.range.start < field.whole.start);
+        let to = splices.partition_point(|splice| splice.range.start <= field.whole.end).max(from);
+        let splices = &splices[from..to];
         let Some(length) = field.length.clone() else {
             let whole = splices.iter().filter(|splice| within(&splice.leaf, &field.whole));
             seen += whole.clone().count();
@@ -168,7 +189,7 @@ fn message(
         }
         growth += inner;
     }
-    (seen == splices.len()).then_some(growth)
+    (seen == expected).then_some(growth)
 }
 
 fn within(inner: &Range<usize>, outer: &Range<usize>) -> bool {
@@ -203,16 +224,36 @@ pub(super) fn fixed_of(text: &str, raw: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The innermost field whose value is `raw`.
-pub(super) fn field_around(content: &[u8], raw: &Range<usize>) -> Option<Range<usize>> {
-    let mut range = 0..content.len();
-    for _ in 0..DEEPEST {
-        let field = fields(content, range).find(|field| within(raw, &field.value))?;
-        if field.value == *raw {
-            return Some(field.whole);
-        }
-        field.length.as_ref()?;
-        range = field.value;
+/// The innermost field around each of `values`, found in one pass.
+pub(super) fn fields_around(content: &[u8], mut values: Vec<Range<usize>>) -> HashMap<Range<usize>, Range<usize>> {
+    values.sort_by_key(|value| (value.start, value.end));
+    let mut found = HashMap::with_capacity(values.len());
+    around(content, 0..content.len(), &values, &mut found, 0);
+    found
+}
+
+fn around(
+    content: &[u8],
+    range: Range<usize>,
+    values: &[Range<usize>],
+    found: &mut HashMap<Range<usize>, Range<usize>>,
+    depth: usize,
+) {
+    if depth > DEEPEST {
+        return;
     }
-    None
+    for field in fields(content, range) {
+        let from = values.partition_point(|value| value.start < field.value.start);
+        let to = values.partition_point(|value| value.start <= field.value.end).max(from);
+        let inside = &values[from..to];
+        if inside.is_empty() {
+            continue;
+        }
+        if inside.contains(&field.value) {
+            found.insert(field.value.clone(), field.whole.clone());
+        }
+        if field.length.is_some() && inside.iter().any(|value| *value != field.value) {
+            around(content, field.value, inside, found, depth + 1);
+        }
+    }
 }

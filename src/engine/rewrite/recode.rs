@@ -13,7 +13,7 @@ const BROTLI_QUALITY: u32 = 5;
 const BROTLI_WINDOW: u32 = 22;
 
 /// `content` (what `splices` made) in the encoding that `coded` is in.
-pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
         Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
         Codec::Qoder { exchanged } => Some(qoder::encode(content, *exchanged)),
@@ -21,6 +21,10 @@ pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
             let header = coded.get(member.header.range())?;
             out.extend_from_slice(header);
             deflate(part, gzip_level(header), out)?;
+            if let Some(trailer) = member.wrong_trailer {
+                out.extend_from_slice(coded.get(trailer.range())?);
+                return Some(());
+            }
             let mut crc = Crc::new();
             crc.update(part);
             out.extend(crc.sum().to_le_bytes());
@@ -62,7 +66,7 @@ pub(super) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
             drop(encoder);
             Some(out)
         }
-        Codec::Identity | Codec::Percent | Codec::Html | Codec::Hex { .. } => None,
+        Codec::Identity | Codec::Percent | Codec::Html | Codec::QuotedPrintable | Codec::Hex { .. } => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking a whole leaf out: with its name, and with the separator that would be left over.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use memchr::{memchr, memrchr};
@@ -34,6 +35,13 @@ pub(super) fn splices(
     let content = &layer.content;
     let mut items = Vec::new();
     let mut out = Vec::new();
+    let fields = match layer.format {
+        Format::Protobuf => {
+            let values = removals.iter().map(|&edit| edits[edit].target.raw.range());
+            lengths::fields_around(content, values.collect())
+        }
+        _ => HashMap::new(),
+    };
     for &edit in removals {
         let target = &edits[edit].target;
         let raw = target.raw.range();
@@ -48,7 +56,7 @@ pub(super) fn splices(
                 }
             },
             (_, Format::Protobuf, Spelling::Raw | Spelling::Varint | Spelling::Fixed) => {
-                lengths::field_around(content, &raw).map(|field| alone(edit, field))
+                fields.get(&raw).map(|field| alone(edit, field.clone()))
             }
             (_, _, Spelling::JsonString) => {
                 let start = raw.start.checked_sub(1).ok_or(RewriteError::Misplaced { edit })?;

@@ -7,16 +7,17 @@ use memchr::memchr;
 
 use super::RewriteError;
 use super::splice::Splice;
-use crate::engine::decode::{Codec, html, json_escape, json_unescape, percent};
+use crate::engine::decode::{Codec, html, json_escape, json_unescape, percent, quoted_printable};
 use crate::engine::visit::Spelling;
 
 /// A way to write text so that every character of it has its own bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Script {
+pub(crate) enum Script {
     Raw,
     Json,
     Percent { form: bool },
     Html,
+    QuotedPrintable,
     Hex { upper: bool },
 }
 
@@ -36,6 +37,7 @@ impl Script {
             Codec::Identity => Some(Script::Raw),
             Codec::Percent => Some(Script::Percent { form: false }),
             Codec::Html => Some(Script::Html),
+            Codec::QuotedPrintable => Some(Script::QuotedPrintable),
             Codec::Hex { upper } => Some(Script::Hex { upper: *upper }),
             _ => None,
         }
@@ -49,6 +51,7 @@ impl Script {
             Script::Json => json_unescape(raw, &mut out),
             Script::Percent { form } => percent::decode(raw, form, &mut out),
             Script::Html => html::decode(raw, &mut out),
+            Script::QuotedPrintable => quoted_printable::decode(raw, &mut out),
             Script::Hex { .. } => out.extend(raw.chunks_exact(2).map(|pair| hex(pair[0]) << 4 | hex(pair[1]))),
         }
         out.into()
@@ -80,12 +83,13 @@ impl Script {
         (window.start <= window.end).then_some(start..cursor.seek(window.end)?)
     }
 
-    fn encode(self, text: &[u8], out: &mut Vec<u8>) {
+    pub fn encode(self, text: &[u8], out: &mut Vec<u8>) {
         match self {
             Script::Raw => out.extend_from_slice(text),
             Script::Json => json_quote(text, out),
             Script::Percent { form } => percent::encode(text, form, out),
             Script::Html => html::encode(text, out),
+            Script::QuotedPrintable => quoted_printable::encode(text, out),
             Script::Hex { upper } => {
                 let digits: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
                 out.extend(
@@ -135,6 +139,7 @@ impl Cursor<'_> {
             Script::Json => b'\\',
             Script::Percent { .. } => b'%',
             Script::Html => b'&',
+            Script::QuotedPrintable => b'=',
         };
         while self.text < goal {
             let rest = &self.raw[self.at..];
@@ -153,6 +158,10 @@ impl Cursor<'_> {
                     (length, unit.width(length))
                 }
                 Script::Html => html::unit(rest),
+                Script::QuotedPrintable => {
+                    let (length, byte) = quoted_printable::unit(rest);
+                    (length, usize::from(byte.is_some()))
+                }
                 _ => (percent::unit(rest, false).0, 1),
             };
             self.at += length;
