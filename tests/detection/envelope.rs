@@ -185,19 +185,32 @@ fn batch(rng: &mut Rng, loads: &[Load]) -> Sent {
     let mut list = Vec::new();
     let mut places = Vec::new();
     for (index, load) in loads.iter().enumerate() {
-        let (text, pointers) = document::json(rng, std::slice::from_ref(load));
+        // In the query, in a field, or in the document.
+        let which = if load.fits_head() { rng.below(4) } else { 2 };
+        let (mut query, mut field) = (String::new(), String::new());
+        let (text, pointers) = match which {
+            0 | 1 => (compact(&Node::Object(vec![filler(rng)])), vec![String::new()]),
+            _ => document::json(rng, std::slice::from_ref(load)),
+        };
+        let place = match which {
+            0 => {
+                query = format!("?page=2&{}={}", percent(load.name.as_bytes(), false), percent(&load.bytes, false));
+                format!("!form:/{}", escape(&load.name))
+            }
+            1 => {
+                field = format!("{}: {}\r\n", field_name(load), load.text());
+                format!("!header:/{}", field_name(load))
+            }
+            _ => format!("!json:{}", pointers[0]),
+        };
         let inner = format!(
-            "POST /v1/items/{index} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            "POST /v1/items/{index}{query} HTTP/1.1\r\nContent-Type: application/json\r\n{field}Content-Length: {}\r\n\r\n{text}",
             text.len()
         );
         let head = format!("Content-Type: application/http\r\nContent-ID: <item{index}>");
         list.push(part(&head, inner.as_bytes()));
-        // A part without a name goes by its number; what a request inside it is called is nowhere said.
-        places.push(vec![
-            format!("body!multipart:/{index}!json:{}", pointers[0]),
-            format!("body!multipart:/{index}"),
-            format!("body!multipart:/{index}!body!json:{}", pointers[0]),
-        ]);
+        // A part without a name goes by its number.
+        places.push(vec![format!("body!multipart:/{index}{place}")]);
     }
     let body = parts(&boundary, &list);
     Sent { raw: post(rng, &format!("multipart/mixed; boundary={boundary}"), "", &body), pieces: Pieces::Whole, places }

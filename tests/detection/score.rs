@@ -182,10 +182,6 @@ impl Score {
             if outcome != Outcome::Placed {
                 self.misses.push(miss(plant, outcome, findings));
             }
-            if BEYOND.contains(&plant.carrier) {
-                self.by_carrier.entry(plant.carrier.into()).or_default().add(outcome);
-                continue;
-            }
             if plant.further {
                 self.further.add(outcome);
                 self.by_further.entry(plant.encoding.into()).or_default().add(outcome);
@@ -268,9 +264,6 @@ impl Score {
         );
     }
 }
-
-/// Shown, but in no sum: nobody promises to read requests inside requests.
-pub const BEYOND: &[&str] = &["batch"];
 
 /// As in the report of a false finding.
 pub fn told(finding: &Finding) -> String {
