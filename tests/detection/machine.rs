@@ -51,6 +51,7 @@ const PUBLIC: &[&str] = &[
     "github actions",
     "devcontainer",
     "en_us.utf-8",
+    "laptop",
     "hyper-v",
     "vmware",
     "virtualbox",
