@@ -353,16 +353,17 @@ impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
+        if let Some(facts) = self.facts {
+            match self.rules.label() {
+                Some(name) => {
+                    let named = Leaf { name, ..*leaf };
+                    facts.inspect(&named, place, self.rules.forms(), &mut self.found);
+                }
+                None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
+            }
+        }
         covert::inspect(leaf, place, &mut self.marks);
         self.template.leaf(leaf, place);
-        let Some(facts) = self.facts else { return };
-        match self.rules.label() {
-            Some(name) => {
-                let named = Leaf { name, ..*leaf };
-                facts.inspect(&named, place, self.rules.forms(), &mut self.found);
-            }
-            None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
-        }
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {

@@ -86,17 +86,8 @@ impl Engine {
     pub fn new(parts: EngineParts) -> Self {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
-        Self {
-            rules,
-            facts,
-            policy,
-            digest_key,
-            limits,
-            on_error,
-            scanner,
-            templates: RwLock::default(),
-            learns: false,
-        }
+        let templates = RwLock::default();
+        Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false }
     }
 
     /// Compares requests with `templates`. With `learns`, each flow's summary holds what it teaches.
