@@ -33,6 +33,13 @@ pub struct Carrier {
     pub carry: fn(&mut Rng, &[Load]) -> Sent,
 }
 
+impl Carrier {
+    /// Bytes that are no text can stand in it.
+    pub fn is_binary(&self) -> bool {
+        ["protobuf", "grpc", "connect"].contains(&self.name)
+    }
+}
+
 fn any(_: &Load) -> bool {
     true
 }
@@ -213,7 +220,7 @@ fn in_address(rng: &mut Rng, loads: &[Load]) -> Sent {
     sent
 }
 
-fn field_name(load: &Load) -> String {
+pub fn field_name(load: &Load) -> String {
     let plain: String =
         load.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     format!("x-{plain}")
@@ -302,11 +309,11 @@ fn path_segment(rng: &mut Rng, loads: &[Load]) -> Sent {
     whole(request(&format!("GET {path}"), "api.example.com", "", b""), vec![format!("path:/{number}")])
 }
 
-fn part(head: &str, body: &[u8]) -> Vec<u8> {
+pub fn part(head: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), b"\r\n\r\n", body, b"\r\n"].concat()
 }
 
-fn parts(boundary: &str, list: &[Vec<u8>]) -> Vec<u8> {
+pub fn parts(boundary: &str, list: &[Vec<u8>]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in list {
         body.extend_from_slice(format!("--{boundary}\r\n").as_bytes());

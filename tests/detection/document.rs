@@ -184,6 +184,11 @@ pub fn compact(node: &Node) -> String {
     spell(node, Style { indent: false, after_colon: false, slashes: false, ascii: false })
 }
 
+/// With a space after each colon and comma.
+pub fn spaced(node: &Node) -> String {
+    spell(node, Style { indent: false, after_colon: true, slashes: false, ascii: false })
+}
+
 fn spell(node: &Node, style: Style) -> String {
     let mut out = String::new();
     write(node, style, 0, &mut out);

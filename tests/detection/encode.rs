@@ -21,6 +21,8 @@ pub struct Encoded {
     pub inner: Vec<&'static str>,
     /// To be spelled in JSON with an escape for every character.
     pub escaped: bool,
+    /// Bytes that are no text.
+    pub is_binary: bool,
     /// Only the value itself makes sense in a sentence or an address.
     pub readable: bool,
     /// Other kinds that the same bytes are rightly called.
@@ -30,7 +32,16 @@ pub struct Encoded {
 impl Encoded {
     fn new(name: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self { name, bytes, further: false, inner: vec![""], escaped: false, readable: false, also: &[] }
+        Self {
+            name,
+            bytes,
+            further: false,
+            inner: vec![""],
+            escaped: false,
+            is_binary: false,
+            readable: false,
+            also: &[],
+        }
     }
 }
 
@@ -223,7 +234,7 @@ fn digest(which: usize, value: &str) -> Encoded {
     Encoded::new(NAMES[which], text)
 }
 
-pub const FURTHER: usize = 16;
+pub const FURTHER: usize = 17;
 
 /// The `which`-th encoding of the further list; none where the value has no such form.
 pub fn further(rng: &mut Rng, which: usize, known: &Known) -> Option<Encoded> {
@@ -265,11 +276,16 @@ pub fn further(rng: &mut Rng, which: usize, known: &Known) -> Option<Encoded> {
             ("path dashed", dashed.into())
         }
         15 => return derived(rng, known),
+        16 => {
+            let little = rng.percent(50);
+            let bytes = |unit: &u16| if little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+            ("utf-16 raw", units.iter().flat_map(bytes).collect())
+        }
         _ => return None,
     };
     // The two bytes of a character are what the alphabet's reading says as well.
     let inner = if name.starts_with("utf-16") { vec!["", "!b64"] } else { vec![""] };
-    Some(Encoded { further: true, inner, ..Encoded::new(name, bytes) })
+    Some(Encoded { further: true, inner, is_binary: which == 16, ..Encoded::new(name, bytes) })
 }
 
 /// What is known to be made of a value: an editor's machine id of a network card, a remote's digest.

@@ -20,6 +20,9 @@ pub struct Load {
     /// Whether the value counts only under that name.
     pub needs_name: bool,
     pub escaped: bool,
+    pub is_binary: bool,
+    /// The value and nothing else, readable, and one that no public list has.
+    pub is_telling: bool,
     /// The encodings around a sentence or document, outermost last.
     pub wraps: Vec<&'static str>,
     /// The value alone, or in a sentence or an address: nothing was put around it that is a step.
@@ -56,10 +59,12 @@ pub fn load(rng: &mut Rng, known: &Known, encoded: &Encoded, wraps: usize) -> Lo
         name,
         needs_name: weak,
         escaped: encoded.escaped,
+        is_binary: encoded.is_binary,
+        is_telling: encoded.readable && !weak && !known.is_listed(),
         wraps: Vec::new(),
         is_bare: true,
     };
-    if wraps == 0 {
+    if wraps == 0 || encoded.is_binary {
         if encoded.readable && encoded.inner.len() == 1 && rng.percent(35) {
             say(rng, &mut load, known);
         }
@@ -108,6 +113,7 @@ fn say(rng: &mut Rng, load: &mut Load, known: &Known) {
         _ => format!("{value} came first, we wrote the rest down later"),
     };
     load.bytes = sentence.into();
+    load.is_telling = false;
     load.needs_name = false;
 }
 

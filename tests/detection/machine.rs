@@ -50,6 +50,8 @@ const PUBLIC: &[&str] = &[
     "codespaces",
     "github actions",
     "devcontainer",
+    "en_us.utf-8",
+    "laptop",
     "hyper-v",
     "vmware",
     "virtualbox",
@@ -88,8 +90,9 @@ pub fn machine(rng: &mut Rng) -> Vec<Known> {
     add("tz.offset", rng.pick(&["+08:00", "-03:30", "+05:45", "UTC+02:00", "GMT-0700", "+1030"]).to_owned());
     add("tz.abbr", if dull { "CST".into() } else { rng.pick(&["CET", "AEST", "NZDT", "PKT", "BRT"]).to_owned() });
     let (language, country) = *LOCALES[rng.below(LOCALES.len())..].first().unwrap_or(&("de", "DE"));
-    add("locale.bcp47", format!("{language}-{country}"));
-    add("locale.posix", format!("{}_{country}.{}", &language[..2], rng.pick(&["UTF-8", "utf8", "ISO-8859-1"])));
+    add("locale.bcp47", if dull { "en-US".into() } else { format!("{language}-{country}") });
+    let posix = format!("{}_{country}.{}", &language[..2], rng.pick(&["UTF-8", "utf8", "ISO-8859-1"]));
+    add("locale.posix", if dull { "en_US.UTF-8".into() } else { posix });
     add(
         "locale.accept_language",
         format!("{language}-{country},{};q=0.9,en;q=0.{}", &language[..2], rng.between(5, 8)),
@@ -163,7 +166,7 @@ pub fn machine(rng: &mut Rng) -> Vec<Known> {
         "path.tmp",
         format!("/var/folders/{}/{}/T", rng.hex(2), rng.letters(b"abcdefghijklmnopqrstuvwxyz0123456789", 20)),
     );
-    add("os.name", rng.pick(&["linux", "darwin", "win32", "Windows"]).to_owned());
+    add("os.name", if dull { "linux" } else { rng.pick(&["linux", "darwin", "win32", "Windows"]) }.to_owned());
     add(
         "os.distro",
         rng.pick(&[
@@ -187,7 +190,7 @@ pub fn machine(rng: &mut Rng) -> Vec<Known> {
             rng.pick(&["generic", "amd64", "microsoft-standard-WSL2", "lts"])
         ),
     );
-    add("os.arch", rng.pick(&["x86_64", "aarch64", "arm64", "amd64"]).to_owned());
+    add("os.arch", if dull { "x86_64" } else { rng.pick(&["x86_64", "aarch64", "arm64", "amd64"]) }.to_owned());
     add("os.virt", rng.pick(&["hyper-v", "qemu-kvm", "vmware", "systemd-nspawn"]).to_owned());
     add(
         "hw.cpu",
@@ -202,7 +205,11 @@ pub fn machine(rng: &mut Rng) -> Vec<Known> {
     add("hw.mem", (rng.between(7_000_000, 68_000_000) * 1024).to_string());
     add("hw.gpu", format!("NVIDIA GeForce RTX {}0{}0 Laptop", rng.between(2, 5), rng.between(5, 9)));
     add("hw.screen", format!("{}x{}", rng.between(1280, 5120), rng.between(720, 2880)));
-    add("env.shell", rng.pick(&["/usr/bin/fish", "/opt/homebrew/bin/bash", "zsh", "/bin/zsh"]).to_owned());
+    add(
+        "env.shell",
+        if dull { "bash" } else { rng.pick(&["/usr/bin/fish", "/opt/homebrew/bin/bash", "zsh", "/bin/zsh"]) }
+            .to_owned(),
+    );
     add("env.term", rng.pick(&["xterm-256color", "xterm-kitty", "iTerm.app", "WezTerm", "tmux-256color"]).to_owned());
     add("env.editor", rng.pick(&["nvim --clean", "code --wait", "emacsclient", "vim"]).to_owned());
     add("env.ci", rng.pick(&["github-actions", "buildkite", "teamcity"]).to_owned());

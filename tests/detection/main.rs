@@ -11,9 +11,12 @@
 //! locations are its own.
 
 mod carrier;
+mod covert;
 mod decoy;
 mod document;
 mod encode;
+mod envelope;
+mod harness;
 mod load;
 mod machine;
 mod proto;
@@ -27,7 +30,7 @@ use std::sync::Arc;
 use divulge::engine::{Detector, Engine};
 use sha2::Digest;
 
-use carrier::{CARRIERS, Sent};
+use carrier::{Carrier, Sent};
 use encode::Encoded;
 use load::Load;
 use machine::Known;
@@ -74,6 +77,12 @@ impl Run {
     }
 }
 
+/// Common ones three times out of four.
+fn any_carrier(rng: &mut Rng) -> &'static Carrier {
+    let list = if rng.percent(75) { carrier::CARRIERS } else { envelope::CARRIERS };
+    &list[rng.below(list.len())]
+}
+
 /// A request with values planted in it.
 fn planted(
     rng: &mut Rng,
@@ -81,7 +90,7 @@ fn planted(
     facts: &[Known],
     disguise: impl Fn(&mut Rng, &Encoded) -> Vec<u8>,
 ) -> (Sent, Vec<Plant>) {
-    let carrier = &CARRIERS[rng.below(CARRIERS.len())];
+    let carrier = any_carrier(rng);
     let count = rng.between(1, carrier.loads);
     let mut loads: Vec<Load> = Vec::new();
     let mut plants = Vec::new();
@@ -94,7 +103,10 @@ fn planted(
         let encoded = match rng.below(100) {
             _ if known.is_weak() => encode::weak(rng, &known.value),
             0..=19 => {
-                let which = rng.below(encode::FURTHER);
+                let which = match carrier.is_binary() && rng.percent(30) {
+                    true => encode::FURTHER - 1,
+                    false => rng.below(encode::FURTHER),
+                };
                 // The last two are forms of a few kinds alone.
                 let kinds: &[&str] = match which {
                     14 => &["path.home", "path.cwd", "path.project", "path.exec"],
@@ -116,7 +128,7 @@ fn planted(
         let encoded = Encoded { bytes: disguise(rng, &encoded), ..encoded };
         let wraps = *[0, 0, 0, 0, 1, 1, 1, 2, 2, 3].get(rng.below(10)).unwrap_or(&0);
         let load = load::load(rng, known, &encoded, wraps);
-        if !(carrier.takes)(&load) {
+        if !(carrier.takes)(&load) || (load.is_binary && !carrier.is_binary()) {
             continue;
         }
         let folded = known.value.to_lowercase();

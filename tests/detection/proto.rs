@@ -26,7 +26,7 @@ pub fn number(field: u32, value: u64, out: &mut Vec<u8>) {
 }
 
 /// A message that holds the loads some levels down, and the path to each.
-fn message(rng: &mut Rng, loads: &[Load]) -> (Vec<u8>, Vec<String>) {
+pub fn message(rng: &mut Rng, loads: &[Load]) -> (Vec<u8>, Vec<String>) {
     let mut out = Vec::new();
     let mut paths = Vec::new();
     number(1, rng.between(1, 5000) as u64, &mut out);

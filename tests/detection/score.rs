@@ -13,14 +13,23 @@ use crate::machine::Known;
 
 /// An engine that knows this machine, with all built-in rules, under the default policy.
 pub fn engine(facts: &[Known]) -> Arc<Engine> {
-    Arc::new(Engine::new(EngineParts {
+    Arc::new(knowing(facts))
+}
+
+/// An engine that knows no machine.
+pub fn bare() -> Engine {
+    knowing(&[])
+}
+
+fn knowing(facts: &[Known]) -> Engine {
+    Engine::new(EngineParts {
         rules: RuleSet::builtin(),
         facts: Facts::of(facts.iter().map(|known| (known.kind.to_owned(), known.value.clone()))),
         policy: Policy::preset("audit").expect("a preset"),
         digest_key: [7; 32],
         limits: DecodeLimits::default(),
         on_error: OnError::Open,
-    }))
+    })
 }
 
 /// All that is found in a request.
@@ -122,7 +131,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Outcome) {
         self.planted += 1;
         self.found += usize::from(outcome != Outcome::Missed);
         self.placed += usize::from(outcome == Outcome::Placed);
