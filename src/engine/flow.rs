@@ -10,7 +10,7 @@ use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unr
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::credentials::Destination;
-use super::detect::facts::FactFindings;
+use super::detect::facts::{FactFindings, Met};
 use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
@@ -354,12 +354,11 @@ impl Visitor for Detectors<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.rules.leaf(leaf, place);
         if let Some(facts) = self.facts {
+            let hits = self.rules.hits();
+            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(place) };
             match self.rules.label() {
-                Some(name) => {
-                    let named = Leaf { name, ..*leaf };
-                    facts.inspect(&named, place, self.rules.forms(), &mut self.found);
-                }
-                None => facts.inspect(leaf, place, self.rules.forms(), &mut self.found),
+                Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
+                None => facts.inspect(leaf, place, &met, &mut self.found),
             }
         }
         covert::inspect(leaf, place, &mut self.marks);

@@ -110,7 +110,10 @@ impl<V: Visitor> Walker<'_, V> {
             {
                 self.pairs(layer, &content, 0..content.len(), LeafKind::FormValue);
             }
-            _ if is_json_type(&kind) && starts_json(&content[start..]) => {
+            _ if is_json_type(&kind)
+                && starts_json(&content[start..])
+                && !sniff::is_qoder(&content, self.limits.json_depth) =>
+            {
                 if sniff::newline_delimited(&content, self.limits.json_depth) {
                     self.lines(layer, &content, name);
                 } else {

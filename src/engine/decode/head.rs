@@ -98,9 +98,12 @@ impl<V: Visitor> Walker<'_, V> {
             }
             let from = memchr(b'=', pair).map_or(0, |equals| equals + 1);
             let name = String::from_utf8_lossy(&pair[..from.saturating_sub(1)]);
-            let span = Span::of(start + from..start + pair.len());
+            // A value may stand in quotes, which are no part of it.
+            let quoted = pair.len() > from + 1 && pair[from..].starts_with(b"\"") && pair.ends_with(b"\"");
+            let value = from + usize::from(quoted)..pair.len() - usize::from(quoted);
+            let span = Span::of(start + value.start..start + value.end);
             let target = Target { layer: HEAD, raw: span, spelling: Spelling::Raw };
-            self.value(LeafKind::CookieValue, &name, &pair[from..], target, Tail::Cookie(&name));
+            self.value(LeafKind::CookieValue, &name, &pair[value], target, Tail::Cookie(&name));
         }
         self.root = outside;
     }

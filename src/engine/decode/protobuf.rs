@@ -268,8 +268,9 @@ impl<V: Visitor> Walker<'_, V> {
             self.value(LeafKind::PbString, name, value, target, path.tail());
         }
         if message && path.steps.len() < DEEPEST {
-            if !text && value.len() <= SHORT && value.len().is_multiple_of(4) {
-                // As many bytes as digests and UUIDs have: perhaps it is one.
+            let short = value.len() <= SHORT && value.len().is_multiple_of(4);
+            if !text && (short || sniff::is_wide(value)) {
+                // As many bytes as digests and UUIDs have, or a text of two bytes a character: perhaps it is one.
                 self.leaf(LeafKind::Opaque, name, value, target, path.tail());
             }
             self.message(layer, bytes, range, name, path);

@@ -322,6 +322,13 @@ pub(super) fn newline_delimited(bytes: &[u8], json_depth: usize) -> bool {
     matches!(bytes.get(next), Some(b'{' | b'[')) && json::is_document(&bytes[..end], json_depth)
 }
 
+/// Whether `bytes` look like UTF-16 of a script of few bytes: nearly every second one is zero.
+pub(super) fn is_wide(bytes: &[u8]) -> bool {
+    let sample = &bytes[..bytes.len().min(256)];
+    let zeros = |first: usize| sample.iter().skip(first).step_by(2).filter(|&&byte| byte == 0).count();
+    sample.len() >= 8 && zeros(0).max(zeros(1)) * 10 >= sample.len() / 2 * 9
+}
+
 /// Runs of at least four printable UTF-8 characters, as ranges of `bytes`.
 pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;

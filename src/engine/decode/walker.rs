@@ -303,6 +303,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// The texts among bytes that are none.
     pub fn runs(&mut self, layer: LayerId, content: &[u8], range: Range<usize>, name: &str, tail: Tail<'_>) {
         let from = range.start;
+        if sniff::is_wide(&content[range.clone()]) {
+            // Two bytes a character: the whole is a text, and its runs are none.
+            let target = Target { layer, raw: Span::of(range.clone()), spelling: Spelling::Raw };
+            self.leaf(LeafKind::Opaque, name, &content[range], target, tail);
+            return;
+        }
         for run in sniff::runs(&content[range]) {
             let raw = from + run.start..from + run.end;
             let text = &content[raw.clone()];

@@ -16,7 +16,7 @@ use super::facts::Matcher;
 use super::label::Label;
 use super::prompt::Prompt;
 use super::region::Region;
-use super::scanner::{FormHit, Hits, Scanner};
+use super::scanner::{Hits, Scanner};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::pairs;
 use crate::engine::location::{Location, Root, Step};
@@ -44,7 +44,7 @@ pub struct Inspector<'r> {
     qualified: String,
     role: Role,
     pub(super) prompt: Prompt,
-    found: Vec<Found>,
+    pub(super) found: Vec<Found>,
 }
 
 /// Layer, raw span and window: where two rules may meet.
@@ -52,7 +52,9 @@ type Spot = (u32, u32, u32, Option<(usize, usize)>);
 
 pub(super) struct Found {
     rule: u16,
-    finding: RawFinding,
+    pub(super) finding: RawFinding,
+    /// A line in words that are not the client's alone, and nothing there announced a description of the machine.
+    pub(super) unsigned: bool,
 }
 
 impl<'r> Inspector<'r> {
@@ -131,15 +133,20 @@ impl<'r> Inspector<'r> {
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
         if let Some(facts) = self.facts {
-            let strangers = super::strangers::are_strangers(self.found.iter().map(|found| &found.finding), facts);
+            let strangers = super::strangers::are_strangers(&self.found, facts);
             let mut strangers = strangers.into_iter();
             self.found.retain(|_| !strangers.next().unwrap_or_default());
         }
     }
 
-    /// What the scanner met of the facts in the last leaf.
-    pub(crate) fn forms(&self) -> &[FormHit] {
-        &self.hits.forms
+    /// What the scanner met in the last leaf.
+    pub(crate) fn hits(&self) -> &Hits {
+        &self.hits
+    }
+
+    /// Whether people, models and files speak at `place`, not the client alone.
+    pub(crate) fn is_shared(&self, place: &dyn Place) -> bool {
+        self.region(&place.location(), place).is_shared()
     }
 
     fn scan(&mut self, leaf: &Leaf<'_>) {
@@ -250,7 +257,7 @@ impl<'r> Inspector<'r> {
             window,
             action: rule.action,
         };
-        self.found.push(Found { rule: number, finding });
+        self.found.push(Found { rule: number, finding, unsigned: false });
     }
 }
 

@@ -30,10 +30,49 @@ pub(super) fn value_behind(text: &str, label: Range<usize>, matching: &Matching)
         return None;
     }
     let (start, joint) = joint_behind(text, &label)?;
+    if !begins(&text[..label.start]) {
+        return None;
+    }
     if joint == Joint::Verb && !matching.validators.iter().all(|validator| validator.is_shape()) {
         return None;
     }
     candidates(text, start).find(|range| matching.takes(&text[range.clone()]))
+}
+
+/// Whether a label can begin behind `before`: at a line's beginning, behind a sign, or behind words that only say whose it is.
+/// `git user` is another label than `user`.
+fn begins(before: &str) -> bool {
+    const WHOSE: &[&str] = &[
+        "my",
+        "the",
+        "your",
+        "user",
+        "user's",
+        "user’s",
+        "users",
+        "current",
+        "local",
+        "system",
+        "default",
+        "primary",
+        "present",
+        "session",
+        "login",
+        "full",
+        "its",
+        "os",
+        "host",
+        "machine",
+        "workspace",
+        "today's",
+        "today’s",
+    ];
+    let before = before.trim_end_matches([' ', '_', '-', '*', '`', '"', '\'']);
+    let word =
+        before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '\'' || c == '’')).next().unwrap_or_default();
+    word.is_empty()
+        || word.bytes().all(|byte| byte.is_ascii_digit())
+        || WHOSE.contains(&word.to_ascii_lowercase().as_str())
 }
 
 fn joint_behind(text: &str, label: &Range<usize>) -> Option<(usize, Joint)> {

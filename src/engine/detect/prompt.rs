@@ -136,6 +136,7 @@ impl Inspector<'_> {
                         && !rule.matching.labels.is_empty()
                         && let Some(window) = labelled::value_behind(text, hit.start..hit.end, &rule.matching)
                         && !taken.contains(&(hit.end, window.start))
+                        && !prompt.hits.iter().any(|other| other.rule == number && other.window == window)
                     {
                         taken.push((hit.end, window.start));
                         prompt.hits.push(Hit { rule: number, window });
@@ -199,6 +200,10 @@ impl Inspector<'_> {
             };
             let confidence = around.weigh(rule.confidence);
             self.add(hit.rule, leaf, Location::clone(&location), hit.window.clone(), confidence);
+            if let Some(found) = self.found.last_mut() {
+                // Whoever wrote it: only what is known of this machine says that it is about it.
+                found.unsigned = region.is_shared() && !around.signed;
+            }
         }
     }
 }

@@ -44,7 +44,8 @@ impl Region {
                     return Self::System;
                 }
                 "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" => return Self::Tools,
-                "messages" | "input" | "contents" | "conversation" | "history" | "prompt" | "turns" => {
+                "messages" | "input" | "contents" | "conversation" | "history" | "prompt" | "turns" | "prefix"
+                | "suffix" | "documents" | "snippets" | "files" => {
                     let mut contents = 0;
                     let nested = steps.any(|step| {
                         contents += usize::from(step == "content");

@@ -40,6 +40,8 @@ enum What {
 pub(crate) struct Hits {
     pub literals: Vec<LiteralHit>,
     pub forms: Vec<FormHit>,
+    /// Where something announces a description of the machine.
+    pub signs: Vec<usize>,
     windows: Vec<Range<usize>>,
     block: Vec<u8>,
 }
@@ -78,6 +80,7 @@ impl Hits {
     pub fn clear(&mut self) {
         self.literals.clear();
         self.forms.clear();
+        self.signs.clear();
         self.windows.clear();
     }
 }
@@ -138,11 +141,14 @@ impl Scanner {
     /// Fills `hits` with what `text` holds, in order.
     pub fn scan(&self, text: &[u8], hits: &mut Hits) {
         hits.clear();
-        let Hits { literals, forms, windows, block } = hits;
+        let Hits { literals, forms, signs, windows, block } = hits;
         let small = text.len() <= SMALL;
         self.needles.find(text, block, |number, start, length| {
             let Some(what) = self.meanings.get(number as usize) else { return };
             note(*what, text, start..start + length, literals, forms);
+            if matches!(what, What::Literal { sign: true, .. }) {
+                signs.push(start);
+            }
             if let What::Literal { label, sign, .. } = *what
                 && !small
                 && windows.len() < MOST_WINDOWS

@@ -5,6 +5,7 @@
 
 use super::RawFinding;
 use super::facts::Matcher;
+use super::inspector::Found;
 use crate::engine::finding::Detector;
 use crate::engine::rules::validate::home_of;
 
@@ -12,8 +13,8 @@ use crate::engine::rules::validate::home_of;
 const BLOCK: usize = 900;
 
 /// Says of each finding whether it is about a stranger.
-pub(super) fn are_strangers<'f>(findings: impl Iterator<Item = &'f RawFinding>, facts: &Matcher) -> Vec<bool> {
-    let findings: Vec<&RawFinding> = findings.collect();
+pub(super) fn are_strangers(found: &[Found], facts: &Matcher) -> Vec<bool> {
+    let findings: Vec<&RawFinding> = found.iter().map(|found| &found.finding).collect();
     let says: Vec<Option<Says>> = findings.iter().map(|finding| says(finding, facts)).collect();
     let start = |finding: &RawFinding| finding.window.as_ref().map_or(0, |window| window.start);
     let mut by_value: std::collections::HashMap<(u32, u32, u32), Vec<usize>> = std::collections::HashMap::new();
@@ -32,9 +33,14 @@ pub(super) fn are_strangers<'f>(findings: impl Iterator<Item = &'f RawFinding>, 
             }
             let block = &members[at..end];
             let any = |wanted: Says| block.iter().any(|&index| says[index] == Some(wanted));
-            if any(Says::Stranger) && !any(Says::Known) {
+            if !any(Says::Known) {
+                let stranger = any(Says::Stranger);
                 for &index in block {
-                    strangers[index] = findings[index].detector == Detector::Prompt;
+                    let doubtful = stranger || found[index].unsigned;
+                    // A credential says whose it is by itself.
+                    let about =
+                        findings[index].detector == Detector::Prompt && !findings[index].kind.starts_with("secret.");
+                    strangers[index] = doubtful && about;
                 }
             }
             at = end;
@@ -51,6 +57,9 @@ enum Says {
 
 /// Whom a value names: only what names a person or machine says anything.
 fn says(finding: &RawFinding, facts: &Matcher) -> Option<Says> {
+    if facts.is_telling(&finding.value) {
+        return Some(Says::Known);
+    }
     let family = finding.kind.split('.').next()?;
     let value = match &*finding.kind {
         "user.uid" | "git.branch" | "git.commit" | "host.model" => return None,

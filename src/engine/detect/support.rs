@@ -156,7 +156,7 @@ const WORDS: &[(&str, &[&str])] = &[
             "平台",
         ],
     ),
-    ("hw.cores", &["cores", "cpus", "core", "concurrency", "processors", "nproc"]),
+    ("hw.cores", &["cores", "cpucount", "cpus", "core", "concurrency", "processors", "nproc"]),
     ("hw.mem", &["mem", "memory", "ram", "内存"]),
     (
         "hw.",
@@ -402,6 +402,37 @@ fn vocabulary(kind: &str) -> &'static [&'static str] {
     }
 }
 
+/// Values of settings that most machines have, so that scripts, images and pages are full of them: alone in a field they are
+/// this machine's, in the middle of a text anybody's.
+pub(super) fn is_everyday(lower: &str) -> bool {
+    const EVERYDAY: &[&str] = &[
+        "en-us",
+        "en_us",
+        "en-gb",
+        "en_us.utf-8",
+        "en_us.utf8",
+        "en_gb.utf-8",
+        "c.utf-8",
+        "posix",
+        "etc/utc",
+        "universal",
+        "xterm-256color",
+        "xterm",
+        "/bin/bash",
+        "/bin/sh",
+        "/bin/zsh",
+        "/usr/bin/bash",
+        "/usr/bin/zsh",
+        "/usr/bin/fish",
+        "win32",
+        "powershell",
+        "vscode",
+        "github-actions",
+        "github actions",
+    ];
+    EVERYDAY.contains(&lower)
+}
+
 /// Words so common in code and talk that alone they mean nothing, whatever their length.
 pub(super) fn is_common(lower: &str) -> bool {
     const COMMON: &[&str] = &[
@@ -499,6 +530,10 @@ pub(super) fn is_common(lower: &str) -> bool {
         "xterm",
         "default-user",
         "worker",
+        "amd64",
+        "x64",
+        "deploy",
+        "deployer",
         "workbench",
     ];
     COMMON.contains(&lower)

@@ -92,8 +92,12 @@ fn is_coded(token: &[u8]) -> bool {
             _ => 16,
         };
     }
-    // Base32 of many values is all capitals.
-    !matches!(seen & 15, 0 | 1 | 4) && (seen & 7 != 2 || token.len() >= 16 || seen & 8 != 0)
+    match seen & 15 {
+        0 | 1 => false,
+        // Base32 of many values is all capitals, and hex of hex all digits.
+        2 | 4 => token.len() >= 16,
+        _ => true,
+    }
 }
 
 fn is_printable(bytes: &[u8]) -> bool {

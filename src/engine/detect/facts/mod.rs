@@ -38,6 +38,8 @@ struct Known {
     kind: Arc<str>,
     value: Arc<str>,
     strength: Strength,
+    /// A setting that most machines have.
+    everyday: bool,
     severity: Severity,
 }
 
@@ -57,8 +59,20 @@ struct Hit {
     fact: u32,
     range: Range<usize>,
     confidence: f32,
+    /// Short or common, so that other facts, or the sign of a description, must stand near it in a long text.
+    weak: bool,
     /// Spelled in a way that the walk may undo as well.
     encoded: bool,
+}
+
+/// What is known of a leaf beside its text.
+pub(in crate::engine) struct Met<'a> {
+    /// What the scanner met.
+    pub forms: &'a [FormHit],
+    /// Where a description of the machine is announced.
+    pub signs: &'a [usize],
+    /// Whether people, models and files speak here, not the client alone: asked only where it matters.
+    pub shared: &'a dyn Fn() -> bool,
 }
 
 /// What was found in one unit.
@@ -83,6 +97,7 @@ impl Matcher {
                 kind: fact.kind.clone(),
                 value: fact.value.trim().into(),
                 strength: strength(&fact.kind, fact.value.trim()),
+                everyday: support::is_everyday(&fact.value.trim().to_ascii_lowercase()),
                 severity: severity(&fact.kind),
             })
             .collect();
@@ -114,6 +129,10 @@ impl Matcher {
         let value = value.to_lowercase();
         let mut asked = None;
         for fact in self.facts.iter().filter(|fact| kinds.iter().any(|kind| fact.kind.starts_with(kind))) {
+            // `dev` is everybody.
+            if fact.strength == Strength::Weak {
+                continue;
+            }
             let known = fact.value.to_lowercase();
             if known == value
                 || (known.len() >= 3 && value.contains(&known))
@@ -124,6 +143,12 @@ impl Matcher {
             asked = Some(false);
         }
         asked
+    }
+
+    /// Whether `value` is a fact that says something by itself, of whatever kind.
+    pub(super) fn is_telling(&self, value: &str) -> bool {
+        let fact = self.exact_value(value.as_bytes()).and_then(|fact| self.facts.get(fact as usize));
+        fact.is_some_and(|fact| fact.strength != Strength::Weak)
     }
 
     /// The fact whose value is all of `text`, in any case.
@@ -139,14 +164,15 @@ impl Matcher {
         self.exact.get(text.to_lowercase().as_bytes()).copied()
     }
 
-    /// Adds to `findings` every fact that `leaf` holds. `forms` are what the scanner met in it.
+    /// Adds to `findings` every fact that `leaf` holds.
     pub(in crate::engine) fn inspect(
         &self,
         leaf: &Leaf<'_>,
         place: &dyn Place,
-        forms: &[FormHit],
+        met: &Met<'_>,
         findings: &mut FactFindings,
     ) {
+        let forms = met.forms;
         let FactFindings { found, hits } = findings;
         hits.clear();
         match leaf.kind {
@@ -175,6 +201,9 @@ impl Matcher {
                 }
             }
         }
+        if hits.iter().any(|hit| hit.weak) {
+            drop_alone(hits, met, leaf.text.len());
+        }
         if !hits.is_empty() {
             found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place)));
         }
@@ -202,7 +231,7 @@ impl Matcher {
             && digests::LENGTHS.contains(&leaf.text.len())
             && let Some(fact) = self.digests.of_bytes(leaf.text)
         {
-            keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, encoded: false });
+            keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, weak: false, encoded: false });
         }
         // The end of an encoding, its padding, is no part of a form.
         let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
@@ -231,7 +260,8 @@ impl Matcher {
             Context::Other => false,
         };
         if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
-            keep_longest(hits, Hit { fact, range, confidence, encoded: !raw });
+            let weak = known.strength == Strength::Weak || known.everyday && range.len() < leaf.text.len();
+            keep_longest(hits, Hit { fact, range, confidence, weak, encoded: !raw });
         }
     }
 
@@ -245,7 +275,7 @@ impl Matcher {
             false => known.confidence(leaf, place, &range, false),
         };
         if let Some(confidence) = confidence {
-            keep_longest(hits, Hit { fact: bare.fact, range, confidence, encoded: true });
+            keep_longest(hits, Hit { fact: bare.fact, range, confidence, weak: false, encoded: true });
         }
     }
 
@@ -253,7 +283,7 @@ impl Matcher {
     fn digests_in(&self, text: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
         let mut take = |range: Range<usize>, fact: Option<u32>| {
             if let Some(fact) = fact {
-                keep_longest(hits, Hit { fact, range, confidence: 0.99, encoded: true });
+                keep_longest(hits, Hit { fact, range, confidence: 0.99, weak: false, encoded: true });
             }
         };
         let token = &text[run.clone()];
@@ -391,6 +421,24 @@ fn standard(token: &[u8]) -> Vec<u8> {
     token.iter().map(letter).collect()
 }
 
+/// In a text that anybody may have written, a configuration, a page, a turn, `user = dev` is about any machine: unless a
+/// description of this one is announced there, or a fact that says more stands by.
+fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, length: usize) {
+    const LONG: usize = 256;
+    const BLOCK: usize = 900;
+    const SIGN_REACH: usize = 2500;
+    if length <= LONG && !(met.shared)() {
+        return;
+    }
+    let strong: Vec<usize> = hits.iter().filter(|hit| !hit.weak).map(|hit| hit.range.start).collect();
+    hits.retain(|hit| {
+        let at = hit.range.start;
+        !hit.weak
+            || strong.iter().any(|&other| other.abs_diff(at) <= BLOCK)
+            || met.signs.iter().any(|&sign| sign <= at && at - sign <= SIGN_REACH)
+    });
+}
+
 /// Of matches that hold one another the longest stays: the login name inside the home folder is the folder.
 fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
     let holds = |outer: &Range<usize>, inner: &Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
@@ -425,10 +473,11 @@ impl Known {
             Strength::Fair => Some(0.75),
             Strength::Vocabulary if whole && support.listed => None,
             Strength::Vocabulary if whole => Some(if support.named { 0.95 } else { 0.75 }),
-            Strength::Vocabulary if support.named => Some(0.85),
+            Strength::Vocabulary if support.named && !self.everyday => Some(0.85),
             Strength::Weak if whole && support.named && !support.listed => Some(0.8),
             // `darwin|linux|win32`: what there is, not what is.
             Strength::Vocabulary | Strength::Weak if support::is_among_its_like(leaf.text, range, &self.kind) => None,
+            Strength::Vocabulary if self.everyday => support.any().then_some(0.7),
             Strength::Vocabulary => Some(if support.neighbour { 0.85 } else { 0.6 }),
             Strength::Weak if support.neighbour => Some(0.7),
             Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),

@@ -44,7 +44,8 @@ fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let mut hits = Hits::default();
     Scanner::new(&literals, Some(matcher)).scan(leaf.text, &mut hits);
     let mut found = FactFindings::default();
-    matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &hits.forms, &mut found);
+    let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
+    matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &met, &mut found);
     found.finish(&[])
 }
 
