@@ -11,7 +11,7 @@ use super::RawFinding;
 use super::inspector::{Inspector, in_parts};
 use super::labelled;
 use super::region::Region;
-use crate::engine::location::Location;
+use crate::engine::location::{Location, Root};
 use crate::engine::rules::rule::Matching;
 use crate::engine::rules::validate::home_of;
 use crate::engine::visit::{Leaf, LeafKind, Place};
@@ -154,6 +154,8 @@ impl Inspector<'_> {
     fn weigh(&mut self, leaf: &Leaf<'_>, place: &dyn Place, prompt: &mut Prompt) {
         let location = place.location();
         let region = self.region(&location, place);
+        // A text that is all of a body or of a part of one: a page, a file.
+        let page = location.root == Root::Body && matches!(leaf.kind, LeafKind::Text | LeafKind::MultipartText);
         prompt.hits.sort_by_key(|hit| (hit.window.start, hit.window.end, hit.rule));
         prompt.fences.clear();
         prompt.fences.extend(memchr::memmem::find_iter(leaf.text, "```"));
@@ -202,7 +204,7 @@ impl Inspector<'_> {
             self.add(hit.rule, leaf, Location::clone(&location), hit.window.clone(), confidence);
             if let Some(found) = self.found.last_mut() {
                 // Whoever wrote it: only what is known of this machine says that it is about it.
-                found.unsigned = region.is_shared() && !around.signed;
+                found.unsigned = (region.is_shared() || page) && !around.signed;
             }
         }
     }

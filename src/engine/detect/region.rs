@@ -37,15 +37,24 @@ impl Region {
     /// Of the names and numbers that lead to a value of a JSON document.
     pub fn of_steps<'p>(mut steps: impl Iterator<Item = &'p str>) -> Self {
         let mut depth = 0;
+        let mut around = "";
         while let Some(step) = steps.next() {
             depth += 1;
+            // A wrapper holds a model's request; the variables of a query do not.
+            let top = depth == 1 || matches!(around, "request" | "body" | "response" | "payload" | "params");
+            around = step;
             match step {
                 "system" | "systemInstruction" | "system_instruction" | "instructions" | "developer" => {
                     return Self::System;
                 }
-                "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" => return Self::Tools,
-                "messages" | "input" | "contents" | "conversation" | "history" | "prompt" | "turns" | "prefix"
-                | "suffix" | "documents" | "snippets" | "files" => {
+                "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" | "input_schema"
+                | "inputSchema" => {
+                    return Self::Tools;
+                }
+                "messages" | "contents" | "conversation" | "history" | "turns" | "documents" | "snippets" | "input"
+                | "prompt" | "prefix" | "suffix" | "files"
+                    if top || matches!(step, "messages" | "contents") =>
+                {
                     let mut contents = 0;
                     let nested = steps.any(|step| {
                         contents += usize::from(step == "content");

@@ -61,6 +61,8 @@ struct Hit {
     confidence: f32,
     /// Short or common, so that other facts, or the sign of a description, must stand near it in a long text.
     weak: bool,
+    /// A name, a path, an address: it says whose machine it is.
+    telling: bool,
     /// Spelled in a way that the walk may undo as well.
     encoded: bool,
 }
@@ -148,7 +150,10 @@ impl Matcher {
     /// Whether `value` is a fact that says something by itself, of whatever kind.
     pub(super) fn is_telling(&self, value: &str) -> bool {
         let fact = self.exact_value(value.as_bytes()).and_then(|fact| self.facts.get(fact as usize));
-        fact.is_some_and(|fact| fact.strength != Strength::Weak)
+        let place = |kind: &str| kind.starts_with("tz.") || kind.starts_with("locale.");
+        fact.is_some_and(|fact| {
+            fact.is_telling() || place(&fact.kind) && fact.strength != Strength::Weak && !fact.everyday
+        })
     }
 
     /// The fact whose value is all of `text`, in any case.
@@ -231,7 +236,10 @@ impl Matcher {
             && digests::LENGTHS.contains(&leaf.text.len())
             && let Some(fact) = self.digests.of_bytes(leaf.text)
         {
-            keep_longest(hits, Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, weak: false, encoded: false });
+            keep_longest(
+                hits,
+                Hit { fact, range: 0..leaf.text.len(), confidence: 0.99, weak: false, telling: true, encoded: false },
+            );
         }
         // The end of an encoding, its padding, is no part of a form.
         let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
@@ -261,7 +269,7 @@ impl Matcher {
         };
         if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
             let weak = known.strength == Strength::Weak || known.everyday && range.len() < leaf.text.len();
-            keep_longest(hits, Hit { fact, range, confidence, weak, encoded: !raw });
+            keep_longest(hits, Hit { fact, range, confidence, weak, telling: known.is_telling(), encoded: !raw });
         }
     }
 
@@ -275,7 +283,7 @@ impl Matcher {
             false => known.confidence(leaf, place, &range, false),
         };
         if let Some(confidence) = confidence {
-            keep_longest(hits, Hit { fact: bare.fact, range, confidence, weak: false, encoded: true });
+            keep_longest(hits, Hit { fact: bare.fact, range, confidence, weak: false, telling: true, encoded: true });
         }
     }
 
@@ -283,7 +291,7 @@ impl Matcher {
     fn digests_in(&self, text: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
         let mut take = |range: Range<usize>, fact: Option<u32>| {
             if let Some(fact) = fact {
-                keep_longest(hits, Hit { fact, range, confidence: 0.99, weak: false, encoded: true });
+                keep_longest(hits, Hit { fact, range, confidence: 0.99, weak: false, telling: true, encoded: true });
             }
         };
         let token = &text[run.clone()];
@@ -430,11 +438,11 @@ fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, length: usize) {
     if length <= LONG && !(met.shared)() {
         return;
     }
-    let strong: Vec<usize> = hits.iter().filter(|hit| !hit.weak).map(|hit| hit.range.start).collect();
+    let telling: Vec<usize> = hits.iter().filter(|hit| hit.telling).map(|hit| hit.range.start).collect();
     hits.retain(|hit| {
         let at = hit.range.start;
         !hit.weak
-            || strong.iter().any(|&other| other.abs_diff(at) <= BLOCK)
+            || telling.iter().any(|&other| other.abs_diff(at) <= BLOCK)
             || met.signs.iter().any(|&sign| sign <= at && at - sign <= SIGN_REACH)
     });
 }
@@ -453,6 +461,10 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
+    fn is_telling(&self) -> bool {
+        matches!(self.strength, Strength::Sure | Strength::Fair)
+    }
+
     fn is_word(&self) -> bool {
         self.value.len() >= 6 && self.value.bytes().any(|byte| byte.is_ascii_alphabetic())
     }
