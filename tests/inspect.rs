@@ -182,9 +182,9 @@ fn one_request_of_a_folder_that_is_spelled_otherwise_is_named() {
         found.map(|line| format!("{} {} {} {}", line["flow"], line["kind"], line["location"], line["bits"])).collect()
     };
     let expected = [
-        r#""marked" "cov.apostrophe" "body!json:/system@62-65" 3.0"#,
-        r#""marked" "cov.date_sep" "body!json:/system@77-78" 2.0"#,
-        r#""marked" "cov.date_sep" "body!json:/system@80-81" 2.0"#,
+        r#""marked" "cov.apostrophe" "body!json:/system@61-64" 3.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@76-77" 2.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@79-80" 2.0"#,
     ];
     assert_eq!(marks(&["--findings", "-", "in"]), expected);
     assert_eq!(marks(&["--findings", "-", "in"]), expected, "the same again");

@@ -8,6 +8,7 @@
 //! may be learned in any order: the result is the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Places of one page: those of least digest are kept, whatever order they come in.
@@ -39,7 +40,29 @@ pub(super) struct Page {
     requests: u32,
     /// Day of the last lesson, as the caller counts.
     day: u32,
-    places: HashMap<u64, Spellings>,
+    places: Places,
+}
+
+/// Keys are digests already.
+type Places = HashMap<u64, Spellings, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
 }
 
 /// How often one place was seen, and how it was spelled.
@@ -86,11 +109,11 @@ impl Lesson {
 
     /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
     pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
-        let spelling = digest_of(text);
+        let spelling = if text == " " { SPACE } else { digest_of(text) };
         if self.seen.len() < OBSERVED {
             self.seen.push((place, spelling));
             // Where nothing is odd there is nothing to tell.
-            if text != " " && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
+            if spelling != SPACE && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
                 self.texts.insert(spelling, text.into());
             }
         }
@@ -178,7 +201,7 @@ impl Templates {
     }
 
     pub(super) fn text(&self, spelling: u32) -> Option<&str> {
-        if spelling == digest_of(" ") {
+        if spelling == SPACE {
             return Some(" ");
         }
         self.texts.get(&spelling).map(|text| &**text)
@@ -284,6 +307,9 @@ impl Spellings {
         Some(Usual { spelling: usual, agree, others: others.saturating_sub(own) })
     }
 }
+
+/// The digest of one space, which most spellings are.
+const SPACE: u32 = (0x811c_9dc5 ^ 0x20_u32).wrapping_mul(0x0100_0193);
 
 /// FNV-1a, 32 bits.
 fn digest_of(text: &str) -> u32 {
