@@ -89,18 +89,20 @@ pub(super) struct Usual {
 #[derive(Clone, Debug, Default)]
 pub struct Lesson {
     page: u64,
+    /// Nothing is kept for a lesson that nobody wants.
+    wanted: bool,
     seen: Vec<(u64, u32)>,
     texts: BTreeMap<u32, Box<str>>,
 }
 
 impl Lesson {
-    pub(super) fn of(page: u64) -> Self {
-        Self { page, ..Self::default() }
+    pub(super) fn of(page: u64, wanted: bool) -> Self {
+        Self { page, wanted, ..Self::default() }
     }
 
     /// Of the spellings of places, for those who have no request.
     pub fn of_form(page: u64, seen: &[(u64, &str)]) -> Self {
-        let mut lesson = Self::of(page);
+        let mut lesson = Self::of(page, true);
         for (place, text) in seen {
             lesson.note(*place, text);
         }
@@ -110,7 +112,7 @@ impl Lesson {
     /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
     pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
         let spelling = if text == " " { SPACE } else { digest_of(text) };
-        if self.seen.len() < OBSERVED {
+        if self.wanted && self.seen.len() < OBSERVED {
             self.seen.push((place, spelling));
             // Where nothing is odd there is nothing to tell.
             if spelling != SPACE && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
@@ -151,7 +153,7 @@ impl Templates {
 
     /// `day` is what the caller counts time in; pages that were not used for long go first.
     pub fn learn(&mut self, lesson: Lesson, day: u32) {
-        let Lesson { page, mut seen, texts } = lesson;
+        let Lesson { page, mut seen, texts, .. } = lesson;
         if seen.is_empty() {
             return;
         }

@@ -99,6 +99,10 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
         }
         seen.push((code, name));
     }
+    // Most names in another case: sent by another library, or over another version of the protocol.
+    if cased.len() > 2 && cased.len() * 2 > seen.len() {
+        cased.clear();
+    }
     let target = Target { layer: LayerId(0), raw: Span::new(0, 0), spelling: Spelling::Raw };
     for (kind, mut names) in [("cov.header_order", moved), ("cov.header_case", cased)] {
         if names.is_empty() {

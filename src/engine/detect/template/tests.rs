@@ -204,3 +204,27 @@ fn a_mark_is_seen_among_the_requests_that_taught_it() {
         .collect();
     assert_eq!(counts, [0, 0, 0, 0, 1]);
 }
+
+#[test]
+fn a_client_that_changes_the_version_of_http_is_no_mark() {
+    let mut lower = plain("x");
+    for (name, _) in &mut lower.0 {
+        *name = match *name {
+            "Host" => "host",
+            "Accept" => "accept",
+            "Content-Type" => "content-type",
+            "User-Agent" => "user-agent",
+            _ => "x-api-version",
+        };
+    }
+    assert_eq!(found(&others(), &lower), []);
+}
+
+#[test]
+fn blocks_are_found_by_their_names_and_ends() {
+    let names = |text: &'static str| -> Vec<&str> { blocks(text).into_iter().map(|(name, _)| &text[name]).collect() };
+    assert_eq!(names("a <env>x</env> b <system-reminder>y</system-reminder>"), ["env", "system-reminder"]);
+    assert_eq!(names("<div>x</div> <T> a < b <no_end> <p>"), Vec::<&str>::new());
+    let open = "<never_closed>".repeat(100_000);
+    assert!(blocks(&open).is_empty());
+}
