@@ -154,8 +154,7 @@ fn a_body_over_the_limit_is_reported_and_on_error_decides() {
 
 /// One request of an invented client, with what its user asked.
 fn turn(asked: &str) -> String {
-    let system =
-        "You are a helper. Don't guess; it's the user's project. Today's date: 2026-11-27. Say what isn't known; don't stop.";
+    let system = "You are a helper. Don't guess; it's the user's project. Today's date: 2026-11-27. Say what isn't known; don't stop.";
     let content = format!("<system-reminder>The list is empty; don't mention it.</system-reminder> {asked}");
     let body = serde_json::json!({"model": "m-1", "temperature": 1, "system": system, "messages": [{"role": "user", "content": content}]});
     format!(

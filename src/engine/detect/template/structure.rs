@@ -4,6 +4,7 @@
 use super::text::{digest, mix};
 use super::{Scan, name_of, pattern};
 use crate::engine::audit::Request;
+use crate::engine::detect::region::Region;
 use crate::engine::finding::Severity;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment, Spelling, Target};
@@ -150,6 +151,11 @@ fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u6
 
 fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let Some((Segment::Name(_), above)) = place.pointer().split_last() else { return };
+    // Records of a list, as in telemetry, may be of any sort, each with an order of its own.
+    let listed = above.iter().any(|segment| matches!(segment, Segment::Index(_)));
+    if listed && Region::of_steps(above.iter().map(name_of)) == Region::Client {
+        return;
+    }
     let (layer, depth) = (leaf.target.layer, above.len());
     let exact = above.iter().fold(3, |hash, segment| match segment {
         Segment::Name(name) => mix(hash, digest(0, name.as_bytes())),
@@ -202,23 +208,53 @@ fn object_of(place: &dyn Place) -> Location {
 }
 
 fn number(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
+    let Some(style) = style(leaf.text) else { return };
     let at = scan.form(NUMBER, here);
-    if scan.differs(at, style(leaf.text)) && scan.structure.numbers < FEW {
+    if scan.differs(at, style) && scan.structure.numbers < FEW {
         scan.structure.numbers += 1;
         scan.add("cov.number", leaf, place.location(), None, STRUCTURE.0, STRUCTURE.1);
     }
 }
 
-/// How a number is spelled, whatever it is: `1` and `0.7` alike, `1.0`, `1.50`, `1e3`, `1E3`, `-0`, `01` each otherwise.
-fn style(number: &[u8]) -> &'static str {
-    let fraction = number.iter().position(|&byte| byte == b'.');
-    match number {
-        [.., b'e' | b'E'] => "?",
-        _ if number.contains(&b'e') => "e",
-        _ if number.contains(&b'E') => "E",
-        b"-0" => "-0",
-        [b'0', b'0'..=b'9', ..] | [b'-', b'0', b'0'..=b'9', ..] => "01",
-        [.., b'0'] if fraction.is_some() => "1.0",
-        _ => "1",
+/// How a whole number is spelled, whatever it is: `1`, `1.0`, `1e3`, `1E3`, `-0` and `01` each otherwise. Of others nothing
+/// can be said: `0.5` and `1.0` are both what a program writes that counts in fractions.
+fn style(number: &[u8]) -> Option<&'static str> {
+    let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    let (mantissa, exponent) = number.split_at(exponent.unwrap_or(number.len()));
+    let whole = mantissa.split(|&byte| byte == b'.').nth(1).is_none_or(|part| part.iter().all(|&byte| byte == b'0'));
+    match (exponent, mantissa) {
+        ([_, b'-', ..], _) => None,
+        ([b'e', ..], _) => Some("e"),
+        ([_, ..], _) => Some("E"),
+        _ if !whole => None,
+        (_, b"-0") => Some("-0"),
+        (_, [b'0', b'0'..=b'9', ..] | [b'-', b'0', b'0'..=b'9', ..]) => Some("01"),
+        _ if mantissa.contains(&b'.') => Some("1.0"),
+        _ => Some("1"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::style;
+
+    #[test]
+    fn whole_numbers_have_a_style_and_fractions_none() {
+        for (number, expected) in [
+            ("1", Some("1")),
+            ("-12", Some("1")),
+            ("1.0", Some("1.0")),
+            ("2.00", Some("1.0")),
+            ("1e3", Some("e")),
+            ("1.5E3", Some("E")),
+            ("-0", Some("-0")),
+            ("01", Some("01")),
+            ("0", Some("1")),
+            ("0.7", None),
+            ("1.50", None),
+            ("5e-7", None),
+        ] {
+            assert_eq!(style(number.as_bytes()), expected, "{number}");
+        }
     }
 }

@@ -228,3 +228,26 @@ fn blocks_are_found_by_their_names_and_ends() {
     let open = "<never_closed>".repeat(100_000);
     assert!(blocks(&open).is_empty());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+    #[test]
+    fn equal_requests_are_never_unlike_and_no_text_is_too_odd(
+        texts in proptest::collection::vec(
+            "([a-zA-Z]{1,5}|[0-9]{1,4}|[ '’.,:/\\-\\n\\r\\t]|\\PC|\u{200b}|\u{301}|年|<env>|</env>|é|\u{43e}){0,40}", 4..6),
+    ) {
+        let request_of = |text: &str| {
+            request("x", &|body| {
+                let quoted = serde_json::to_string(text).expect("text is JSON");
+                body.replacen("\"system\":[", &format!("\"system\":[{{\"type\":\"text\",\"text\":{quoted}}},"), 1)
+            })
+        };
+        let same = request_of(&texts[0]);
+        // Alone, a mark of the certain set may be found; beside its equals nothing more.
+        let alone = found(&[], &same).into_iter().filter(|(kind, _)| kind != "cov.apostrophe").count();
+        let beside = vec![same.clone(), same.clone(), same.clone()];
+        proptest::prop_assert!(found(&beside, &same).len() <= alone.max(1));
+        let others: Vec<_> = texts[1..].iter().map(|text| request_of(text)).collect();
+        found(&others, &same);
+    }
+}
