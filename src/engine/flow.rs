@@ -176,7 +176,7 @@ impl Engine {
             template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
-        let (found, lesson) = detectors.finish();
+        let (found, lesson) = detectors.finish(&decoded.layers);
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
@@ -194,8 +194,8 @@ impl Engine {
         let nothing = Templates::default();
         let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
         scan.head(unit.request);
-        walk(unit, &self.limits, &mut scan);
-        scan.finish().1
+        let decoded = walk(unit, &self.limits, &mut scan);
+        scan.finish(&decoded.layers).1
     }
 
     fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
@@ -354,11 +354,11 @@ impl Visitor for Detectors<'_> {
 }
 
 impl Detectors<'_> {
-    fn finish(self) -> (Vec<RawFinding>, Lesson) {
+    fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         let mut found = self.rules.finish();
         found.extend(self.found);
         found.extend(self.marks);
-        let (unlike, lesson) = self.template.finish();
+        let (unlike, lesson) = self.template.finish(layers);
         found.extend(unlike);
         (found, lesson)
     }

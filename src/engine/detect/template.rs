@@ -25,6 +25,7 @@ use super::covert;
 use super::inspector::Role;
 use super::region::Region;
 use crate::engine::audit::Request;
+use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
@@ -86,7 +87,9 @@ impl<'t> Scan<'t> {
         }
     }
 
-    pub fn finish(self) -> (Vec<RawFinding>, Lesson) {
+    /// `layers`: those of the walk.
+    pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
+        structure::gaps(&mut self, layers);
         (self.found, self.lesson)
     }
 

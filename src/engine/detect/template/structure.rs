@@ -1,9 +1,12 @@
 //! Form that says nothing by itself: the order of fields and members, the case of names, white space between
 //! tokens, the spelling of numbers.
 
+use std::ops::Range;
+
 use super::text::{digest, mix};
 use super::{Scan, name_of, pattern};
 use crate::engine::audit::Request;
+use crate::engine::decode::Layer;
 use crate::engine::detect::region::Region;
 use crate::engine::finding::Severity;
 use crate::engine::location::{Location, Root, Step};
@@ -14,8 +17,10 @@ use crate::wire::span::Span;
 const NEAR: usize = 8;
 /// Findings of one sort in one unit.
 const FEW: usize = 8;
-/// Longer gaps hold values.
+/// Longer gaps hold values, or are drawn for the eye.
 const WIDEST: u32 = 64;
+/// Gaps of one unit.
+const MOST_GAPS: usize = 8192;
 /// What a model or a tool wrote: its form is not the client's.
 const FREE: &[&str] = &["input", "arguments", "args", "output", "parameters_json", "functionCall", "functionResponse"];
 
@@ -27,8 +32,9 @@ const NUMBER: u64 = 14;
 #[derive(Default)]
 pub(super) struct Structure {
     open: Vec<Object>,
-    last: Option<Last>,
-    spaced: bool,
+    /// Where the last value ended.
+    last: Option<(LayerId, u32)>,
+    gaps: Vec<Gap>,
     orders: usize,
     numbers: usize,
 }
@@ -43,11 +49,13 @@ struct Object {
     reported: bool,
 }
 
-struct Last {
-    layer: LayerId,
-    end: u32,
+/// What stands between two values.
+struct Gap {
+    /// The later one.
+    target: Target,
+    gap: Range<u32>,
     pattern: u64,
-    kind: LeafKind,
+    location: Option<Location>,
 }
 
 impl Structure {
@@ -134,18 +142,57 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     }
 }
 
-/// Between two tokens in a row stand as many bytes as in other requests.
+/// Remembers what stands between two values in a row; its bytes are at hand when the walk is over.
 fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
     let target = leaf.target;
-    let last =
-        scan.structure.last.replace(Last { layer: target.layer, end: target.raw.end, pattern: here, kind: leaf.kind });
-    let Some(last) = last.filter(|last| last.layer == target.layer) else { return };
-    let Some(gap) = target.raw.start.checked_sub(last.end).filter(|gap| *gap <= WIDEST) else { return };
-    let sorts = (last.kind as u64) << 8 | leaf.kind as u64;
-    let at = scan.form(WHITE, mix(mix(last.pattern, here), sorts));
-    if scan.differs(at, &format!("w{gap}")) && !scan.structure.spaced {
-        scan.structure.spaced = true;
-        scan.push("cov.json_ws", place.location(), target, None, format!("{gap} bytes"), STRUCTURE);
+    let last = scan.structure.last.replace((target.layer, target.raw.end));
+    let Some((_, start)) = last.filter(|(layer, _)| *layer == target.layer) else { return };
+    let gap = start..target.raw.start;
+    if gap.start < gap.end && gap.end - gap.start <= WIDEST && scan.structure.gaps.len() < MOST_GAPS {
+        // Only what can be compared can be found, and needs to be named.
+        let location = scan.page.map(|_| place.location());
+        scan.structure.gaps.push(Gap { target, gap, pattern: here, location });
+    }
+}
+
+/// Notes the white space around each sign between values, and names the first that is unlike the others'.
+pub(super) fn gaps(scan: &mut Scan<'_>, layers: &[Layer]) {
+    let mut named = false;
+    for gap in std::mem::take(&mut scan.structure.gaps) {
+        let content = layers.get(gap.target.layer.0 as usize).map(|layer| &layer.content[..]);
+        let Some(bytes) = content.and_then(|content| content.get(gap.gap.start as usize..gap.gap.end as usize)) else {
+            continue;
+        };
+        if !bytes.iter().all(|byte| b"\":,{}[] \t\r\n".contains(byte)) {
+            continue;
+        }
+        let mut odd = None;
+        let mut before = b'v';
+        let mut at = 0;
+        while at <= bytes.len() {
+            let blank = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let after = bytes.get(at + blank).map_or(b'v', |&sign| if sign == b'"' { b'v' } else { sign });
+            let white = &bytes[at..at + blank];
+            // How deep a line stands follows from what it stands in.
+            let spelled = match white.contains(&b'\n') {
+                true if white.contains(&b'\r') => "\r\n",
+                true => "\n",
+                false => std::str::from_utf8(white).unwrap_or_default(),
+            };
+            if before != b'v' || after != b'v' {
+                let place = scan.form(WHITE, mix(gap.pattern, u64::from(before) << 8 | u64::from(after)));
+                if scan.differs(place, spelled) {
+                    odd.get_or_insert(spelled.to_owned());
+                }
+            }
+            before = after;
+            at += blank + 1;
+        }
+        if let (Some(spelled), Some(location), false) = (odd, gap.location, named) {
+            named = true;
+            let value = format!("{spelled:?} between members");
+            scan.push("cov.json_ws", location, gap.target, None, value, STRUCTURE);
+        }
     }
 }
 
