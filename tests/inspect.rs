@@ -154,8 +154,7 @@ fn a_body_over_the_limit_is_reported_and_on_error_decides() {
 
 /// One request of an invented client, with what its user asked.
 fn turn(asked: &str) -> String {
-    let system =
-        "You are a helper. Don't guess; it's the user's project. Today's date: 2026-11-27. Say what isn't known.";
+    let system = "You are a helper. Don't guess; it's the user's project. Today's date: 2026-11-27. Say what isn't known; don't stop.";
     let content = format!("<system-reminder>The list is empty; don't mention it.</system-reminder> {asked}");
     let body = serde_json::json!({"model": "m-1", "temperature": 1, "system": system, "messages": [{"role": "user", "content": content}]});
     format!(
@@ -182,9 +181,9 @@ fn one_request_of_a_folder_that_is_spelled_otherwise_is_named() {
         found.map(|line| format!("{} {} {} {}", line["flow"], line["kind"], line["location"], line["bits"])).collect()
     };
     let expected = [
-        r#""marked" "cov.apostrophe" "body!json:/system@62-65" 3.0"#,
-        r#""marked" "cov.date_sep" "body!json:/system@77-78" 2.0"#,
-        r#""marked" "cov.date_sep" "body!json:/system@80-81" 2.0"#,
+        r#""marked" "cov.apostrophe" "body!json:/system@61-64" 3.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@76-77" 2.0"#,
+        r#""marked" "cov.date_sep" "body!json:/system@79-80" 2.0"#,
     ];
     assert_eq!(marks(&["--findings", "-", "in"]), expected);
     assert_eq!(marks(&["--findings", "-", "in"]), expected, "the same again");

@@ -207,8 +207,8 @@ impl Engine {
         let nothing = Templates::default();
         let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
         scan.head(unit.request);
-        walk(unit, &self.limits, &mut scan);
-        scan.finish().1
+        let decoded = walk(unit, &self.limits, &mut scan);
+        scan.finish(&decoded.layers).1
     }
 
     fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
@@ -377,7 +377,7 @@ impl Detectors<'_> {
         found.extend(self.found.finish(layers));
         super::detect::places::settle(&mut found, layers);
         found.extend(self.marks);
-        let (unlike, lesson) = self.template.finish();
+        let (unlike, lesson) = self.template.finish(layers);
         found.extend(unlike);
         (found, lesson)
     }

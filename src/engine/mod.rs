@@ -4,8 +4,8 @@
 //! unit -> decode -> inspect -> decide -> rewrite -> Audit
 //! ```
 //!
-//! Pure: no sockets, files, clock or randomness. The same units, rules, facts and policy always give the
-//! same [`Audit`]; replay and the rule examples rest on that.
+//! Pure: no sockets, files, clock or randomness. The same units, rules, facts, templates and policy always
+//! give the same [`Audit`]; replay and the rule examples rest on that.
 #![forbid(unsafe_code)]
 
 pub mod audit;

@@ -243,9 +243,9 @@ impl Intake {
             let _ = self.finish();
         }
         if let Some(flow) = self.flow.take() {
-            self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
             let mut summary = flow.close();
             self.learner.learn(std::mem::take(&mut summary.lesson));
+            self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
             self.recorder.closed(&self.meta, summary);
         }
     }

@@ -24,6 +24,7 @@ mod deadlines;
 mod fidelity;
 mod framing;
 mod interim;
+mod learning;
 mod peers;
 mod policy;
 mod run;

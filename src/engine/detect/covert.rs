@@ -145,6 +145,11 @@ impl Scan<'_, '_> {
         let mut at = 0;
         while let Some(skipped) = self.text.as_bytes()[at..].iter().position(|&byte| is_odd(byte)) {
             at += skipped;
+            // Ideographs, most of the text where there are any: U+4000 to U+9FFF.
+            if matches!(self.text.as_bytes()[at], 0xe4..=0xe9) {
+                at += 3;
+                continue;
+            }
             let Some(c) = self.text[at..].chars().next() else { return };
             let end = at + c.len_utf8();
             at = match chars::class(c) {

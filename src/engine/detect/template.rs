@@ -25,6 +25,7 @@ use super::covert;
 use super::inspector::Role;
 use super::region::Region;
 use crate::engine::audit::Request;
+use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
@@ -33,6 +34,10 @@ use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
 const MOST: usize = 128;
 /// Places next to one, on both sides together, that must be those of a known text.
 const AROUND: usize = 4;
+/// Bytes of one text that are looked at; no client writes more.
+const LONGEST: usize = 1 << 20;
+/// Names and indices around a value.
+const DEEPEST: usize = 32;
 /// What a single odd apostrophe is worth where nothing is known.
 const UNLEARNED: f32 = 0.6;
 
@@ -69,7 +74,7 @@ impl<'t> Scan<'t> {
             seed: page,
             role: Role::default(),
             structure: Structure::default(),
-            lesson: Lesson::of(page),
+            lesson: Lesson::of(page, learning),
             spelling: String::new(),
             found: Vec::new(),
         }
@@ -82,7 +87,9 @@ impl<'t> Scan<'t> {
         }
     }
 
-    pub fn finish(self) -> (Vec<RawFinding>, Lesson) {
+    /// `layers`: those of the walk.
+    pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
+        structure::gaps(&mut self, layers);
         (self.found, self.lesson)
     }
 
@@ -116,7 +123,11 @@ impl<'t> Scan<'t> {
             return;
         }
         let around = mix(mix(self.seed, pattern(place.pointer())), name);
-        let (start, text) = (range.start, &text[range]);
+        let mut end = range.end.min(range.start + LONGEST);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (start, text) = (range.start, &text[range.start..end]);
         let spots = text::spots(text, around);
         let own = self.templates.own();
         let known: Vec<bool> = match self.page {
@@ -206,6 +217,9 @@ impl Visitor for Scan<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.role.note(leaf, place);
+        if place.pointer().len() > DEEPEST {
+            return;
+        }
         if leaf.kind == LeafKind::JsonString && (self.active || !leaf.text.is_ascii()) {
             self.text(leaf, place);
         }
@@ -268,6 +282,9 @@ fn in_known_text(known: &[bool], index: usize) -> bool {
 fn blocks(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
     const SINGLE: &[&str] = &["env", "context", "environment", "instructions", "memory", "reminder"];
     const MOST_BLOCKS: usize = 64;
+    // What is opened and never closed costs a search of all that follows.
+    const MOST_OPEN: usize = 16;
+    let mut left_open = 0;
     let mut blocks = Vec::new();
     let mut at = 0;
     while let Some(open) = memchr::memchr(b'<', &text.as_bytes()[at..]) {
@@ -284,7 +301,13 @@ fn blocks(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
             continue;
         }
         let content = start + length + 1;
-        let Some(end) = text[content..].find(&format!("</{name}>")) else { continue };
+        let Some(end) = text[content..].find(&format!("</{name}>")) else {
+            left_open += 1;
+            if left_open >= MOST_OPEN {
+                break;
+            }
+            continue;
+        };
         blocks.push((start..start + length, content..content + end));
         if blocks.len() >= MOST_BLOCKS {
             break;
@@ -296,11 +319,10 @@ fn blocks(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
 
 /// The apostrophes of `don't`, `it's` and the like.
 fn contractions(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
-    text.char_indices().filter(|&(at, c)| {
+    text.char_indices().filter(|&(_, c)| fold::is_apostrophe(c)).filter(|&(at, c)| {
         let rest = &text[at + c.len_utf8()..];
         let letters: String = rest.chars().take(3).take_while(|c| c.is_alphabetic()).collect();
-        fold::is_apostrophe(c)
-            && matches!(letters.to_ascii_lowercase().as_str(), "s" | "t" | "d" | "m" | "re" | "ve" | "ll")
+        matches!(letters.to_ascii_lowercase().as_str(), "s" | "t" | "d" | "m" | "re" | "ve" | "ll")
             && text[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphabetic())
     })
 }

@@ -8,6 +8,7 @@
 //! may be learned in any order: the result is the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// Places of one page: those of least digest are kept, whatever order they come in.
@@ -39,7 +40,29 @@ pub(super) struct Page {
     requests: u32,
     /// Day of the last lesson, as the caller counts.
     day: u32,
-    places: HashMap<u64, Spellings>,
+    places: Places,
+}
+
+/// Keys are digests already.
+type Places = HashMap<u64, Spellings, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
 }
 
 /// How often one place was seen, and how it was spelled.
@@ -66,18 +89,20 @@ pub(super) struct Usual {
 #[derive(Clone, Debug, Default)]
 pub struct Lesson {
     page: u64,
+    /// Nothing is kept for a lesson that nobody wants.
+    wanted: bool,
     seen: Vec<(u64, u32)>,
     texts: BTreeMap<u32, Box<str>>,
 }
 
 impl Lesson {
-    pub(super) fn of(page: u64) -> Self {
-        Self { page, ..Self::default() }
+    pub(super) fn of(page: u64, wanted: bool) -> Self {
+        Self { page, wanted, ..Self::default() }
     }
 
     /// Of the spellings of places, for those who have no request.
     pub fn of_form(page: u64, seen: &[(u64, &str)]) -> Self {
-        let mut lesson = Self::of(page);
+        let mut lesson = Self::of(page, true);
         for (place, text) in seen {
             lesson.note(*place, text);
         }
@@ -86,11 +111,11 @@ impl Lesson {
 
     /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
     pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
-        let spelling = digest_of(text);
-        if self.seen.len() < OBSERVED {
+        let spelling = if text == " " { SPACE } else { digest_of(text) };
+        if self.wanted && self.seen.len() < OBSERVED {
             self.seen.push((place, spelling));
             // Where nothing is odd there is nothing to tell.
-            if text != " " && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
+            if spelling != SPACE && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
                 self.texts.insert(spelling, text.into());
             }
         }
@@ -128,7 +153,7 @@ impl Templates {
 
     /// `day` is what the caller counts time in; pages that were not used for long go first.
     pub fn learn(&mut self, lesson: Lesson, day: u32) {
-        let Lesson { page, mut seen, texts } = lesson;
+        let Lesson { page, mut seen, texts, .. } = lesson;
         if seen.is_empty() {
             return;
         }
@@ -178,7 +203,7 @@ impl Templates {
     }
 
     pub(super) fn text(&self, spelling: u32) -> Option<&str> {
-        if spelling == digest_of(" ") {
+        if spelling == SPACE {
             return Some(" ");
         }
         self.texts.get(&spelling).map(|text| &**text)
@@ -284,6 +309,9 @@ impl Spellings {
         Some(Usual { spelling: usual, agree, others: others.saturating_sub(own) })
     }
 }
+
+/// The digest of one space, which most spellings are.
+const SPACE: u32 = (0x811c_9dc5 ^ 0x20_u32).wrapping_mul(0x0100_0193);
 
 /// FNV-1a, 32 bits.
 fn digest_of(text: &str) -> u32 {

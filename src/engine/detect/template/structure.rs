@@ -1,9 +1,13 @@
 //! Form that says nothing by itself: the order of fields and members, the case of names, white space between
 //! tokens, the spelling of numbers.
 
+use std::ops::Range;
+
 use super::text::{digest, mix};
 use super::{Scan, name_of, pattern};
 use crate::engine::audit::Request;
+use crate::engine::decode::Layer;
+use crate::engine::detect::region::Region;
 use crate::engine::finding::Severity;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment, Spelling, Target};
@@ -13,8 +17,10 @@ use crate::wire::span::Span;
 const NEAR: usize = 8;
 /// Findings of one sort in one unit.
 const FEW: usize = 8;
-/// Longer gaps hold values.
+/// Longer gaps hold values, or are drawn for the eye.
 const WIDEST: u32 = 64;
+/// Gaps of one unit.
+const MOST_GAPS: usize = 8192;
 /// What a model or a tool wrote: its form is not the client's.
 const FREE: &[&str] = &["input", "arguments", "args", "output", "parameters_json", "functionCall", "functionResponse"];
 
@@ -26,8 +32,9 @@ const NUMBER: u64 = 14;
 #[derive(Default)]
 pub(super) struct Structure {
     open: Vec<Object>,
-    last: Option<Last>,
-    spaced: bool,
+    /// Where the last value ended.
+    last: Option<(LayerId, u32)>,
+    gaps: Vec<Gap>,
     orders: usize,
     numbers: usize,
 }
@@ -42,11 +49,13 @@ struct Object {
     reported: bool,
 }
 
-struct Last {
-    layer: LayerId,
-    end: u32,
+/// What stands between two values.
+struct Gap {
+    /// The later one.
+    target: Target,
+    gap: Range<u32>,
     pattern: u64,
-    kind: LeafKind,
+    location: Option<Location>,
 }
 
 impl Structure {
@@ -99,6 +108,10 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
         }
         seen.push((code, name));
     }
+    // Most names in another case: sent by another library, or over another version of the protocol.
+    if cased.len() > 2 && cased.len() * 2 > seen.len() {
+        cased.clear();
+    }
     let target = Target { layer: LayerId(0), raw: Span::new(0, 0), spelling: Spelling::Raw };
     for (kind, mut names) in [("cov.header_order", moved), ("cov.header_case", cased)] {
         if names.is_empty() {
@@ -129,23 +142,67 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     }
 }
 
-/// Between two tokens in a row stand as many bytes as in other requests.
+/// Remembers what stands between two values in a row; its bytes are at hand when the walk is over.
 fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
     let target = leaf.target;
-    let last =
-        scan.structure.last.replace(Last { layer: target.layer, end: target.raw.end, pattern: here, kind: leaf.kind });
-    let Some(last) = last.filter(|last| last.layer == target.layer) else { return };
-    let Some(gap) = target.raw.start.checked_sub(last.end).filter(|gap| *gap <= WIDEST) else { return };
-    let sorts = (last.kind as u64) << 8 | leaf.kind as u64;
-    let at = scan.form(WHITE, mix(mix(last.pattern, here), sorts));
-    if scan.differs(at, &format!("w{gap}")) && !scan.structure.spaced {
-        scan.structure.spaced = true;
-        scan.push("cov.json_ws", place.location(), target, None, format!("{gap} bytes"), STRUCTURE);
+    let last = scan.structure.last.replace((target.layer, target.raw.end));
+    let Some((_, start)) = last.filter(|(layer, _)| *layer == target.layer) else { return };
+    let gap = start..target.raw.start;
+    if gap.start < gap.end && gap.end - gap.start <= WIDEST && scan.structure.gaps.len() < MOST_GAPS {
+        // Only what can be compared can be found, and needs to be named.
+        let location = scan.page.map(|_| place.location());
+        scan.structure.gaps.push(Gap { target, gap, pattern: here, location });
+    }
+}
+
+/// Notes the white space around each sign between values, and names the first that is unlike the others'.
+pub(super) fn gaps(scan: &mut Scan<'_>, layers: &[Layer]) {
+    let mut named = false;
+    for gap in std::mem::take(&mut scan.structure.gaps) {
+        let content = layers.get(gap.target.layer.0 as usize).map(|layer| &layer.content[..]);
+        let Some(bytes) = content.and_then(|content| content.get(gap.gap.start as usize..gap.gap.end as usize)) else {
+            continue;
+        };
+        if !bytes.iter().all(|byte| b"\":,{}[] \t\r\n".contains(byte)) {
+            continue;
+        }
+        let mut odd = None;
+        let mut before = b'v';
+        let mut at = 0;
+        while at <= bytes.len() {
+            let blank = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let after = bytes.get(at + blank).map_or(b'v', |&sign| if sign == b'"' { b'v' } else { sign });
+            let white = &bytes[at..at + blank];
+            // How deep a line stands follows from what it stands in.
+            let spelled = match white.contains(&b'\n') {
+                true if white.contains(&b'\r') => "\r\n",
+                true => "\n",
+                false => std::str::from_utf8(white).unwrap_or_default(),
+            };
+            if before != b'v' || after != b'v' {
+                let place = scan.form(WHITE, mix(gap.pattern, u64::from(before) << 8 | u64::from(after)));
+                if scan.differs(place, spelled) {
+                    odd.get_or_insert(spelled.to_owned());
+                }
+            }
+            before = after;
+            at += blank + 1;
+        }
+        if let (Some(spelled), Some(location), false) = (odd, gap.location, named) {
+            named = true;
+            let value = format!("{spelled:?} between members");
+            scan.push("cov.json_ws", location, gap.target, None, value, STRUCTURE);
+        }
     }
 }
 
 fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let Some((Segment::Name(_), above)) = place.pointer().split_last() else { return };
+    // Records of a list, as in telemetry, may be of any sort, each with an order of its own.
+    let listed = above.iter().any(|segment| matches!(segment, Segment::Index(_)));
+    if listed && Region::of_steps(above.iter().map(name_of)) == Region::Client {
+        return;
+    }
     let (layer, depth) = (leaf.target.layer, above.len());
     let exact = above.iter().fold(3, |hash, segment| match segment {
         Segment::Name(name) => mix(hash, digest(0, name.as_bytes())),
@@ -198,23 +255,53 @@ fn object_of(place: &dyn Place) -> Location {
 }
 
 fn number(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
+    let Some(style) = style(leaf.text) else { return };
     let at = scan.form(NUMBER, here);
-    if scan.differs(at, style(leaf.text)) && scan.structure.numbers < FEW {
+    if scan.differs(at, style) && scan.structure.numbers < FEW {
         scan.structure.numbers += 1;
         scan.add("cov.number", leaf, place.location(), None, STRUCTURE.0, STRUCTURE.1);
     }
 }
 
-/// How a number is spelled, whatever it is: `1` and `0.7` alike, `1.0`, `1.50`, `1e3`, `1E3`, `-0`, `01` each otherwise.
-fn style(number: &[u8]) -> &'static str {
-    let fraction = number.iter().position(|&byte| byte == b'.');
-    match number {
-        [.., b'e' | b'E'] => "?",
-        _ if number.contains(&b'e') => "e",
-        _ if number.contains(&b'E') => "E",
-        b"-0" => "-0",
-        [b'0', b'0'..=b'9', ..] | [b'-', b'0', b'0'..=b'9', ..] => "01",
-        [.., b'0'] if fraction.is_some() => "1.0",
-        _ => "1",
+/// How a whole number is spelled, whatever it is: `1`, `1.0`, `1e3`, `1E3`, `-0` and `01` each otherwise. Of others nothing
+/// can be said: `0.5` and `1.0` are both what a program writes that counts in fractions.
+fn style(number: &[u8]) -> Option<&'static str> {
+    let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    let (mantissa, exponent) = number.split_at(exponent.unwrap_or(number.len()));
+    let whole = mantissa.split(|&byte| byte == b'.').nth(1).is_none_or(|part| part.iter().all(|&byte| byte == b'0'));
+    match (exponent, mantissa) {
+        ([_, b'-', ..], _) => None,
+        ([b'e', ..], _) => Some("e"),
+        ([_, ..], _) => Some("E"),
+        _ if !whole => None,
+        (_, b"-0") => Some("-0"),
+        (_, [b'0', b'0'..=b'9', ..] | [b'-', b'0', b'0'..=b'9', ..]) => Some("01"),
+        _ if mantissa.contains(&b'.') => Some("1.0"),
+        _ => Some("1"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::style;
+
+    #[test]
+    fn whole_numbers_have_a_style_and_fractions_none() {
+        for (number, expected) in [
+            ("1", Some("1")),
+            ("-12", Some("1")),
+            ("1.0", Some("1.0")),
+            ("2.00", Some("1.0")),
+            ("1e3", Some("e")),
+            ("1.5E3", Some("E")),
+            ("-0", Some("-0")),
+            ("01", Some("01")),
+            ("0", Some("1")),
+            ("0.7", None),
+            ("1.50", None),
+            ("5e-7", None),
+        ] {
+            assert_eq!(style(number.as_bytes()), expected, "{number}");
+        }
     }
 }

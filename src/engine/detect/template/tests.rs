@@ -204,3 +204,50 @@ fn a_mark_is_seen_among_the_requests_that_taught_it() {
         .collect();
     assert_eq!(counts, [0, 0, 0, 0, 1]);
 }
+
+#[test]
+fn a_client_that_changes_the_version_of_http_is_no_mark() {
+    let mut lower = plain("x");
+    for (name, _) in &mut lower.0 {
+        *name = match *name {
+            "Host" => "host",
+            "Accept" => "accept",
+            "Content-Type" => "content-type",
+            "User-Agent" => "user-agent",
+            _ => "x-api-version",
+        };
+    }
+    assert_eq!(found(&others(), &lower), []);
+}
+
+#[test]
+fn blocks_are_found_by_their_names_and_ends() {
+    let names = |text: &'static str| -> Vec<&str> { blocks(text).into_iter().map(|(name, _)| &text[name]).collect() };
+    assert_eq!(names("a <env>x</env> b <system-reminder>y</system-reminder>"), ["env", "system-reminder"]);
+    assert_eq!(names("<div>x</div> <T> a < b <no_end> <p>"), Vec::<&str>::new());
+    let open = "<never_closed>".repeat(100_000);
+    assert!(blocks(&open).is_empty());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+    #[test]
+    fn equal_requests_are_never_unlike_and_no_text_is_too_odd(
+        texts in proptest::collection::vec(
+            "([a-zA-Z]{1,5}|[0-9]{1,4}|[ '’.,:/\\-\\n\\r\\t]|\\PC|\u{200b}|\u{301}|年|<env>|</env>|é|\u{43e}){0,40}", 4..6),
+    ) {
+        let request_of = |text: &str| {
+            request("x", &|body| {
+                let quoted = serde_json::to_string(text).expect("text is JSON");
+                body.replacen("\"system\":[", &format!("\"system\":[{{\"type\":\"text\",\"text\":{quoted}}},"), 1)
+            })
+        };
+        let same = request_of(&texts[0]);
+        // Alone, a mark of the certain set may be found; beside its equals nothing more.
+        let alone = found(&[], &same).into_iter().filter(|(kind, _)| kind != "cov.apostrophe").count();
+        let beside = vec![same.clone(), same.clone(), same.clone()];
+        proptest::prop_assert!(found(&beside, &same).len() <= alone.max(1));
+        let others: Vec<_> = texts[1..].iter().map(|text| request_of(text)).collect();
+        found(&others, &same);
+    }
+}

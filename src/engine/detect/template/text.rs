@@ -30,6 +30,8 @@ struct Token {
     word_like: bool,
 }
 
+/// What a single space folds to, as most gaps do.
+const PLAIN: u64 = 4;
 /// Longest spelling that is kept.
 const LONGEST: usize = 48;
 
@@ -62,7 +64,15 @@ pub(super) fn spots(text: &str, around: u64) -> Vec<Spot> {
         };
         let mut place = mix(mix(mix(around, before), last), numbers);
         let mut folded = 0;
-        fold::between(&text[token.gap.clone()], date, after_number, |c| folded = mix(folded, u64::from(c)));
+        let gap = &text[token.gap.clone()];
+        if gap == " " {
+            folded = PLAIN;
+        } else {
+            fold::between(gap, date, after_number, |c| folded = mix(folded, u64::from(c)));
+            if folded == mix(0, u64::from(' ')) {
+                folded = PLAIN;
+            }
+        }
         place = mix(mix(mix(place, folded), token.digest), next);
         let prose = token.word_like && previous.is_some_and(|previous| previous.word_like);
         spots.push(Spot { place, gap: token.gap.clone(), word: token.word.clone(), date, prose });
@@ -93,9 +103,11 @@ fn is_date(text: &str, tokens: &[Token], index: usize) -> bool {
 fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::with_capacity(text.len() / 5);
     let mut gap = 0;
-    let mut chars = text.char_indices().peekable();
+    let mut at = 0;
     let mut after_number = None;
-    while let Some((start, c)) = chars.next() {
+    while let Some(c) = char_at(text, at) {
+        let start = at;
+        at += c.len_utf8();
         if !is_letter(c) || matches!(c, '年' | '月' | '日') && after_number == Some(start) {
             if after_number == Some(start) && !fold::is_unseen(c) {
                 after_number = None;
@@ -106,9 +118,9 @@ fn tokens(text: &str) -> Vec<Token> {
             Token { gap: gap..start, word: start..start, digest: 2, number: true, length: 0, word_like: false };
         let mut digits = false;
         let mut c = c;
-        let mut end = start + c.len_utf8();
         loop {
-            let plain = if fold::is_unseen(c) || fold::is_mark(c) { None } else { Some(fold::letter(c)) };
+            let seen = c.is_ascii() || !fold::is_unseen(c) && !fold::is_mark(c);
+            let plain = seen.then(|| fold::letter(c));
             if let Some(plain) = plain {
                 // A number is a number, however long.
                 if plain != '#' || !digits {
@@ -119,21 +131,20 @@ fn tokens(text: &str) -> Vec<Token> {
                 token.length += 1;
                 token.word_like |= plain != '#' && (!plain.is_ascii_uppercase() || token.length > 1);
             }
-            match chars.peek() {
-                Some(&(at, next)) if is_letter(next) || fold::is_unseen(next) || fold::is_mark(next) => {
+            match char_at(text, at) {
+                Some(next) if is_letter(next) || !next.is_ascii() && (fold::is_unseen(next) || fold::is_mark(next)) => {
                     if token.number && matches!(next, '年' | '月' | '日') {
                         break;
                     }
-                    chars.next();
                     c = next;
-                    end = at + next.len_utf8();
+                    at += next.len_utf8();
                 }
                 _ => break,
             }
         }
-        token.word = start..end;
-        gap = end;
-        after_number = token.number.then_some(end);
+        token.word = start..at;
+        gap = at;
+        after_number = token.number.then_some(at);
         tokens.push(token);
     }
     if gap < text.len() {
@@ -149,6 +160,15 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
+#[inline]
+fn char_at(text: &str, at: usize) -> Option<char> {
+    match text.as_bytes().get(at) {
+        Some(&byte) if byte.is_ascii() => Some(char::from(byte)),
+        _ => text.get(at..)?.chars().next(),
+    }
+}
+
+#[inline]
 fn is_letter(c: char) -> bool {
     if c.is_ascii() {
         c.is_ascii_alphanumeric()
