@@ -1,12 +1,21 @@
 //! What inspection costs: `cargo bench --bench engine`.
 //!
-//! The engine with every built-in pack and a hundred facts on a 200 KiB request of an assistant, beside
-//! `serde_json` parsing the same bytes to a tree in the same run: the share is what to compare, since both
-//! burden the machine alike. `balanced` and `strict` also write the edits.
+//! The engine with every built-in pack and a hundred facts, beside `serde_json` parsing the same bytes to a tree in the same
+//! run: the share is what to compare, since both burden the machine alike.
+//!
+//! | body | what it is |
+//! |---|---|
+//! | `request-200k` | a request of an assistant; `balanced` and `strict` also write the edits |
+//! | `conversation-1m` | a long conversation, mostly code and prose, with a few facts in it |
+//! | `no-hit-1m` | the same without anything to find |
+//! | `nested-1m` | the same conversation in base64 and gzip inside JSON, turn by turn |
 
 use std::hint::black_box;
+use std::io::Write;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divulge::engine::visit::{Leaf, Place, Visitor};
@@ -15,6 +24,7 @@ use divulge::engine::{Unit, walk};
 use divulge::wire::head::RequestHead;
 
 const BODY: usize = 200 * 1024;
+const LARGE: usize = 1024 * 1024;
 
 fn engine(policy: &str, facts: Facts) -> Arc<Engine> {
     Arc::new(Engine::new(EngineParts {
@@ -61,7 +71,7 @@ fn request(length: usize) -> Arc<Request> {
 }
 
 /// A long conversation about code: system text, tool definitions, turns with tool calls and their results.
-fn body() -> Bytes {
+fn body(size: usize, tell: bool) -> Bytes {
     const WORDS: [&str; 24] = [
         "the", "function", "returns", "value", "error", "let", "config", "match", "request", "handler", "result", "=>",
         "parse", "assert", "file", "module", "struct", "impl", "while", "index", "schema", "column", "größe", "naïve",
@@ -89,8 +99,14 @@ fn body() -> Bytes {
         }
         out
     };
-    let mut messages = vec![serde_json::json!({"role": "user", "content": [{"type": "text", "text":
-        "<env>\nWorking directory: /home/anderson/src/billing\nPlatform: linux\nOS Version: Linux 6.1.0-18-amd64\n</env>"}]})];
+    let environment = match tell {
+        true => {
+            "<env>\nWorking directory: /home/anderson/src/billing\nPlatform: linux\nOS Version: Linux 6.1.0-18-amd64\n</env>"
+        }
+        false => "Please look at the handlers and tell what could be simpler.",
+    };
+    let file = if tell { "/home/anderson/src/billing/src/main.rs" } else { "src/main.rs" };
+    let mut messages = vec![serde_json::json!({"role": "user", "content": [{"type": "text", "text": environment}]})];
     let mut length = 0;
     for turn in 0.. {
         let answer = text(1500);
@@ -99,21 +115,40 @@ fn body() -> Bytes {
         messages.push(serde_json::json!({"role": "assistant", "content": [
             {"type": "text", "text": answer},
             {"type": "tool_use", "id": format!("toolu_{turn:024}"), "name": "Read",
-             "input": {"file_path": "/home/anderson/src/billing/src/main.rs", "limit": 2000}}]}));
+             "input": {"file_path": file, "limit": 2000}}]}));
         messages.push(serde_json::json!({"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": format!("toolu_{turn:024}"), "content": source, "is_error": false}]}));
-        if length >= BODY {
+        if length >= size {
             break;
         }
     }
     let device = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let user = format!("{{\"device_id\":\"{device}\",\"session_id\":\"3b1f8a52-7c3f-4b1e-8a2f-eaa0c55ad015\"}}");
     let document = serde_json::json!({
-        "model": "claude-sonnet-4-5", "max_tokens": 32000, "stream": true, "metadata": {"user_id": user},
+        "model": "claude-sonnet-4-5", "max_tokens": 32000, "stream": true,
+        "metadata": {"user_id": if tell { user } else { "none".to_owned() }},
         "system": [{"type": "text", "text": "You are a coding assistant.", "cache_control": {"type": "ephemeral"}}],
         "messages": messages,
     });
     document.to_string().into()
+}
+
+/// The turns of a conversation, each packed into gzip and base64.
+fn nested(size: usize) -> Bytes {
+    let whole: serde_json::Value = serde_json::from_slice(&body(size * 3, true)).expect("it is JSON");
+    let mut turns = Vec::new();
+    let mut length = 0;
+    for turn in whole["messages"].as_array().expect("a list") {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(turn.to_string().as_bytes()).expect("memory");
+        let packed = STANDARD.encode(encoder.finish().expect("memory"));
+        length += packed.len();
+        turns.push(serde_json::json!({"event": "turn", "payload": packed}));
+        if length >= size {
+            break;
+        }
+    }
+    serde_json::json!({ "events": turns }).to_string().into()
 }
 
 /// Sees every value and looks at none.
@@ -128,7 +163,7 @@ impl Visitor for Blind {
 }
 
 fn inspection(criterion: &mut Criterion) {
-    let body = body();
+    let body = body(BODY, true);
     let request = request(body.len());
     let mut group = criterion.benchmark_group("request-200k");
     group.throughput(Throughput::Bytes(body.len() as u64));
@@ -160,5 +195,28 @@ fn inspection(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, inspection);
+fn large(criterion: &mut Criterion) {
+    let engine = engine("audit", Facts::new(facts()));
+    for (name, body) in
+        [("conversation-1m", body(LARGE, true)), ("no-hit-1m", body(LARGE, false)), ("nested-1m", nested(LARGE))]
+    {
+        let request = request(body.len());
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function("serde_json", |bencher| {
+            bencher.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(&body)).map(|tree| tree.is_object()));
+        });
+        group.bench_function("audit", |bencher| {
+            bencher.iter(|| {
+                let mut flow = engine.open("bench".to_owned(), request.clone());
+                let audit = flow.audit(Part::Document(black_box(body.clone())));
+                assert_eq!(audit.bytes_read, body.len() as u64);
+                (audit, flow.close())
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, inspection, large);
 criterion_main!(benches);

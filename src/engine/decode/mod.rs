@@ -56,7 +56,7 @@ mod tests;
 mod walker;
 
 #[cfg(test)]
-pub(crate) use base64::next_run as next_base64_run;
+pub(crate) use base64::runs as base64_runs;
 pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use entropy::entropy;
 pub(crate) use escape::{escape as json_escape, unescape as json_unescape};

@@ -290,11 +290,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
     pub fn leaf(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         self.runs.clear();
         if text.len() >= SHORTEST_RUN && !matches!(kind, LeafKind::Method | LeafKind::PbVarint | LeafKind::PbFixed) {
-            let mut from = 0;
-            while let Some(run) = super::base64::next_run(text, from, SHORTEST_RUN) {
-                from = run.end;
-                self.runs.push(run);
-            }
+            super::base64::runs(text, SHORTEST_RUN, &mut self.runs);
         }
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);

@@ -103,6 +103,21 @@ fn is_plain(text: &[u8]) -> bool {
         && !blocks.remainder().iter().any(|&byte| is_odd(byte))
 }
 
+/// The next byte that is odd, from `at` on.
+fn next_odd(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let rest = bytes.get(at..)?;
+        let block = &rest[..rest.len().min(64)];
+        if block.iter().fold(false, |odd, &byte| odd | is_odd(byte)) {
+            return block.iter().position(|&byte| is_odd(byte)).map(|odd| at + odd);
+        }
+        if block.is_empty() {
+            return None;
+        }
+        at += block.len();
+    }
+}
+
 /// Beyond ASCII, or a control character that is neither white space nor the start of a terminal's sequence.
 #[inline]
 fn is_odd(byte: u8) -> bool {
@@ -111,6 +126,10 @@ fn is_odd(byte: u8) -> bool {
 
 fn marks(bytes: &[u8], loose: bool) -> Vec<Mark> {
     let mut found = Vec::new();
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
+        Scan { text, offset: 0, loose, facts: About::default(), found: &mut found }.run();
+        return found;
+    }
     let mut at = 0;
     for chunk in bytes.utf8_chunks() {
         let mut scan = Scan { text: chunk.valid(), offset: at, loose, facts: About::default(), found: &mut found };
@@ -143,12 +162,19 @@ struct Scan<'t, 'f> {
 impl Scan<'_, '_> {
     fn run(&mut self) {
         let mut at = 0;
-        while let Some(skipped) = self.text.as_bytes()[at..].iter().position(|&byte| is_odd(byte)) {
-            at += skipped;
-            // Ideographs, most of the text where there are any: U+4000 to U+9FFF.
-            if matches!(self.text.as_bytes()[at], 0xe4..=0xe9) {
-                at += 3;
-                continue;
+        while let Some(odd) = next_odd(self.text.as_bytes(), at) {
+            at = odd;
+            // Most of what there is beyond ASCII: ideographs (U+4000 to U+9FFF), Latin letters with accents (U+00C0 to U+00FF).
+            match self.text.as_bytes()[at] {
+                0xe4..=0xe9 => {
+                    at += 3;
+                    continue;
+                }
+                0xc3 => {
+                    at += 2;
+                    continue;
+                }
+                _ => {}
             }
             let Some(c) = self.text[at..].chars().next() else { return };
             let end = at + c.len_utf8();

@@ -127,7 +127,9 @@ impl Inspector<'_> {
                     continue;
                 }
                 // Read as text only when something is near.
-                let Some(text) = *text.get_or_insert_with(|| std::str::from_utf8(leaf.text).ok()) else { continue };
+                let Some(text) = *text.get_or_insert_with(|| simdutf8::basic::from_utf8(leaf.text).ok()) else {
+                    continue;
+                };
                 if let Some(rule) = self.rules.rules().get(usize::from(number)) {
                     let before = prompt.hits.len();
                     collect(number, &rule.matching, text, hit.start..hit.end, &mut prompt.hits);

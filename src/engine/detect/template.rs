@@ -98,7 +98,10 @@ impl<'t> Scan<'t> {
             Region::Conversation => self.role.of(place.pointer()).unwrap_or(Region::Conversation),
             region => region,
         };
-        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
+        if matches!(region, Region::Client | Region::ToolResult) || region == Region::Conversation && !self.active {
+            return;
+        }
+        let Ok(text) = simdutf8::basic::from_utf8(leaf.text) else { return };
         match region {
             Region::System => {
                 if self.page.is_none() && !text.is_ascii() {

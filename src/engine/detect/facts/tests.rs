@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::engine::decode::next_base64_run;
+use crate::engine::decode::base64_runs;
 use crate::engine::detect::scanner::{Hits, Scanner};
 use crate::engine::location::{Location, Root};
 use crate::engine::rules::ruleset::Literals;
@@ -34,11 +34,7 @@ fn facts(list: &[(&str, &str)]) -> Matcher {
 fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let target = Target { layer: LayerId(1), raw: Span::of(0..text.len()), spelling: Spelling::JsonString };
     let mut runs = Vec::new();
-    let mut from = 0;
-    while let Some(run) = next_base64_run(text.as_bytes(), from, SHORTEST_RUN) {
-        from = run.end;
-        runs.push(run);
-    }
+    base64_runs(text.as_bytes(), SHORTEST_RUN, &mut runs);
     let leaf = Leaf { kind: LeafKind::JsonString, name, text: text.as_bytes(), runs: &runs, target };
     let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
     let mut hits = Hits::default();
