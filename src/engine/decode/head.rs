@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
+use super::base64;
+use super::layer::{Base64, Codec};
 use super::pairs;
 use super::percent;
 use super::place::Tail;
@@ -40,6 +42,7 @@ impl<V: Visitor> Walker<'_, V> {
             if name == "cookie" {
                 self.cookies(head.raw(), field.value.range(), repeat);
             } else {
+                self.byte_sequences(&name, repeat, head.bytes(field.value), field.value);
                 let target = Target { layer: HEAD, raw: field.value, spelling: Spelling::Raw };
                 let tail = Tail::Header { name: &name, repeat };
                 let text = head.bytes(field.value);
@@ -59,6 +62,27 @@ impl<V: Visitor> Walker<'_, V> {
                     }
                 }
             }
+        }
+    }
+
+    /// Short `:b64:` of a structured field (RFC 9651, section 3.3.5): a bare value in that field's own spelling, which is no
+    /// step. Longer ones are entered as any base64 is.
+    fn byte_sequences(&mut self, name: &str, repeat: u32, text: &[u8], value: Span) {
+        let target = Target { layer: HEAD, raw: value, spelling: Spelling::Raw };
+        for (key, range) in pairs::named(LeafKind::Header, name, text) {
+            let before = range.start.checked_sub(1).and_then(|at| text.get(at));
+            let between = before == Some(&b':') && text.get(range.end) == Some(&b':');
+            let coded = &text[range.clone()];
+            if !between || coded.len() >= base64::SHORTEST || self.is_deepest() {
+                continue;
+            }
+            let spelling = Base64 { url: false, padded: coded.len().is_multiple_of(4), wrap: None };
+            let bytes = base64::decode(coded, spelling).filter(|bytes| sniff::is_text(bytes));
+            let Some(bytes) = bytes.filter(|bytes| self.spend(bytes.len())) else { continue };
+            self.inside(Tail::Header { name, repeat }, |walker| {
+                let layer = walker.open(bytes.into(), target, Span::of(range), Codec::Base64(spelling));
+                walker.classified(layer, 0, sniff::Class::Text, key);
+            });
         }
     }
 

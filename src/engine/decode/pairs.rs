@@ -52,7 +52,7 @@ pub(super) fn named<'l>(kind: LeafKind, name: &'l str, text: &'l [u8]) -> Pairs<
     let syntax = match kind {
         LeafKind::Header | LeafKind::Trailer => {
             let other = matches!(text.first(), None | Some(b'{' | b'['))
-                || !text.iter().any(|byte| matches!(byte, b'=' | b'"'))
+                || !text.iter().any(|byte| matches!(byte, b'=' | b'"' | b':'))
                 || OTHERS.contains(&name);
             (!other).then_some(Syntax::Fields)
         }
@@ -123,8 +123,9 @@ impl<'l> Pairs<'l> {
 
     fn split(&self, item: Range<usize>, mark: u8) -> Option<(&'l str, Range<usize>)> {
         let text = &self.text[item.clone()];
-        if text.trim_ascii().starts_with(b"\"") {
-            // A string without a name: the field's own.
+        let whole = text.trim_ascii();
+        if whole.starts_with(b"\"") || (whole.starts_with(b":") && whole.ends_with(b":")) {
+            // A string or bytes without a name: the field's own.
             return Some((self.outer, self.trimmed(item)?));
         }
         let at = memchr::memchr(mark, text)?;
@@ -173,6 +174,7 @@ mod tests {
             (LeafKind::Header, "sec-ch-ua-platform", "\"Linux\"", "sec-ch-ua-platform = Linux"),
             (LeafKind::Header, "x-acme", "tz=\"Asia/Shanghai; x\", b=:YWJj:;c", "tz = Asia/Shanghai; x|b = YWJj"),
             (LeafKind::Header, "x-token", "YWJjZA==", ""),
+            (LeafKind::Header, "x-bytes", "tok/en, :YWJj:;a=?1", "x-bytes = YWJj|a = ?1"),
             (LeafKind::Header, "x-words", "where a is b = c", ""),
             (LeafKind::Header, "accept", "text/html;q=0.5", ""),
             (LeafKind::Header, "x-meta", "{\"a\":\"b=c\"}", ""),

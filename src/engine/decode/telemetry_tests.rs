@@ -89,3 +89,14 @@ fn pairs_in_headers_and_cookies_are_entered() {
     seen.has("header:/cookie!cookie:/a!url!json:/tz", "CST");
     seen.has("header:/cookie!cookie:/b!json:/x", "1");
 }
+
+#[test]
+fn short_bytes_of_a_structured_field_are_its_values() {
+    let fields = [("x-cores", "tok/en, :NzI=:;a=?1"), ("x-zone", "v=1, tz=:Q1NU:, s=:/+8=:"), ("x-time", "12:30:45")];
+    let (seen, _) = seen(&request("/", &fields), Part::Head);
+    let named = |at: &str, name: &str, text: &str| {
+        seen.leaves.iter().any(|leaf| leaf.0 == at && leaf.2 == name && leaf.3 == text)
+    };
+    assert!(named("header:/x-cores", "x-cores", "72") && named("header:/x-zone", "tz", "CST"));
+    assert_eq!(seen.leaves.iter().filter(|leaf| leaf.0 == "header:/x-time").count(), 1);
+}

@@ -171,6 +171,9 @@ fn in_head(
     let field = field.ok_or(RewriteError::NotRemovable { edit })?;
     if head.bytes(field.name).eq_ignore_ascii_case(b"cookie") && field.value.range() != raw {
         let value = field.value.range();
+        // The quotes around a value go with it.
+        let quoted = head.raw().get(raw.end) == Some(&b'"') && head.raw()[..raw.start].ends_with(b"\"");
+        let raw = raw.start..raw.end + usize::from(quoted);
         return Ok(Some(pair(head.raw(), value, raw, b';', Some(field.line.range()), edit)));
     }
     Ok(Some(alone(edit, field.line.range())))
