@@ -21,6 +21,7 @@ pub mod line;
 pub mod location;
 pub mod names;
 pub mod policy;
+pub mod pseudonym;
 pub mod refusal;
 pub mod replace;
 pub mod rewrite;

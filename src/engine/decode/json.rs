@@ -198,7 +198,7 @@ pub(crate) fn blank(bytes: &[u8], mut at: usize) -> usize {
 
 /// The string whose first byte after the quote is at `start`; without a closing quote it ends with `bytes`.
 #[inline]
-pub(super) fn string(bytes: &[u8], start: usize) -> Text {
+pub(crate) fn string(bytes: &[u8], start: usize) -> Text {
     // Most strings are short: found without a call.
     let mut at = start;
     for _ in 0..SHORT_WORDS {

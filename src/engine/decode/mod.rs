@@ -59,9 +59,11 @@ mod walker;
 pub(crate) use base64::runs as base64_runs;
 pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use entropy::entropy;
-pub(crate) use escape::{escape as json_escape, unescape as json_unescape};
+pub(crate) use escape::{Unit as JsonUnit, escape as json_escape, unescape as json_unescape};
 pub(crate) use head::split_target;
-pub(crate) use json::{blank as json_blank, is_number as is_json_number, value_end as json_value_end};
+pub(crate) use json::{
+    blank as json_blank, is_number as is_json_number, string as json_string, value_end as json_value_end,
+};
 pub use layer::{Base64, Codec, Format, Layer, Member, Origin, Wrap};
 
 use super::audit::{Unit, Unread};

@@ -1,0 +1,193 @@
+//! The parts of a value that say whose it is; the rest stays, so that paths and addresses go on working.
+//!
+//! ```text
+//! /home/ann/work               ann
+//! ann.lee@mail.acme.example    ann.lee, mail, acme
+//! build-7.acme.example         build-7, acme
+//! git@git.acme.example:ops/billing.git    git, acme, ops, billing
+//! ```
+
+use std::ops::Range;
+
+/// Where an atom stands and what it is.
+pub(super) type Atom = (Range<usize>, &'static str);
+
+/// Domains that everybody's mail and code are at say nothing.
+const PUBLIC: &[&str] = &[
+    "gmail.com",
+    "outlook.com",
+    "hotmail.com",
+    "live.com",
+    "yahoo.com",
+    "icloud.com",
+    "proton.me",
+    "protonmail.com",
+    "qq.com",
+    "163.com",
+    "126.com",
+    "foxmail.com",
+    "gmx.de",
+    "github.com",
+    "gitlab.com",
+    "bitbucket.org",
+    "gitee.com",
+    "codeberg.org",
+    "users.noreply.github.com",
+    "ssh.dev.azure.com",
+    "dev.azure.com",
+];
+
+/// Labels below a country, and of networks at home.
+const COMMON: &[&str] = &[
+    "co",
+    "com",
+    "org",
+    "net",
+    "ac",
+    "gov",
+    "edu",
+    "or",
+    "ne",
+    "www",
+    "local",
+    "lan",
+    "home",
+    "internal",
+    "localdomain",
+    "localhost",
+    "example",
+];
+
+/// Homes that are nobody's.
+const NOBODY: &[&str] = &["user", "Shared", "Public", "Default", "root"];
+
+/// The atoms of `value` in order. None where it is an atom itself.
+pub(super) fn of(kind: &str, value: &str) -> Option<Vec<Atom>> {
+    let mut out = Vec::new();
+    match kind {
+        _ if kind.starts_with("path.") => home(value, &mut out),
+        "git.remote" => remote(value, &mut out),
+        "user.email" | "git.email" | "id.account" if value.contains('@') => email(value, 0, &mut out),
+        "host.name" | "host.fqdn" | "net.domain" | "net.hostname_dns" if value.contains('.') => {
+            labels(value, 0, &mut out)
+        }
+        "user.fullname" | "user.name" | "git.name" | "net.ssid" if value.contains(char::is_whitespace) => {
+            let mut at = 0;
+            for word in value.split_inclusive(char::is_whitespace) {
+                let core = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+                out.push((at..at + core.len(), "user.fullname"));
+                at += word.len();
+            }
+        }
+        _ => return None,
+    }
+    Some(out)
+}
+
+fn home(value: &str, out: &mut Vec<Atom>) {
+    const MARKS: &[&str] = &[
+        "/home/",
+        "/Users/",
+        "\\Users\\",
+        "\\\\Users\\\\",
+        "\\home\\",
+        "/Documents and Settings/",
+        "\\Documents and Settings\\",
+    ];
+    let found = MARKS
+        .iter()
+        .filter_map(|mark| Some((value.find(mark)?, *mark)))
+        .min_by_key(|(at, mark)| (*at, usize::MAX - mark.len()));
+    let (start, end) = match found {
+        Some((at, mark)) => {
+            let start = at + mark.len();
+            (start, value[start..].find(['/', '\\']).map_or(value.len(), |length| start + length))
+        }
+        // A path with its separators turned into hyphens.
+        None => {
+            let Some(mark) = ["-home-", "-Users-"].iter().find(|mark| value.starts_with(**mark)) else { return };
+            (mark.len(), value[mark.len()..].find('-').map_or(value.len(), |length| mark.len() + length))
+        }
+    };
+    if !NOBODY.contains(&&value[start..end]) {
+        out.push((start..end, "user.name"));
+    }
+}
+
+fn email(value: &str, base: usize, out: &mut Vec<Atom>) {
+    let Some((local, domain)) = value.rsplit_once('@') else { return };
+    out.push((base..base + local.len(), "user.email"));
+    labels(domain, base + local.len() + 1, out);
+}
+
+/// All labels but the last and those that many have.
+fn labels(domain: &str, base: usize, out: &mut Vec<Atom>) {
+    if PUBLIC.contains(&domain.to_ascii_lowercase().as_str()) || domain.parse::<std::net::IpAddr>().is_ok() {
+        return;
+    }
+    let mut at = base;
+    let last = domain.trim_end_matches('.').rfind('.').map_or(base, |dot| base + dot + 1);
+    for label in domain.split('.') {
+        if at < last && !COMMON.contains(&label.to_ascii_lowercase().as_str()) {
+            out.push((at..at + label.len(), "host.name"));
+        }
+        at += label.len() + 1;
+    }
+}
+
+/// `scheme://user@host:port/path` or `user@host:path`.
+fn remote(value: &str, out: &mut Vec<Atom>) {
+    let start = value.find("://").map_or(0, |at| at + 3);
+    let authority_end = match start {
+        0 => value.find(':'),
+        _ => value[start..].find('/').map(|length| start + length),
+    };
+    let Some(authority_end) = authority_end else { return home(value, out) };
+    let authority = &value[start..authority_end];
+    let host_start = authority.rfind('@').map_or(0, |at| at + 1);
+    let user = &authority[..host_start.saturating_sub(1)];
+    if !user.is_empty() && user != "git" && !user.contains(':') {
+        out.push((start..start + user.len(), "user.name"));
+    }
+    let host = &authority[host_start..];
+    let host = host.split(':').next().unwrap_or_default();
+    labels(host, start + host_start, out);
+    let mut at = authority_end + 1;
+    for segment in value[at..].split('/') {
+        let core = segment.strip_suffix(".git").unwrap_or(segment);
+        if !core.is_empty() && !core.bytes().all(|byte| byte.is_ascii_digit()) {
+            out.push((at..at + core.len(), "git.remote"));
+        }
+        at += segment.len() + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+
+    #[test]
+    fn what_says_whose_a_value_is_is_found_in_it() {
+        for (kind, value, expected) in [
+            ("path.home", "/home/ann/work", "ann"),
+            ("path.cwd", r"C:\Users\Ann\src", "Ann"),
+            ("path.cwd", r"C:\\Users\\Ann\\src", "Ann"),
+            ("path.cwd", "/mnt/c/Users/ann", "ann"),
+            ("path.project", "-home-ann-work-billing", "ann"),
+            ("path.cwd", "/srv/billing", ""),
+            ("path.home", "/Users/Shared/x", ""),
+            ("git.email", "ann.lee@mail.acme.example", "ann.lee mail acme"),
+            ("git.email", "ann@gmail.com", "ann"),
+            ("host.fqdn", "build-7.acme.co.uk", "build-7 acme"),
+            ("host.name", "anns-laptop.local", "anns-laptop"),
+            ("user.fullname", "Ann M. Lee", "Ann M Lee"),
+            ("git.remote", "git@git.acme.example:ops/billing.git", "git acme ops billing"),
+            ("git.remote", "https://ann@github.com/ann/billing", "ann ann billing"),
+            ("git.remote", "ssh://git@code.acme.example:2222/ops/billing.git", "code acme ops billing"),
+        ] {
+            let found: Vec<_> = of(kind, value).unwrap().into_iter().map(|(range, _)| &value[range]).collect();
+            assert_eq!(found.join(" "), expected, "{kind} {value}");
+        }
+        assert!(of("host.name", "build-7").is_none(), "an atom itself");
+    }
+}

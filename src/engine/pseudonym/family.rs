@@ -1,0 +1,562 @@
+//! Where the four families of APIs put the model's text, what ends it, and how more of it is written.
+//!
+//! ```text
+//! Anthropic   content_block_delta .delta.text|.partial_json       content_block_stop, message_stop
+//! Chat        choices[].delta.content|.refusal|.tool_calls[]      finish_reason, [DONE]
+//! Responses   response.output_text.delta .delta …                 ….done, output_item.done, response.completed
+//! Gemini      candidates[].content.parts[].text|.functionCall     finishReason
+//! ```
+//!
+//! Sources: docs.claude.com/en/api/messages-streaming, platform.openai.com/docs/api-reference (chat-streaming,
+//! responses-streaming), ai.google.dev/api/generate-content. Thinking, signatures and encrypted reasoning are never
+//! touched: they are signed, or sent back as they came.
+
+use std::collections::HashSet;
+
+use super::channel::Form;
+use super::dom::{Dom, Sort};
+
+/// An API by the shape of its answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    Anthropic,
+    Chat,
+    Responses,
+    Gemini,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Part {
+    Text,
+    Refusal,
+    Arguments,
+    /// The call of Chat Completions before there were many.
+    Function,
+    /// Input of a custom tool: plain text.
+    Input,
+    McpArguments,
+    Code,
+    /// Looked at only.
+    Thinking,
+}
+
+/// Which text a piece belongs to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Id {
+    /// The block, choice, output or candidate.
+    pub outer: u64,
+    /// The tool call or content part in it.
+    pub inner: u64,
+    pub part: Part,
+}
+
+/// A string of the document that holds text for the client.
+#[derive(Clone, Copy)]
+pub(super) struct Leaf {
+    pub start: usize,
+    pub end: usize,
+    /// None for a text that is whole.
+    pub id: Option<Id>,
+    pub form: Form,
+}
+
+/// What ends with a document.
+#[derive(Default)]
+pub(super) struct Closes {
+    pub all: bool,
+    outer: HashSet<u64>,
+    one: HashSet<Id>,
+}
+
+impl Closes {
+    pub fn everything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    pub fn ends(&self, id: Id) -> bool {
+        self.all || self.outer.contains(&id.outer) || self.one.contains(&id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.outer.is_empty() && self.one.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.all = false;
+        self.outer.clear();
+        self.one.clear();
+    }
+}
+
+/// What a document is to the restorer.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// In the order of the document.
+    pub leaves: Vec<Leaf>,
+    pub closes: Closes,
+    /// The place of `sequence_number`.
+    pub sequence: Option<(usize, usize)>,
+}
+
+impl Plan {
+    fn close_outer(&mut self, outer: u64) {
+        self.closes.outer.insert(outer);
+    }
+
+    fn clear(&mut self) {
+        self.leaves.clear();
+        self.closes.clear();
+        self.sequence = None;
+    }
+}
+
+/// Reads one document into a plan.
+struct Reader<'a> {
+    data: &'a [u8],
+    dom: &'a mut Dom,
+    plan: &'a mut Plan,
+}
+
+impl Family {
+    /// The family of an API by the path of a request.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let path = path.split('?').next().unwrap_or_default().trim_end_matches('/');
+        if path.ends_with("GenerateContent") || path.ends_with("generateContent") {
+            return Some(Family::Gemini);
+        }
+        let last = |name: &str| path.ends_with(name);
+        if last("/messages") || last("awPredict") {
+            Some(Family::Anthropic)
+        } else if last("/chat/completions") {
+            Some(Family::Chat)
+        } else if last("/responses") {
+            Some(Family::Responses)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn plan(self, data: &[u8], dom: &mut Dom, plan: &mut Plan) {
+        plan.clear();
+        let mut reader = Reader { data, dom, plan };
+        match self {
+            Family::Anthropic => reader.anthropic(),
+            Family::Chat => reader.chat(),
+            Family::Responses => reader.responses(),
+            Family::Gemini => reader.gemini(),
+        }
+        // Members may stand in any order; edits go from front to back.
+        plan.leaves.sort_by_key(|leaf| leaf.start);
+        plan.leaves.dedup_by_key(|leaf| leaf.start);
+    }
+
+    /// What an added document takes over from `data`, the last that went into the text: members as they stand.
+    pub(super) fn context(self, data: &[u8], dom: &Dom, out: &mut Vec<u8>) {
+        let names: &[&str] = match self {
+            Family::Anthropic => &[],
+            Family::Chat => &["id", "object", "created", "model", "system_fingerprint"],
+            Family::Responses => &["item_id", "output_index", "content_index"],
+            Family::Gemini => &["modelVersion", "responseId"],
+        };
+        out.clear();
+        let root = match self {
+            Family::Gemini => dom.get(data, 0, "response").unwrap_or(0),
+            _ => 0,
+        };
+        for name in names {
+            let Some(node) = dom.get(data, root, name).map(|node| dom.nodes[node]) else { continue };
+            let quotes = usize::from(node.sort == Sort::String);
+            out.extend_from_slice(format!("\"{name}\":").as_bytes());
+            out.extend_from_slice(&data[node.start - quotes..node.end + quotes]);
+            out.push(b',');
+        }
+        if self == Family::Gemini && root != 0 {
+            // So that the document is wrapped again.
+            out.insert(0, b'!');
+        }
+    }
+
+    /// The type of an event that carries more of `id`; empty where the family does not name its events.
+    pub(super) fn event(self, id: Id) -> &'static str {
+        match (self, id.part) {
+            (Family::Anthropic, _) => "content_block_delta",
+            (Family::Responses, Part::Refusal) => "response.refusal.delta",
+            (Family::Responses, Part::Arguments) => "response.function_call_arguments.delta",
+            (Family::Responses, Part::Input) => "response.custom_tool_call_input.delta",
+            (Family::Responses, Part::McpArguments) => "response.mcp_call_arguments.delta",
+            (Family::Responses, Part::Code) => "response.code_interpreter_call_code.delta",
+            (Family::Responses, _) => "response.output_text.delta",
+            _ => "",
+        }
+    }
+
+    /// A document that carries `text` (as spelled in a JSON string) of `id`.
+    pub(super) fn write(self, id: Id, context: &[u8], text: &[u8], sequence: Option<u64>, out: &mut Vec<u8>) {
+        let (context, wrapped) = match context.strip_prefix(b"!") {
+            Some(context) => (context, true),
+            None => (context, false),
+        };
+        let (outer, inner) = (id.outer, id.inner);
+        let (head, tail) = match (self, id.part) {
+            (Family::Anthropic, Part::Arguments) => (
+                format!(
+                    r#"{{"type":"content_block_delta","index":{outer},"delta":{{"type":"input_json_delta","partial_json":""#
+                ),
+                "\"}}",
+            ),
+            (Family::Anthropic, _) => (
+                format!(r#"{{"type":"content_block_delta","index":{outer},"delta":{{"type":"text_delta","text":""#),
+                "\"}}",
+            ),
+            (Family::Chat, part) => {
+                let delta = match part {
+                    Part::Refusal => r#""refusal":""#.to_owned(),
+                    Part::Function => r#""function_call":{"arguments":""#.to_owned(),
+                    Part::Arguments => format!(r#""tool_calls":[{{"index":{inner},"function":{{"arguments":""#),
+                    Part::Input => format!(r#""tool_calls":[{{"index":{inner},"custom":{{"input":""#),
+                    _ => r#""content":""#.to_owned(),
+                };
+                let tail = match part {
+                    Part::Function => "\"}},\"finish_reason\":null}]}",
+                    Part::Arguments | Part::Input => "\"}}]},\"finish_reason\":null}]}",
+                    _ => "\"},\"finish_reason\":null}]}",
+                };
+                (format!(r#""choices":[{{"index":{outer},"delta":{{{delta}"#), tail)
+            }
+            (Family::Responses, part) => {
+                let text = if part == Part::Text { r#""logprobs":[],"# } else { "" };
+                let sequence = sequence.map_or(String::new(), |number| format!(r#""sequence_number":{number},"#));
+                (format!(r#"{text}{sequence}"delta":""#), "\"}")
+            }
+            (Family::Gemini, _) => (
+                format!(r#""candidates":[{{"index":{outer},"content":{{"role":"model","parts":[{{"text":""#),
+                "\"}]}}]}",
+            ),
+        };
+        if wrapped {
+            out.extend_from_slice(b"{\"response\":");
+        }
+        match self {
+            Family::Anthropic => {}
+            Family::Responses => {
+                out.extend_from_slice(format!(r#"{{"type":"{}","#, self.event(id)).as_bytes());
+                out.extend_from_slice(context);
+            }
+            _ => {
+                out.push(b'{');
+                out.extend_from_slice(context);
+            }
+        }
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(text);
+        out.extend_from_slice(tail.as_bytes());
+        if wrapped {
+            out.push(b'}');
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn get(&self, node: Option<usize>, name: &str) -> Option<usize> {
+        self.dom.get(self.data, node?, name)
+    }
+
+    fn text(&self, node: Option<usize>) -> &[u8] {
+        self.dom.text(self.data, node)
+    }
+
+    fn number(&self, node: Option<usize>) -> Option<u64> {
+        self.dom.number(self.data, node)
+    }
+
+    /// Whether a reason is given; some servers write an empty one on every event.
+    fn says(&self, node: Option<usize>) -> bool {
+        !matches!(self.text(node), b"" | b"null")
+    }
+
+    fn children(&self, node: Option<usize>) -> Vec<usize> {
+        node.map_or(Vec::new(), |node| self.dom.children(node).collect())
+    }
+
+    /// Takes the string at `node`.
+    fn leaf(&mut self, node: Option<usize>, id: Option<Id>, form: Form) {
+        let Some(node) = node.and_then(|node| self.dom.nodes.get_mut(node)) else { return };
+        if node.sort == Sort::String && !node.taken {
+            node.taken = true;
+            self.plan.leaves.push(Leaf { start: node.start, end: node.end, id, form });
+        }
+    }
+
+    fn whole(&mut self, node: Option<usize>, form: Form) {
+        self.leaf(node, None, form);
+    }
+
+    /// Takes all strings and names inside `node`.
+    fn strings(&mut self, node: Option<usize>) {
+        let Some(node) = node else { return };
+        for index in node..self.dom.nodes[node].after {
+            let inside = self.dom.nodes[index];
+            if index != node && inside.named {
+                self.dom.nodes[index].name_taken = true;
+                self.plan.leaves.push(Leaf { start: inside.name.0, end: inside.name.1, id: None, form: Form::Tool });
+            }
+            self.whole(Some(index), Form::Tool);
+        }
+    }
+
+    /// Nothing is looked for in `node`: what is said there is the request's own, or sealed.
+    fn pass(&mut self, node: Option<usize>) {
+        if let Some(node) = node.and_then(|node| self.dom.nodes.get_mut(node)) {
+            node.taken = true;
+        }
+    }
+
+    fn anthropic(&mut self) {
+        let root = Some(0);
+        let outer = self.number(self.get(root, "index")).unwrap_or_default();
+        match self.text(self.get(root, "type")) {
+            b"content_block_start" => {
+                let block = self.get(root, "content_block");
+                if self.text(self.get(block, "type")) == b"text" {
+                    // The deltas go on from here.
+                    self.leaf(self.get(block, "text"), Some(Id { outer, inner: 0, part: Part::Text }), Form::Text);
+                }
+                self.anthropic_block(block);
+            }
+            b"content_block_delta" => {
+                let delta = self.get(root, "delta");
+                let id = |part| Some(Id { outer, inner: 0, part });
+                match self.text(self.get(delta, "type")) {
+                    b"text_delta" => self.leaf(self.get(delta, "text"), id(Part::Text), Form::Text),
+                    b"input_json_delta" => {
+                        self.leaf(self.get(delta, "partial_json"), id(Part::Arguments), Form::Arguments);
+                    }
+                    b"thinking_delta" => self.leaf(self.get(delta, "thinking"), id(Part::Thinking), Form::Text),
+                    b"citations_delta" => self.citation(self.get(delta, "citation")),
+                    b"signature_delta" => self.pass(delta),
+                    _ => {}
+                }
+            }
+            b"content_block_stop" => self.plan.close_outer(outer),
+            b"message_start" => self.anthropic_content(self.get(root, "message")),
+            b"message_delta" | b"message_stop" => self.plan.closes.all = true,
+            b"error" => {
+                self.plan.closes.all = true;
+                self.whole(self.get(self.get(root, "error"), "message"), Form::Text);
+            }
+            b"message" => self.anthropic_content(root),
+            _ => {}
+        }
+    }
+
+    fn anthropic_content(&mut self, message: Option<usize>) {
+        for block in self.children(self.get(message, "content")) {
+            self.anthropic_block(Some(block));
+        }
+    }
+
+    fn anthropic_block(&mut self, block: Option<usize>) {
+        match self.text(self.get(block, "type")) {
+            b"text" => {
+                self.whole(self.get(block, "text"), Form::Text);
+                for citation in self.children(self.get(block, "citations")) {
+                    self.citation(Some(citation));
+                }
+            }
+            b"tool_use" | b"server_tool_use" | b"mcp_tool_use" => self.strings(self.get(block, "input")),
+            b"thinking" => self.pass(self.get(block, "signature")),
+            b"redacted_thinking" => self.pass(block),
+            _ => {}
+        }
+    }
+
+    fn citation(&mut self, citation: Option<usize>) {
+        for name in ["cited_text", "document_title", "title", "url", "source"] {
+            self.whole(self.get(citation, name), Form::Text);
+        }
+        self.pass(self.get(citation, "encrypted_index"));
+    }
+
+    fn chat(&mut self) {
+        self.whole(self.get(self.get(Some(0), "error"), "message"), Form::Text);
+        for choice in self.children(self.get(Some(0), "choices")) {
+            let choice = Some(choice);
+            let outer = self.number(self.get(choice, "index")).unwrap_or_default();
+            let delta = self.get(choice, "delta");
+            let id = |part, inner| Some(Id { outer, inner, part });
+            self.leaf(self.get(delta, "content"), id(Part::Text, 0), Form::Text);
+            self.leaf(self.get(delta, "refusal"), id(Part::Refusal, 0), Form::Text);
+            for name in ["reasoning_content", "reasoning"] {
+                self.leaf(self.get(delta, name), id(Part::Thinking, 0), Form::Text);
+            }
+            let function = self.get(delta, "function_call");
+            self.leaf(self.get(function, "arguments"), id(Part::Function, 0), Form::Arguments);
+            for (place, call) in self.children(self.get(delta, "tool_calls")).into_iter().enumerate() {
+                let inner = self.number(self.get(Some(call), "index")).unwrap_or(place as u64);
+                let arguments = self.get(self.get(Some(call), "function"), "arguments");
+                self.leaf(arguments, id(Part::Arguments, inner), Form::Arguments);
+                let input = self.get(self.get(Some(call), "custom"), "input");
+                self.leaf(input, id(Part::Input, inner), Form::Tool);
+            }
+            if self.says(self.get(choice, "finish_reason")) {
+                self.plan.close_outer(outer);
+            }
+            let message = self.get(choice, "message");
+            let content = self.get(message, "content");
+            self.whole(content, Form::Text);
+            for part in self.children(content) {
+                self.whole(self.get(Some(part), "text"), Form::Text);
+                self.whole(self.get(Some(part), "refusal"), Form::Text);
+            }
+            self.whole(self.get(message, "refusal"), Form::Text);
+            self.whole(self.get(self.get(message, "function_call"), "arguments"), Form::Arguments);
+            for call in self.children(self.get(message, "tool_calls")) {
+                self.whole(self.get(self.get(Some(call), "function"), "arguments"), Form::Arguments);
+                self.whole(self.get(self.get(Some(call), "custom"), "input"), Form::Tool);
+            }
+        }
+    }
+
+    fn responses(&mut self) {
+        let root = Some(0);
+        if let Some(node) = self.get(root, "sequence_number").filter(|&node| self.dom.nodes[node].sort == Sort::Other) {
+            self.plan.sequence = Some((self.dom.nodes[node].start, self.dom.nodes[node].end));
+        }
+        let outer = self.number(self.get(root, "output_index")).unwrap_or_default();
+        let inner = self.number(self.get(root, "content_index")).unwrap_or_default();
+        let kind = self.text(self.get(root, "type"));
+        let (part, form, name) = match kind {
+            b"response.output_text.delta" | b"response.output_text.done" => (Part::Text, Form::Text, "text"),
+            b"response.refusal.delta" | b"response.refusal.done" => (Part::Refusal, Form::Text, "refusal"),
+            b"response.function_call_arguments.delta" | b"response.function_call_arguments.done" => {
+                (Part::Arguments, Form::Arguments, "arguments")
+            }
+            b"response.mcp_call_arguments.delta" | b"response.mcp_call_arguments.done" => {
+                (Part::McpArguments, Form::Arguments, "arguments")
+            }
+            b"response.custom_tool_call_input.delta" | b"response.custom_tool_call_input.done" => {
+                (Part::Input, Form::Tool, "input")
+            }
+            b"response.code_interpreter_call_code.delta" | b"response.code_interpreter_call_code.done" => {
+                (Part::Code, Form::Tool, "code")
+            }
+            b"response.reasoning_summary_text.delta" | b"response.reasoning_text.delta" => {
+                (Part::Thinking, Form::Text, "text")
+            }
+            b"response.content_part.added" | b"response.content_part.done" => {
+                if kind.ends_with(b"done") {
+                    for part in [Part::Text, Part::Refusal] {
+                        self.plan.closes.one.insert(Id { outer, inner, part });
+                    }
+                }
+                return self.content_part(self.get(root, "part"));
+            }
+            b"response.output_item.added" | b"response.output_item.done" => {
+                if kind.ends_with(b"done") {
+                    self.plan.close_outer(outer);
+                }
+                return self.item(self.get(root, "item"));
+            }
+            b"error" => {
+                self.plan.closes.all = true;
+                self.whole(self.get(root, "message"), Form::Text);
+                return self.whole(self.get(self.get(root, "error"), "message"), Form::Text);
+            }
+            b"response.created" | b"response.in_progress" | b"response.queued" => {
+                return self.response(self.get(root, "response"));
+            }
+            b"response.completed" | b"response.incomplete" | b"response.failed" | b"response.done" => {
+                self.plan.closes.all = true;
+                return self.response(self.get(root, "response"));
+            }
+            b"" => return self.response(root),
+            _ => return,
+        };
+        let id = Id { outer, inner, part };
+        if kind.ends_with(b".delta") {
+            self.leaf(self.get(root, "delta"), Some(id), form);
+        } else {
+            self.plan.closes.one.insert(id);
+            self.whole(self.get(root, name), form);
+        }
+    }
+
+    fn response(&mut self, response: Option<usize>) {
+        // The request's own words, said again.
+        for name in
+            ["instructions", "input", "tools", "metadata", "prompt", "user", "safety_identifier", "prompt_cache_key"]
+        {
+            self.pass(self.get(response, name));
+        }
+        self.whole(self.get(self.get(response, "error"), "message"), Form::Text);
+        for item in self.children(self.get(response, "output")) {
+            self.item(Some(item));
+        }
+        self.whole(self.get(response, "output_text"), Form::Text);
+    }
+
+    fn item(&mut self, item: Option<usize>) {
+        match self.text(self.get(item, "type")) {
+            b"message" => {
+                for part in self.children(self.get(item, "content")) {
+                    self.content_part(Some(part));
+                }
+            }
+            b"function_call" | b"mcp_call" | b"mcp_approval_request" => {
+                self.whole(self.get(item, "arguments"), Form::Arguments);
+            }
+            b"custom_tool_call" => self.whole(self.get(item, "input"), Form::Tool),
+            b"code_interpreter_call" => self.whole(self.get(item, "code"), Form::Tool),
+            b"local_shell_call" | b"shell_call" | b"computer_call" => self.strings(self.get(item, "action")),
+            b"apply_patch_call" => self.strings(self.get(item, "operation")),
+            b"reasoning" | b"compaction" => self.pass(self.get(item, "encrypted_content")),
+            _ => {}
+        }
+    }
+
+    fn content_part(&mut self, part: Option<usize>) {
+        match self.text(self.get(part, "type")) {
+            b"output_text" | b"text" => self.whole(self.get(part, "text"), Form::Text),
+            b"refusal" => self.whole(self.get(part, "refusal"), Form::Text),
+            _ => {}
+        }
+    }
+
+    fn gemini(&mut self) {
+        // A stream without `alt=sse` is one array of documents.
+        if self.dom.nodes.first().is_some_and(|root| root.sort == Sort::Array) {
+            for document in self.children(Some(0)) {
+                self.gemini_document(Some(document));
+            }
+        } else {
+            self.gemini_document(Some(0));
+        }
+    }
+
+    fn gemini_document(&mut self, root: Option<usize>) {
+        let root = self.get(root, "response").or(root);
+        self.whole(self.get(self.get(root, "error"), "message"), Form::Text);
+        for candidate in self.children(self.get(root, "candidates")) {
+            let candidate = Some(candidate);
+            let outer = self.number(self.get(candidate, "index")).unwrap_or_default();
+            let mut call = false;
+            for part in self.children(self.get(self.get(candidate, "content"), "parts")) {
+                let part = Some(part);
+                self.pass(self.get(part, "thoughtSignature"));
+                let thought = self.get(part, "thought").is_some_and(|node| {
+                    let node = self.dom.nodes[node];
+                    &self.data[node.start..node.end] == b"true"
+                });
+                let kind = if thought { Part::Thinking } else { Part::Text };
+                self.leaf(self.get(part, "text"), Some(Id { outer, inner: 0, part: kind }), Form::Text);
+                if let Some(function) = self.get(part, "functionCall") {
+                    call = true;
+                    self.strings(self.get(Some(function), "args"));
+                }
+            }
+            if call || self.says(self.get(candidate, "finishReason")) {
+                self.plan.close_outer(outer);
+            }
+        }
+    }
+}

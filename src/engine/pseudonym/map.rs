@@ -1,0 +1,344 @@
+//! The pairs of real values and pseudonyms: one value, one pseudonym, for ever.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::aliases::{Alias, AliasError};
+use super::atoms;
+use super::mint::{Sort, candidate};
+use super::table::{Pair, Table};
+
+/// Of what is stored. It rises with what older versions could not read.
+const VERSION: u32 = 1;
+/// Beyond it values have no pseudonym, and the caller takes something else.
+const MOST_PAIRS: usize = 16_384;
+/// Candidates drawn for one value.
+const MOST_CANDIDATES: u32 = 1024;
+
+/// A stored map that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    #[error("the pseudonym map cannot be read: wrong key or damaged file")]
+    Unreadable(#[source] serde_json::Error),
+    #[error("the pseudonym map has format {0}; this version reads up to {VERSION}")]
+    Newer(u32),
+    #[error("the pseudonym map contradicts itself at pair {0}")]
+    Contradiction(usize),
+}
+
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    version: u32,
+    pairs: Vec<StoredPair>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct StoredPair {
+    kind: String,
+    real: String,
+    pseudo: String,
+    /// Another pseudonym has taken its place; it is still restored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    retired: bool,
+}
+
+/// The map. Has no `Debug`: it is what is kept secret.
+pub struct Pseudonyms {
+    key: [u8; 32],
+    pairs: Vec<Pair>,
+    /// The number of a value's pair.
+    by_real: HashMap<Arc<str>, usize>,
+    /// All pseudonyms, folded.
+    pseudos: HashSet<Box<str>>,
+    /// Real values and words of the traffic that no pseudonym may meet, folded.
+    avoided: HashSet<Box<str>>,
+    table: Option<Arc<Table>>,
+    changed: bool,
+}
+
+/// Upper and lower case are one where texts are compared.
+pub(super) fn fold(text: &str) -> String {
+    text.to_ascii_lowercase()
+}
+
+impl Pseudonyms {
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            key,
+            pairs: Vec::new(),
+            by_real: HashMap::new(),
+            pseudos: HashSet::new(),
+            avoided: HashSet::new(),
+            table: None,
+            changed: false,
+        }
+    }
+
+    /// Reads what [`Pseudonyms::to_bytes`] gave, after the caller has decrypted it.
+    pub fn from_bytes(key: [u8; 32], bytes: &[u8]) -> Result<Self, MapError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let version: Version = serde_json::from_slice(bytes).map_err(MapError::Unreadable)?;
+        if version.version > VERSION {
+            return Err(MapError::Newer(version.version));
+        }
+        let stored: Stored = serde_json::from_slice(bytes).map_err(MapError::Unreadable)?;
+        let mut this = Self::new(key);
+        for (number, pair) in stored.pairs.into_iter().enumerate() {
+            let folded = fold(&pair.pseudo);
+            let twice = !pair.retired && this.by_real.contains_key(pair.real.as_str());
+            if folded.is_empty()
+                || pair.real.is_empty()
+                || twice
+                || this.pseudos.iter().any(|other| meet(other, &folded))
+            {
+                return Err(MapError::Contradiction(number));
+            }
+            this.add(&pair.kind, &pair.real, &pair.pseudo, pair.retired);
+        }
+        this.changed = false;
+        Ok(this)
+    }
+
+    /// All pairs, in clear: the caller encrypts them. Equal maps give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let pairs = self.pairs.iter().enumerate().map(|(number, pair)| StoredPair {
+            kind: pair.kind.to_string(),
+            real: pair.real.to_string(),
+            pseudo: pair.pseudo.to_string(),
+            retired: self.by_real.get(&pair.real) != Some(&number),
+        });
+        let stored = Stored { version: VERSION, pairs: pairs.collect() };
+        serde_json::to_vec(&stored).expect("texts and numbers are always JSON")
+    }
+
+    /// Whether pairs were added since the last question: then the map wants to be stored.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Values and words that no pseudonym may stand in or hold. Call it with all known facts before the first
+    /// pseudonym is drawn.
+    pub fn avoid<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        // One or two letters stand in everything.
+        self.avoided.extend(words.into_iter().filter(|word| word.trim().len() >= 3).map(|word| fold(word).into()));
+    }
+
+    /// Takes the pairs of `--aliases` (`file`, for messages). A value that had another pseudonym gets this one;
+    /// the old one is still restored.
+    pub fn pin(&mut self, file: &str, aliases: &[Alias]) -> Result<(), AliasError> {
+        for (entry, alias) in aliases.iter().enumerate() {
+            let refuse = |message| Err(AliasError::Entry { file: file.to_owned(), entry, message });
+            let folded = fold(&alias.pseudo);
+            let current = self.by_real.get(alias.real.as_str()).map(|&number| &self.pairs[number]);
+            if current.is_some_and(|pair| *pair.pseudo == *alias.pseudo) {
+                continue;
+            }
+            if let Some(known) = self.pairs.iter().position(|pair| fold(&pair.pseudo) == folded) {
+                // A pseudonym of the same value from before comes back.
+                if *self.pairs[known].real != *alias.real {
+                    return refuse("pseudo already stands for another value");
+                }
+                self.by_real.insert(self.pairs[known].real.clone(), known);
+                (self.table, self.changed) = (None, true);
+                continue;
+            }
+            if self.pseudos.iter().any(|other| meet(other, &folded)) {
+                return refuse("pseudo stands in a pseudonym that is already given, or holds one");
+            }
+            let real = fold(&alias.real);
+            if self.pairs.iter().any(|pair| fold(&pair.real).contains(&folded)) {
+                return refuse("pseudo stands in a real value");
+            }
+            if self.avoided.iter().any(|word| word.contains(&folded)) {
+                return refuse("pseudo is a real value or a word of this machine, or stands in one");
+            }
+            if self.pseudos.iter().any(|other| real.contains(&**other)) {
+                return refuse("real holds a pseudonym that is already given");
+            }
+            self.add(&alias.kind, &alias.real, &alias.pseudo, false);
+        }
+        Ok(())
+    }
+
+    /// The pseudonym of one atom, drawn if it has none. None where nothing can stand for it (see [`Sort::of`]) or
+    /// the map is full. `in_traffic` says whether a candidate stands in the text at hand by itself.
+    pub fn atom(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        if let Some(&number) = self.by_real.get(value) {
+            return Some(self.pairs[number].pseudo.clone());
+        }
+        // What stands for a value already is sent as it is.
+        if self.pseudos.contains(fold(value).as_str()) || self.pairs.len() >= MOST_PAIRS {
+            return None;
+        }
+        let sort = Sort::of(kind, value)?;
+        let folded = fold(value);
+        let drawn = (0..MOST_CANDIDATES)
+            .map(|counter| candidate(&self.key, sort, value, counter))
+            .find(|drawn| !meet(drawn, &folded) && !self.clashes(drawn) && !in_traffic(drawn))?;
+        self.add(kind, value, &drawn, false);
+        Some(drawn.into())
+    }
+
+    /// `value` with its atoms replaced. None where it has none.
+    pub fn replace(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Option<String> {
+        let Some(atoms) = atoms::of(kind, value) else {
+            return self.atom(kind, value, &in_traffic).map(|pseudo| pseudo.to_string());
+        };
+        let mut out = String::with_capacity(value.len() + 16);
+        let mut at = 0;
+        for (range, kind) in atoms {
+            let Some(pseudo) = self.atom(kind, &value[range.clone()], &in_traffic) else { continue };
+            out.push_str(&value[at..range.start]);
+            out.push_str(&pseudo);
+            at = range.end;
+        }
+        if at == 0 {
+            return None;
+        }
+        out.push_str(&value[at..]);
+        Some(out)
+    }
+
+    /// The pairs as they are now, for a response to be restored by.
+    pub fn table(&mut self) -> Arc<Table> {
+        let pairs = &self.pairs;
+        self.table.get_or_insert_with(|| Arc::new(Table::new(pairs.clone()))).clone()
+    }
+
+    /// Whether `drawn` stands in what is known, or that in it.
+    fn clashes(&self, drawn: &str) -> bool {
+        self.pseudos.iter().any(|other| meet(other, drawn))
+            || self.avoided.iter().any(|word| meet(word, drawn))
+            || self.pairs.iter().any(|pair| {
+                let real = fold(&pair.real);
+                real.contains(drawn) || real.len() >= 3 && drawn.contains(&real)
+            })
+    }
+
+    fn add(&mut self, kind: &str, real: &str, pseudo: &str, retired: bool) {
+        let pair = Pair { kind: kind.into(), real: real.into(), pseudo: pseudo.into() };
+        if !retired {
+            self.by_real.insert(pair.real.clone(), self.pairs.len());
+        }
+        self.pseudos.insert(fold(pseudo).into());
+        self.pairs.push(pair);
+        (self.table, self.changed) = (None, true);
+    }
+}
+
+/// Whether one stands in the other.
+fn meet(one: &str, other: &str) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{MapError, Pseudonyms, fold};
+    use crate::engine::pseudonym::parse_aliases;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn nowhere(_: &str) -> bool {
+        false
+    }
+
+    fn of(map: &mut Pseudonyms, kind: &str, value: &str) -> String {
+        map.replace(kind, value, nowhere).unwrap_or_else(|| panic!("{kind} {value} has no pseudonym"))
+    }
+
+    #[test]
+    fn one_login_is_one_wherever_it_stands() {
+        let mut map = Pseudonyms::new(KEY);
+        let login = of(&mut map, "user.name", "ann");
+        assert_eq!(of(&mut map, "path.home", "/home/ann/work"), format!("/home/{login}/work"));
+        assert_eq!(of(&mut map, "git.email", "ann@gmail.com"), format!("{login}@gmail.com"));
+        assert_eq!(of(&mut map, "host.name", "ann"), login);
+        assert_ne!(of(&mut map, "user.name", "Ann"), login, "another spelling must come back as itself");
+        assert_eq!(map.replace("user.name", &login, nowhere), None, "what is one already is no value");
+    }
+
+    #[test]
+    fn a_candidate_that_stands_in_known_words_or_the_traffic_is_passed_over() {
+        let first = of(&mut Pseudonyms::new(KEY), "user.name", "ann");
+        let mut map = Pseudonyms::new(KEY);
+        map.avoid([format!("x{}", first.to_uppercase()).as_str()]);
+        let second = of(&mut map, "user.name", "ann");
+        assert_ne!(second, first);
+        let third = Pseudonyms::new(KEY).atom("user.name", "ann", |drawn| drawn == first).unwrap();
+        assert_eq!(*third, *second);
+        assert!(Pseudonyms::new(KEY).atom("user.name", "ann", |_| true).is_none());
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_and_what_is_damaged_is_refused() {
+        let mut map = Pseudonyms::new(KEY);
+        let login = of(&mut map, "user.name", "ann");
+        assert!(map.take_changed() && !map.take_changed());
+        let bytes = map.to_bytes();
+        let mut again = Pseudonyms::from_bytes([9; 32], &bytes).ok().unwrap();
+        assert_eq!(of(&mut again, "user.name", "ann"), login, "stored pairs outlive the key");
+        assert_eq!(again.to_bytes(), bytes);
+        assert!(!again.take_changed());
+        assert!(matches!(Pseudonyms::from_bytes(KEY, &bytes[1..]), Err(MapError::Unreadable(_))));
+        assert!(matches!(Pseudonyms::from_bytes(KEY, br#"{"version":2,"x":1}"#), Err(MapError::Newer(2))));
+        let twice = br#"{"version":1,"pairs":[{"kind":"user.name","real":"a","pseudo":"zova"},{"kind":"user.name","real":"b","pseudo":"zovake"}]}"#;
+        assert!(matches!(Pseudonyms::from_bytes(KEY, twice), Err(MapError::Contradiction(1))));
+    }
+
+    #[test]
+    fn pinned_pairs_win_and_what_they_replace_is_still_restored() {
+        let mut map = Pseudonyms::new(KEY);
+        let old = of(&mut map, "user.name", "ann");
+        let aliases = parse_aliases("a.json", r#"[{"real":"ann","pseudo":"robin"}]"#).unwrap();
+        map.pin("a.json", &aliases).unwrap();
+        assert_eq!(of(&mut map, "user.name", "ann"), "robin");
+        assert_eq!(map.table().count(format!("robin and {old}").as_bytes()), 2);
+        let mut again = Pseudonyms::from_bytes(KEY, &map.to_bytes()).ok().unwrap();
+        again.pin("a.json", &aliases).unwrap();
+        assert_eq!(again.to_bytes(), map.to_bytes());
+        let clash = parse_aliases("b.json", r#"[{"real":"bo","pseudo":"robins"}]"#).unwrap();
+        let message = again.pin("b.json", &clash).unwrap_err().to_string();
+        assert!(message.starts_with("b.json: entry 0: pseudo stands in"), "{message}");
+    }
+
+    #[test]
+    fn thousands_of_values_are_told_apart() {
+        let mut map = Pseudonyms::new(KEY);
+        for number in 0..1500 {
+            of(&mut map, "user.name", &format!("person{number}"));
+            of(&mut map, "net.ip.local", &format!("10.0.{}.{}", number / 250, number % 250));
+        }
+        for number in 0..400 {
+            of(&mut map, "net.ip.public", &format!("81.2.{}.{}", number / 250, number % 250));
+        }
+        let all: Vec<String> = map.table().pairs().iter().map(|pair| fold(&pair.pseudo)).collect();
+        for (index, one) in all.iter().enumerate() {
+            assert!(
+                all[..index].iter().all(|other| !one.contains(other.as_str()) && !other.contains(one.as_str())),
+                "{one}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_appearance_does_not_matter_where_values_are_known_before(names in prop::collection::hash_set("[a-z]{2,12}", 2..20)) {
+            let names: Vec<String> = names.into_iter().collect();
+            let (mut one, mut other) = (Pseudonyms::new(KEY), Pseudonyms::new(KEY));
+            for map in [&mut one, &mut other] {
+                map.avoid(names.iter().map(String::as_str));
+            }
+            let forward: Vec<_> = names.iter().map(|name| one.atom("user.name", name, nowhere)).collect();
+            let mut backward: Vec<_> = names.iter().rev().map(|name| other.atom("user.name", name, nowhere)).collect();
+            backward.reverse();
+            prop_assert_eq!(forward, backward);
+        }
+    }
+}

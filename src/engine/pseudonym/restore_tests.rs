@@ -1,0 +1,650 @@
+//! Whole streams of the four families, cut in every way, read as a client reads them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::table::Pair;
+use super::{Carrier, Family, Guard, Ledger, RestoreLimits, RestoreStats, Restorer, Table};
+
+const FAMILIES: [Family; 4] = [Family::Anthropic, Family::Chat, Family::Responses, Family::Gemini];
+
+fn table() -> Arc<Table> {
+    let pair =
+        |kind: &str, real: &str, pseudo: &str| Pair { kind: kind.into(), real: real.into(), pseudo: pseudo.into() };
+    Arc::new(Table::new(vec![
+        pair("user.name", "ann", "zovakemuta"),
+        pair("host.name", "Bü\"ro\\7", "qilodesa"),
+        pair("net.ip.local", "10.0.0.1", "10.20.30.140"),
+        pair("user.name", "张伟", "zovabexo"),
+    ]))
+}
+
+fn redact(text: &str) -> String {
+    table().pairs().iter().fold(text.to_owned(), |text, pair| text.replace(&*pair.real, &pair.pseudo))
+}
+
+fn restore_plain(text: &str) -> String {
+    table().pairs().iter().fold(text.to_owned(), |text, pair| text.replace(&*pair.pseudo, &pair.real))
+}
+
+/// A real value as it stands in a JSON text.
+fn restore_arguments(text: &str) -> String {
+    table().pairs().iter().fold(text.to_owned(), |text, pair| {
+        let quoted = Value::from(&*pair.real).to_string();
+        text.replace(&*pair.pseudo, &quoted[1..quoted.len() - 1])
+    })
+}
+
+fn restorer(family: Family, carrier: Carrier) -> Restorer {
+    Restorer::new(table(), family, carrier, Guard::open(), RestoreLimits::default())
+}
+
+fn run(family: Family, carrier: Carrier, bytes: &[u8], size: usize) -> (Vec<u8>, RestoreStats, Restorer) {
+    let mut restorer = restorer(family, carrier);
+    let mut out = Vec::new();
+    for piece in bytes.chunks(size.max(1)) {
+        restorer.push(piece, &mut out);
+    }
+    restorer.finish(&mut out);
+    (out, restorer.stats(), restorer)
+}
+
+/// A piece of one of the texts of an answer: text 0 and 1, arguments 2 and 3.
+type Piece = (usize, String);
+
+/// `text` in pieces of `size` characters.
+fn pieces(place: usize, text: &str, size: usize) -> Vec<Piece> {
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(size.max(1)).map(|piece| (place, piece.iter().collect())).collect()
+}
+
+/// Takes from each list in turn.
+fn interleaved(lists: &[Vec<Piece>]) -> Vec<Piece> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+    (0..longest).flat_map(|at| lists.iter().filter_map(move |list| list.get(at).cloned())).collect()
+}
+
+/// How a stream is written.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    line_end: &'static str,
+    pings: bool,
+    /// Data over two lines, a line break after the first comma.
+    lines: bool,
+    ascii: bool,
+}
+
+const PLAIN: Manner = Manner { line_end: "\n", pings: false, lines: false, ascii: false };
+
+/// The documents of a stream.
+fn documents(family: Family, pieces: &[Piece]) -> Vec<Value> {
+    let mut out = Vec::new();
+    match family {
+        Family::Anthropic => {
+            out.push(json!({"type": "message_start", "message": {"id": "msg_1", "content": []}}));
+            for place in 0..4 {
+                let block = match place {
+                    0 | 1 => json!({"type": "text", "text": ""}),
+                    _ => json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}),
+                };
+                out.push(json!({"type": "content_block_start", "index": place, "content_block": block}));
+            }
+            for (place, text) in pieces {
+                let delta = match place {
+                    0 | 1 => json!({"type": "text_delta", "text": text}),
+                    _ => json!({"type": "input_json_delta", "partial_json": text}),
+                };
+                out.push(json!({"type": "content_block_delta", "index": place, "delta": delta}));
+            }
+            out.extend((0..4).map(|place| json!({"type": "content_block_stop", "index": place})));
+            out.push(
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}),
+            );
+            out.push(json!({"type": "message_stop"}));
+        }
+        Family::Chat => {
+            let chunk = |choice: usize, delta: Value, finish: Value| {
+                json!({"id": "c-1", "object": "chat.completion.chunk", "created": 1.50e9, "model": "m",
+                    "choices": [{"index": choice, "delta": delta, "finish_reason": finish}]})
+            };
+            out.push(chunk(0, json!({"role": "assistant", "content": ""}), Value::Null));
+            for (place, text) in pieces {
+                out.push(match place {
+                    0 | 1 => chunk(*place, json!({"content": text}), Value::Null),
+                    _ => chunk(
+                        0,
+                        json!({"tool_calls": [{"index": place - 2, "function": {"arguments": text}}]}),
+                        Value::Null,
+                    ),
+                });
+            }
+            out.push(chunk(1, json!({}), json!("stop")));
+            out.push(chunk(0, json!({}), json!("tool_calls")));
+        }
+        Family::Responses => {
+            out.push(json!({"type": "response.created", "response": {"id": "r", "output": []}}));
+            let mut texts = [const { String::new() }; 4];
+            for (place, text) in pieces {
+                texts[*place] += text;
+                out.push(match place {
+                    0 | 1 => json!({"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "content_index": place, "delta": text, "logprobs": []}),
+                    _ => json!({"type": "response.function_call_arguments.delta", "item_id": "f", "output_index": place, "delta": text}),
+                });
+            }
+            for (place, text) in texts.iter().enumerate().take(2) {
+                out.push(json!({"type": "response.output_text.done", "item_id": "i", "output_index": 0, "content_index": place, "text": text}));
+                out.push(json!({"type": "response.content_part.done", "item_id": "i", "output_index": 0, "content_index": place, "part": {"type": "output_text", "text": text}}));
+            }
+            let item = json!({"type": "message", "id": "i", "content": [{"type": "output_text", "text": texts[0]}, {"type": "output_text", "text": texts[1]}]});
+            out.push(json!({"type": "response.output_item.done", "output_index": 0, "item": item}));
+            let mut items = vec![item];
+            for (place, text) in texts.iter().enumerate().skip(2) {
+                let item = json!({"type": "function_call", "id": "f", "arguments": text});
+                out.push(json!({"type": "response.function_call_arguments.done", "item_id": "f", "output_index": place, "arguments": text}));
+                out.push(json!({"type": "response.output_item.done", "output_index": place, "item": item}));
+                items.push(item);
+            }
+            out.push(json!({"type": "response.completed", "response": {"id": "r", "output": items}}));
+            for (number, event) in out.iter_mut().enumerate() {
+                event["sequence_number"] = number.into();
+            }
+        }
+        Family::Gemini => {
+            let chunk = |place: usize, parts: Value| json!({"candidates": [{"index": place, "content": {"role": "model", "parts": parts}}], "modelVersion": "m"});
+            let mut arguments = [const { String::new() }; 2];
+            for (place, text) in pieces {
+                match place {
+                    0 | 1 => out.push(chunk(*place, json!([{"text": text}]))),
+                    _ => arguments[place - 2] += text,
+                }
+            }
+            for text in arguments.iter().filter(|text| !text.is_empty()) {
+                let args: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+                out.push(chunk(
+                    0,
+                    json!([{"functionCall": {"name": "shell", "args": args}, "thoughtSignature": "c2ln"}]),
+                ));
+            }
+            for place in 0..2 {
+                let mut last = chunk(place, json!([]));
+                last["candidates"][0]["finishReason"] = "STOP".into();
+                out.push(last);
+            }
+        }
+    }
+    out
+}
+
+fn stream(family: Family, pieces: &[Piece], manner: Manner) -> String {
+    let (mut out, end) = (String::new(), manner.line_end);
+    for (number, document) in documents(family, pieces).iter().enumerate() {
+        if manner.pings && number % 2 == 1 {
+            write!(out, ": keep-alive{end}{end}event: ping{end}data: {{\"type\": \"ping\"}}{end}{end}").unwrap();
+        }
+        if let Some(name) = document["type"].as_str() {
+            write!(out, "event: {name}{end}").unwrap();
+        }
+        let mut data = document.to_string();
+        if manner.ascii {
+            let mut units = [0; 2];
+            let spelled = data.chars().map(|c| match c.is_ascii() {
+                true => c.to_string(),
+                false => c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            });
+            data = spelled.collect();
+        }
+        if manner.lines {
+            // Between members only: after a comma that follows a closed value.
+            data = data.replacen("\",\"", &format!("\",{end}data: \""), 1);
+        }
+        write!(out, "data: {data}{end}{end}").unwrap();
+    }
+    if family == Family::Chat {
+        write!(out, "data: [DONE]{end}{end}").unwrap();
+    }
+    out
+}
+
+/// The data of all events, by a reader that knows nothing of the one tested.
+fn read(bytes: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(bytes).unwrap().replace("\r\n", "\n").replace('\r', "\n");
+    let events = text.split("\n\n").filter_map(|event| {
+        let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        (!data.is_empty() && data != ["[DONE]"]).then(|| data.join("\n"))
+    });
+    events.map(|data| serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}: {data}"))).collect()
+}
+
+/// The four texts as a client puts them together, and the copies of them that came whole.
+fn heard(family: Family, events: &[Value]) -> (BTreeMap<u64, String>, Vec<String>) {
+    let (mut texts, mut copies) = (BTreeMap::<u64, String>::new(), Vec::new());
+    let mut closed: Vec<u64> = Vec::new();
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let mut add = |place: u64, text: &Value, closed: &[u64]| {
+        if let Some(text) = text.as_str() {
+            assert!(!closed.contains(&place) || text.is_empty(), "text {place} goes on after its end");
+            texts.entry(place).or_default().push_str(text);
+        }
+    };
+    for (at, event) in events.iter().enumerate() {
+        match family {
+            Family::Anthropic => match event["type"].as_str().unwrap() {
+                "content_block_delta" => {
+                    add(number(&event["index"]), &event["delta"]["text"], &closed);
+                    add(number(&event["index"]), &event["delta"]["partial_json"], &closed);
+                }
+                "content_block_stop" => closed.push(number(&event["index"])),
+                _ => {}
+            },
+            Family::Chat => {
+                for choice in event["choices"].as_array().into_iter().flatten() {
+                    add(number(&choice["index"]), &choice["delta"]["content"], &closed);
+                    for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+                        add(number(&call["index"]) + 2, &call["function"]["arguments"], &closed);
+                    }
+                    if !choice["finish_reason"].is_null() {
+                        closed.extend(if number(&choice["index"]) == 0 { vec![0, 2, 3] } else { vec![1] });
+                    }
+                }
+            }
+            Family::Responses => {
+                let kind = event["type"].as_str().unwrap();
+                if kind == "ping" {
+                    continue;
+                }
+                let (output, part) = (number(&event["output_index"]), number(&event["content_index"]));
+                let place = if output == 0 { part } else { output };
+                if kind.ends_with(".delta") {
+                    add(place, &event["delta"], &closed);
+                } else if kind.ends_with("text.done") || kind.ends_with("arguments.done") {
+                    closed.push(place);
+                }
+                for name in ["text", "arguments"] {
+                    copies.extend(event[name].as_str().map(str::to_owned));
+                    copies.extend(event["part"][name].as_str().map(str::to_owned));
+                }
+                let items = event["response"]["output"].as_array().into_iter().flatten();
+                for item in items.chain(event.get("item")) {
+                    copies.extend(item["arguments"].as_str().map(str::to_owned));
+                    for part in item["content"].as_array().into_iter().flatten() {
+                        copies.extend(part["text"].as_str().map(str::to_owned));
+                    }
+                }
+                let numbers = events[..=at].iter().filter(|event| event["type"] != "ping").count() as u64;
+                assert_eq!(event["sequence_number"], numbers - 1, "numbers follow each other");
+            }
+            Family::Gemini => {
+                for candidate in event["candidates"].as_array().into_iter().flatten() {
+                    let place = number(&candidate["index"]);
+                    for part in candidate["content"]["parts"].as_array().into_iter().flatten() {
+                        add(place, &part["text"], &closed);
+                        if let Some(call) = part.get("functionCall") {
+                            copies.push(call["args"].to_string());
+                        }
+                    }
+                    if !candidate["finishReason"].is_null() {
+                        closed.push(place);
+                    }
+                }
+            }
+        }
+    }
+    (texts, copies)
+}
+
+/// Restores a stream and checks all that a client makes of it.
+fn check(family: Family, texts: &[String; 4], pieces: &[Piece], manner: Manner, size: usize) {
+    let sent = stream(family, pieces, manner);
+    let (out, stats, _) = run(family, Carrier::Events, sent.as_bytes(), size);
+    let note = || format!("{family:?} {manner:?} by {size}: {sent}\n-> {}", String::from_utf8_lossy(&out));
+    assert_eq!(stats.unrestored, 0, "{}", note());
+    let events = read(&out);
+    assert_eq!(events.len(), read(sent.as_bytes()).len() + stats.added as usize, "{}", note());
+    let (heard, copies) = heard(family, &events);
+    let expected: Vec<String> = (0..4)
+        .map(|place| if place < 2 { restore_plain(&texts[place]) } else { restore_arguments(&texts[place]) })
+        .collect();
+    let streamed = if family == Family::Gemini { 2 } else { 4 };
+    for (place, expected) in expected.iter().enumerate().take(streamed) {
+        assert_eq!(heard.get(&(place as u64)).map_or("", String::as_str), expected, "text {place}: {}", note());
+    }
+    match family {
+        Family::Responses => {
+            for (place, expected) in expected.iter().enumerate() {
+                let count = copies.iter().filter(|copy| *copy == expected).count();
+                assert!(count >= if place < 2 { 4 } else { 3 }, "copies of text {place}: {}", note());
+            }
+        }
+        Family::Gemini => {
+            let calls: Vec<String> = expected[2..]
+                .iter()
+                .filter(|text| !text.is_empty())
+                .map(|text| serde_json::from_str::<Value>(text).unwrap().to_string())
+                .collect();
+            assert_eq!(copies, calls, "{}", note());
+        }
+        _ => {}
+    }
+}
+
+fn texts() -> [String; 4] {
+    [
+        "zovakemuta's 家 /home/zovakemuta/x, zova, zovakezovakemuta 😀 10.20.30.140\n\"qilodesa\" zovakemut".to_owned(),
+        "qilodesqilodesa zo".to_owned(),
+        r#"{"cmd": "cat /home/zovakemuta/a.txt \"qilodesa\"\n", "zovakemuta": ["zovabexo", 1.50, "zova"]}"#.to_owned(),
+        r#"{"url":"http://10.20.30.140:80/\u00e9zovakemuta"}"#.to_owned(),
+    ]
+}
+
+#[test]
+fn streams_of_all_families_cut_in_every_way_are_restored() {
+    let texts = texts();
+    for family in FAMILIES {
+        for chars in [1, 2, 3, 5, 7, 1000] {
+            let lists: Vec<_> = texts.iter().enumerate().map(|(place, text)| pieces(place, text, chars)).collect();
+            let pieces = interleaved(&lists);
+            for line_end in ["\n", "\r\n", "\r"] {
+                for (pings, lines, ascii) in [(false, false, false), (true, true, true)] {
+                    let manner = Manner { line_end, pings, lines, ascii };
+                    for size in if chars == 1 { vec![1, 64, 1 << 20] } else { vec![1 << 20] } {
+                        check(family, &texts, &pieces, manner, size);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ordinary_text_passes_byte_for_byte_and_event_by_event() {
+    let text = "The user asked: where is /home/bob? \\ \"ok\" \n 家 😀 é (10 files)".replace("10", "eleven");
+    let arguments = r#"{"command": "ls -la \"/tmp\"\n\\ \u4e2d", "count": 2.50}"#;
+    for family in FAMILIES {
+        let texts = [text.as_str(), "second", arguments, arguments];
+        let lists: Vec<_> = texts.iter().enumerate().map(|(place, text)| pieces(place, text, 1)).collect();
+        for line_end in ["\n", "\r\n"] {
+            let sent = stream(family, &interleaved(&lists), Manner { line_end, pings: true, ..PLAIN });
+            let mut restorer = restorer(family, Carrier::Events);
+            let mut out = Vec::new();
+            for event in sent.split_inclusive(&format!("{line_end}{line_end}")) {
+                let before = out.len();
+                restorer.push(event.as_bytes(), &mut out);
+                assert_eq!(String::from_utf8_lossy(&out[before..]), event, "{family:?}");
+                assert_eq!(restorer.held(), 0, "{family:?} {event}");
+            }
+            restorer.finish(&mut out);
+            assert_eq!(out, sent.as_bytes());
+            assert_eq!(restorer.stats(), RestoreStats::default());
+            assert!(restorer.take_notes().is_empty());
+        }
+    }
+}
+
+#[test]
+fn only_restored_spans_change() {
+    let sent = "event: content_block_delta\ndata: {\"index\" : 0,  \"type\":\"content_block_delta\",\"x\":[1.50e+3,\"\\u0041\\/\"], \"delta\":{\"text\":\"a\\/\\u007Aovakemuta\\u00e9 qilodesa\",\"type\":\"text_delta\"},\"index\":0 }\nid: 7\n\n";
+    let (out, ..) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 3);
+    let expected = sent.replace("\\u007Aovakemuta", "ann").replace("qilodesa", "B\\u00fc\\\"ro\\\\7");
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+#[test]
+fn an_escape_in_the_arguments_may_begin_a_pseudonym_and_an_ordinary_one_never_waits() {
+    let arguments = r#"{"p":"\u007aovakemuta \\zovakemuta \u007Aovabexo \u0071ilodesa \u0077 \uD83D\uDE00"}"#;
+    for chars in 1..9 {
+        let pieces = pieces(2, arguments, chars);
+        let sent = stream(Family::Anthropic, &pieces, PLAIN);
+        let (out, ..) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 1 << 20);
+        let (heard, _) = heard(Family::Anthropic, &read(&out));
+        let inner: Value = serde_json::from_str(&heard[&2]).unwrap_or_else(|error| panic!("{error}: {}", heard[&2]));
+        assert_eq!(inner["p"], "ann \\ann 张伟 Bü\"ro\\7 w 😀", "{chars}: {}", heard[&2]);
+    }
+}
+
+#[test]
+fn what_waits_is_written_before_the_event_that_ends_its_text_and_at_the_end_of_the_stream() {
+    let sent = stream(Family::Anthropic, &pieces(0, "so zova", 1), PLAIN);
+    let (out, stats, _) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 1 << 20);
+    assert_eq!(stats.added, 1);
+    let added = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"zova\"}}\n\nevent: content_block_stop";
+    assert!(String::from_utf8_lossy(&out).contains(added), "{}", String::from_utf8_lossy(&out));
+
+    for family in FAMILIES {
+        let documents = documents(family, &pieces(0, "so zova", 1));
+        let sent: String = documents
+            .iter()
+            .filter(|document| document.to_string().contains("zo") || document.to_string().contains("\"z\""))
+            .map(|document| format!("data: {document}\r\n\r\n"))
+            .take(1)
+            .collect();
+        let (out, stats, _) = run(family, Carrier::Events, sent.as_bytes(), 1);
+        assert_eq!(stats.added, u64::from(!sent.is_empty() && stats.restored == 0), "{family:?} {sent}");
+        assert!(out.ends_with(b"\r\n\r\n") || sent.is_empty());
+    }
+}
+
+#[test]
+fn signed_and_sealed_parts_stay_and_what_the_client_sees_of_pseudonyms_is_counted() {
+    for (family, document, unrestored) in [
+        (
+            Family::Anthropic,
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "of zovakemuta"}}),
+            1,
+        ),
+        (
+            Family::Anthropic,
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "zovakemuta"}}),
+            0,
+        ),
+        (Family::Anthropic, json!({"type": "later_event", "zovakemuta": ["qilodesa"]}), 2),
+        (
+            Family::Responses,
+            json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": "reasoning", "encrypted_content": "zovakemuta", "summary": [{"text": "zovakemuta"}]}}),
+            1,
+        ),
+        (
+            Family::Responses,
+            json!({"type": "response.created", "response": {"instructions": "zovakemuta", "output": []}}),
+            0,
+        ),
+        (
+            Family::Gemini,
+            json!({"candidates": [{"content": {"parts": [{"text": "zovakemuta", "thought": true, "thoughtSignature": "zovakemuta"}]}}]}),
+            1,
+        ),
+        (Family::Chat, json!({"choices": [{"index": 0, "delta": {"reasoning_content": "zovakemuta"}}]}), 1),
+    ] {
+        let sent = format!("data: {document}\n\n");
+        let (out, stats, _) = run(family, Carrier::Events, sent.as_bytes(), 1 << 20);
+        assert_eq!(String::from_utf8_lossy(&out), sent);
+        assert_eq!(stats, RestoreStats { unrestored, ..RestoreStats::default() }, "{sent}");
+    }
+}
+
+#[test]
+fn a_pseudonym_in_pieces_of_thinking_is_counted_once() {
+    let sent: String = pieces(0, "of zovakemuta", 1)
+        .iter()
+        .map(|(_, text)| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": text}}))
+        .map(|document| format!("data: {document}\n\n"))
+        .collect();
+    let (out, stats, _) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 1 << 20);
+    assert_eq!((out, stats.unrestored), (sent.into_bytes(), 1));
+}
+
+#[test]
+fn citations_are_restored_whole() {
+    let citation = json!({"type": "char_location", "cited_text": "by zovakemuta", "document_title": "qilodesa", "encrypted_index": "zovakemuta"});
+    let sent = format!(
+        "data: {}\n\n",
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": citation}})
+    );
+    let (out, ..) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 1);
+    let expected = sent.replace("by zovakemuta", "by ann").replace("\"qilodesa\"", "\"Bü\\\"ro\\\\7\"");
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+#[test]
+fn whole_documents_are_restored_where_they_hold_text() {
+    let call = r#"{"p":"/home/zovakemuta","q":"qilodesa"}"#;
+    let restored = restore_arguments(call);
+    for (family, sent, expected) in [
+        (
+            Family::Anthropic,
+            json!({"type": "message", "content": [{"type": "text", "text": "zovakemuta"}, {"type": "thinking", "thinking": "zovakemuta", "signature": "zovakemuta"}, {"type": "tool_use", "input": {"a": ["zovakemuta"], "zovakemuta": 1}}]}),
+            json!({"type": "message", "content": [{"type": "text", "text": "ann"}, {"type": "thinking", "thinking": "zovakemuta", "signature": "zovakemuta"}, {"type": "tool_use", "input": {"a": ["ann"], "ann": 1}}]}),
+        ),
+        (
+            Family::Chat,
+            json!({"choices": [{"index": 0, "message": {"content": "zovakemuta", "tool_calls": [{"function": {"arguments": call}}]}}]}),
+            json!({"choices": [{"index": 0, "message": {"content": "ann", "tool_calls": [{"function": {"arguments": restored}}]}}]}),
+        ),
+        (
+            Family::Responses,
+            json!({"object": "response", "output": [{"type": "function_call", "arguments": call}, {"type": "message", "content": [{"type": "refusal", "refusal": "zovakemuta"}]}]}),
+            json!({"object": "response", "output": [{"type": "function_call", "arguments": restored}, {"type": "message", "content": [{"type": "refusal", "refusal": "ann"}]}]}),
+        ),
+        (
+            Family::Gemini,
+            json!([{"candidates": [{"content": {"parts": [{"text": "zova"}]}}]}, {"candidates": [{"content": {"parts": [{"text": "kemuta, zo"}]}}]}]),
+            json!([{"candidates": [{"content": {"parts": [{"text": ""}]}}]}, {"candidates": [{"content": {"parts": [{"text": "ann, zo"}]}}]}]),
+        ),
+    ] {
+        let (out, ..) = run(family, Carrier::Document, sent.to_string().as_bytes(), 5);
+        assert_eq!(String::from_utf8_lossy(&out), expected.to_string());
+    }
+}
+
+#[test]
+fn messages_of_a_socket_are_restored_and_numbered_on() {
+    let mut restorer = restorer(Family::Responses, Carrier::Messages);
+    for _ in 0..2 {
+        // Numbers begin anew with the second response.
+        let mut out = Vec::new();
+        for document in documents(Family::Responses, &pieces(0, "I am zovakemuta, zova", 2)) {
+            out.extend(restorer.message(document.to_string().as_bytes()));
+        }
+        let events: Vec<Value> = out.iter().map(|message| serde_json::from_slice(message).unwrap()).collect();
+        assert_eq!(heard(Family::Responses, &events).0[&0], "I am ann, zova");
+    }
+    assert_eq!(restorer.stats().added, 2);
+}
+
+#[test]
+fn a_value_does_not_go_where_the_guard_says_no() {
+    let guard = Guard::same_host(["api.example.com".to_owned()]);
+    let arguments = r#"{"url":"https://evil.example/?u=zovakemuta","path":"/home/zovakemuta","ok":"https://api.example.com/zovakemuta"}"#;
+    for chars in [1, 4, 1000] {
+        let sent = stream(Family::Chat, &pieces(2, arguments, chars), PLAIN);
+        let mut restorer =
+            Restorer::new(table(), Family::Chat, Carrier::Events, guard.clone(), RestoreLimits::default());
+        let mut out = Vec::new();
+        restorer.push(sent.as_bytes(), &mut out);
+        restorer.finish(&mut out);
+        let text = &heard(Family::Chat, &read(&out)).0[&2];
+        assert_eq!(*text, arguments.replace("home/zovakemuta", "home/ann").replace("com/zovakemuta", "com/ann"));
+        let stats = restorer.stats();
+        assert_eq!((stats.restored, stats.withheld, stats.unrestored), (2, 1, 1));
+    }
+}
+
+#[test]
+fn twenty_turns_are_sent_back_as_the_model_wrote_them() {
+    for family in FAMILIES {
+        let mut ledger = Ledger::new(1 << 20);
+        let mut history: Vec<(String, String)> = Vec::new();
+        for turn in 0..20 {
+            let text = match turn % 4 {
+                0 => format!("Turn {turn}: zovakemuta has /home/zovakemuta on qilodesa."),
+                1 => format!("Turn {turn}: ZOVAKEMUTA and Zovakemuta and zOvakemuta."),
+                2 => format!("Turn {turn}: ann, by chance, is zovakemuta."),
+                _ => format!("Turn {turn}: nobody is here."),
+            };
+            let sent = stream(family, &pieces(0, &text, 1 + turn % 5), PLAIN);
+            let (out, _, mut restorer) = run(family, Carrier::Events, sent.as_bytes(), 7);
+            for note in restorer.take_notes() {
+                ledger.note(&note, &redact);
+            }
+            let shown = heard(family, &read(&out)).0[&0].clone();
+            assert!(!shown.to_lowercase().contains("zovakemuta"), "{shown}");
+            history.push((text, shown));
+            for (text, shown) in &history {
+                let again = ledger.recall(shown).unwrap_or_else(|| redact(shown));
+                assert_eq!(again, *text, "{family:?} turn {turn}");
+            }
+        }
+        assert_eq!(ledger.len(), 10, "{family:?}: only what redacting does not give");
+    }
+}
+
+#[test]
+fn what_is_too_long_or_no_json_passes_and_is_counted() {
+    let limits = RestoreLimits { event_bytes: 64, document_bytes: 64, ..RestoreLimits::default() };
+    let long = format!("data: {{\"type\":\"x\",\"y\":\"{}\"}}\n\ndata: {{zovakemuta\n\n", "a".repeat(100));
+    for carrier in [Carrier::Events, Carrier::Document] {
+        for size in [1, 10, 1000] {
+            let mut restorer = Restorer::new(table(), Family::Anthropic, carrier, Guard::open(), limits);
+            let mut out = Vec::new();
+            for piece in long.as_bytes().chunks(size) {
+                restorer.push(piece, &mut out);
+            }
+            restorer.finish(&mut out);
+            assert_eq!(String::from_utf8_lossy(&out), long);
+            assert!(restorer.stats().unread > 0);
+        }
+    }
+}
+
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("zovakemuta".to_owned()),
+        Just("qilodesa".to_owned()),
+        Just("zovabexo".to_owned()),
+        Just("10.20.30.140".to_owned()),
+        "[zovakemutqilds10.23]{0,6}",
+        "[a-z \n\"\\\\é家😀]{0,4}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_in_any_pieces_is_restored_alike(
+        fragments in prop::collection::vec((0usize..2, fragment()), 0..12),
+        chars in 1usize..6,
+        size in 1usize..40,
+        line_end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        pings: bool,
+        ascii: bool,
+    ) {
+        let mut texts = [const { String::new() }; 4];
+        for (place, fragment) in &fragments {
+            texts[*place] += fragment;
+        }
+        for place in 0..2 {
+            texts[place + 2] = json!({"a": texts[place], "b": [texts[1 - place], 1.5]}).to_string();
+        }
+        let lists: Vec<_> = texts.iter().enumerate().map(|(place, text)| pieces(place, text, chars)).collect();
+        let pieces = interleaved(&lists);
+        for family in FAMILIES {
+            check(family, &texts, &pieces, Manner { line_end, pings, lines: false, ascii }, size);
+        }
+    }
+
+    #[test]
+    fn any_bytes_pass_in_any_pieces(
+        bytes in prop::collection::vec(prop::sample::select(&b"data: {}[]\"\\uz:,\r\n\r\n\xff"[..]), 0..120), size in 1usize..9
+    ) {
+        for family in FAMILIES {
+            let (out, ..) = run(family, Carrier::Events, &bytes, size);
+            prop_assert_eq!(&out, &bytes);
+            let (out, ..) = run(family, Carrier::Document, &bytes, size);
+            prop_assert_eq!(&out, &bytes);
+        }
+    }
+}
