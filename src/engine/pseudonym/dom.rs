@@ -26,6 +26,9 @@ pub(super) struct Node {
     pub name_taken: bool,
 }
 
+/// No answer has more values.
+const MOST_NODES: usize = 1 << 20;
+
 /// Nodes in the order of the document; kept and filled again, so that a stream costs no allocation an event.
 #[derive(Default)]
 pub(super) struct Dom {
@@ -48,6 +51,9 @@ impl Dom {
         loop {
             let first = *data.get(at)?;
             let new = self.nodes.len();
+            if new == MOST_NODES {
+                return None;
+            }
             let (sort, start, end) = match first {
                 b'"' => {
                     let text = json_string(data, at + 1);

@@ -149,111 +149,6 @@ impl Family {
         plan.leaves.sort_by_key(|leaf| leaf.start);
         plan.leaves.dedup_by_key(|leaf| leaf.start);
     }
-
-    /// What an added document takes over from `data`, the last that went into the text: members as they stand.
-    pub(super) fn context(self, data: &[u8], dom: &Dom, out: &mut Vec<u8>) {
-        let names: &[&str] = match self {
-            Family::Anthropic => &[],
-            Family::Chat => &["id", "object", "created", "model", "system_fingerprint"],
-            Family::Responses => &["item_id", "output_index", "content_index"],
-            Family::Gemini => &["modelVersion", "responseId"],
-        };
-        out.clear();
-        let root = match self {
-            Family::Gemini => dom.get(data, 0, "response").unwrap_or(0),
-            _ => 0,
-        };
-        for name in names {
-            let Some(node) = dom.get(data, root, name).map(|node| dom.nodes[node]) else { continue };
-            let quotes = usize::from(node.sort == Sort::String);
-            out.extend_from_slice(format!("\"{name}\":").as_bytes());
-            out.extend_from_slice(&data[node.start - quotes..node.end + quotes]);
-            out.push(b',');
-        }
-        if self == Family::Gemini && root != 0 {
-            // So that the document is wrapped again.
-            out.insert(0, b'!');
-        }
-    }
-
-    /// The type of an event that carries more of `id`; empty where the family does not name its events.
-    pub(super) fn event(self, id: Id) -> &'static str {
-        match (self, id.part) {
-            (Family::Anthropic, _) => "content_block_delta",
-            (Family::Responses, Part::Refusal) => "response.refusal.delta",
-            (Family::Responses, Part::Arguments) => "response.function_call_arguments.delta",
-            (Family::Responses, Part::Input) => "response.custom_tool_call_input.delta",
-            (Family::Responses, Part::McpArguments) => "response.mcp_call_arguments.delta",
-            (Family::Responses, Part::Code) => "response.code_interpreter_call_code.delta",
-            (Family::Responses, _) => "response.output_text.delta",
-            _ => "",
-        }
-    }
-
-    /// A document that carries `text` (as spelled in a JSON string) of `id`.
-    pub(super) fn write(self, id: Id, context: &[u8], text: &[u8], sequence: Option<u64>, out: &mut Vec<u8>) {
-        let (context, wrapped) = match context.strip_prefix(b"!") {
-            Some(context) => (context, true),
-            None => (context, false),
-        };
-        let (outer, inner) = (id.outer, id.inner);
-        let (head, tail) = match (self, id.part) {
-            (Family::Anthropic, Part::Arguments) => (
-                format!(
-                    r#"{{"type":"content_block_delta","index":{outer},"delta":{{"type":"input_json_delta","partial_json":""#
-                ),
-                "\"}}",
-            ),
-            (Family::Anthropic, _) => (
-                format!(r#"{{"type":"content_block_delta","index":{outer},"delta":{{"type":"text_delta","text":""#),
-                "\"}}",
-            ),
-            (Family::Chat, part) => {
-                let delta = match part {
-                    Part::Refusal => r#""refusal":""#.to_owned(),
-                    Part::Function => r#""function_call":{"arguments":""#.to_owned(),
-                    Part::Arguments => format!(r#""tool_calls":[{{"index":{inner},"function":{{"arguments":""#),
-                    Part::Input => format!(r#""tool_calls":[{{"index":{inner},"custom":{{"input":""#),
-                    _ => r#""content":""#.to_owned(),
-                };
-                let tail = match part {
-                    Part::Function => "\"}},\"finish_reason\":null}]}",
-                    Part::Arguments | Part::Input => "\"}}]},\"finish_reason\":null}]}",
-                    _ => "\"},\"finish_reason\":null}]}",
-                };
-                (format!(r#""choices":[{{"index":{outer},"delta":{{{delta}"#), tail)
-            }
-            (Family::Responses, part) => {
-                let text = if part == Part::Text { r#""logprobs":[],"# } else { "" };
-                let sequence = sequence.map_or(String::new(), |number| format!(r#""sequence_number":{number},"#));
-                (format!(r#"{text}{sequence}"delta":""#), "\"}")
-            }
-            (Family::Gemini, _) => (
-                format!(r#""candidates":[{{"index":{outer},"content":{{"role":"model","parts":[{{"text":""#),
-                "\"}]}}]}",
-            ),
-        };
-        if wrapped {
-            out.extend_from_slice(b"{\"response\":");
-        }
-        match self {
-            Family::Anthropic => {}
-            Family::Responses => {
-                out.extend_from_slice(format!(r#"{{"type":"{}","#, self.event(id)).as_bytes());
-                out.extend_from_slice(context);
-            }
-            _ => {
-                out.push(b'{');
-                out.extend_from_slice(context);
-            }
-        }
-        out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(text);
-        out.extend_from_slice(tail.as_bytes());
-        if wrapped {
-            out.push(b'}');
-        }
-    }
 }
 
 impl Reader<'_> {
@@ -274,8 +169,14 @@ impl Reader<'_> {
         !matches!(self.text(node), b"" | b"null")
     }
 
-    fn children(&self, node: Option<usize>) -> Vec<usize> {
-        node.map_or(Vec::new(), |node| self.dom.children(node).collect())
+    /// Visits the children of `list`.
+    fn each(&mut self, list: Option<usize>, mut visit: impl FnMut(&mut Self, usize)) {
+        let Some((list, after)) = list.and_then(|list| Some((list, self.dom.nodes.get(list)?.after))) else { return };
+        let mut at = list + 1;
+        while at < after {
+            visit(self, at);
+            at = self.dom.nodes[at].after;
+        }
     }
 
     /// Takes the string at `node`.
@@ -350,18 +251,14 @@ impl Reader<'_> {
     }
 
     fn anthropic_content(&mut self, message: Option<usize>) {
-        for block in self.children(self.get(message, "content")) {
-            self.anthropic_block(Some(block));
-        }
+        self.each(self.get(message, "content"), |this, block| this.anthropic_block(Some(block)));
     }
 
     fn anthropic_block(&mut self, block: Option<usize>) {
         match self.text(self.get(block, "type")) {
             b"text" => {
                 self.whole(self.get(block, "text"), Form::Text);
-                for citation in self.children(self.get(block, "citations")) {
-                    self.citation(Some(citation));
-                }
+                self.each(self.get(block, "citations"), |this, citation| this.citation(Some(citation)));
             }
             b"tool_use" | b"server_tool_use" | b"mcp_tool_use" => self.strings(self.get(block, "input")),
             b"thinking" => self.pass(self.get(block, "signature")),
@@ -379,42 +276,45 @@ impl Reader<'_> {
 
     fn chat(&mut self) {
         self.whole(self.get(self.get(Some(0), "error"), "message"), Form::Text);
-        for choice in self.children(self.get(Some(0), "choices")) {
-            let choice = Some(choice);
-            let outer = self.number(self.get(choice, "index")).unwrap_or_default();
-            let delta = self.get(choice, "delta");
-            let id = |part, inner| Some(Id { outer, inner, part });
-            self.leaf(self.get(delta, "content"), id(Part::Text, 0), Form::Text);
-            self.leaf(self.get(delta, "refusal"), id(Part::Refusal, 0), Form::Text);
-            for name in ["reasoning_content", "reasoning"] {
-                self.leaf(self.get(delta, name), id(Part::Thinking, 0), Form::Text);
-            }
-            let function = self.get(delta, "function_call");
-            self.leaf(self.get(function, "arguments"), id(Part::Function, 0), Form::Arguments);
-            for (place, call) in self.children(self.get(delta, "tool_calls")).into_iter().enumerate() {
-                let inner = self.number(self.get(Some(call), "index")).unwrap_or(place as u64);
-                let arguments = self.get(self.get(Some(call), "function"), "arguments");
-                self.leaf(arguments, id(Part::Arguments, inner), Form::Arguments);
-                let input = self.get(self.get(Some(call), "custom"), "input");
-                self.leaf(input, id(Part::Input, inner), Form::Tool);
-            }
-            if self.says(self.get(choice, "finish_reason")) {
-                self.plan.close_outer(outer);
-            }
-            let message = self.get(choice, "message");
-            let content = self.get(message, "content");
-            self.whole(content, Form::Text);
-            for part in self.children(content) {
-                self.whole(self.get(Some(part), "text"), Form::Text);
-                self.whole(self.get(Some(part), "refusal"), Form::Text);
-            }
-            self.whole(self.get(message, "refusal"), Form::Text);
-            self.whole(self.get(self.get(message, "function_call"), "arguments"), Form::Arguments);
-            for call in self.children(self.get(message, "tool_calls")) {
-                self.whole(self.get(self.get(Some(call), "function"), "arguments"), Form::Arguments);
-                self.whole(self.get(self.get(Some(call), "custom"), "input"), Form::Tool);
-            }
+        self.each(self.get(Some(0), "choices"), |this, choice| this.choice(Some(choice)));
+    }
+
+    fn choice(&mut self, choice: Option<usize>) {
+        let outer = self.number(self.get(choice, "index")).unwrap_or_default();
+        let delta = self.get(choice, "delta");
+        let id = |part, inner| Some(Id { outer, inner, part });
+        self.leaf(self.get(delta, "content"), id(Part::Text, 0), Form::Text);
+        self.leaf(self.get(delta, "refusal"), id(Part::Refusal, 0), Form::Text);
+        for name in ["reasoning_content", "reasoning"] {
+            self.leaf(self.get(delta, name), id(Part::Thinking, 0), Form::Text);
         }
+        let function = self.get(delta, "function_call");
+        self.leaf(self.get(function, "arguments"), id(Part::Function, 0), Form::Arguments);
+        let mut place = 0;
+        self.each(self.get(delta, "tool_calls"), |this, call| {
+            let inner = this.number(this.get(Some(call), "index")).unwrap_or(place);
+            place += 1;
+            let arguments = this.get(this.get(Some(call), "function"), "arguments");
+            this.leaf(arguments, id(Part::Arguments, inner), Form::Arguments);
+            let input = this.get(this.get(Some(call), "custom"), "input");
+            this.leaf(input, id(Part::Input, inner), Form::Tool);
+        });
+        if self.says(self.get(choice, "finish_reason")) {
+            self.plan.close_outer(outer);
+        }
+        let message = self.get(choice, "message");
+        let content = self.get(message, "content");
+        self.whole(content, Form::Text);
+        self.each(content, |this, part| {
+            this.whole(this.get(Some(part), "text"), Form::Text);
+            this.whole(this.get(Some(part), "refusal"), Form::Text);
+        });
+        self.whole(self.get(message, "refusal"), Form::Text);
+        self.whole(self.get(self.get(message, "function_call"), "arguments"), Form::Arguments);
+        self.each(self.get(message, "tool_calls"), |this, call| {
+            this.whole(this.get(this.get(Some(call), "function"), "arguments"), Form::Arguments);
+            this.whole(this.get(this.get(Some(call), "custom"), "input"), Form::Tool);
+        });
     }
 
     fn responses(&mut self) {
@@ -489,18 +389,14 @@ impl Reader<'_> {
             self.pass(self.get(response, name));
         }
         self.whole(self.get(self.get(response, "error"), "message"), Form::Text);
-        for item in self.children(self.get(response, "output")) {
-            self.item(Some(item));
-        }
+        self.each(self.get(response, "output"), |this, item| this.item(Some(item)));
         self.whole(self.get(response, "output_text"), Form::Text);
     }
 
     fn item(&mut self, item: Option<usize>) {
         match self.text(self.get(item, "type")) {
             b"message" => {
-                for part in self.children(self.get(item, "content")) {
-                    self.content_part(Some(part));
-                }
+                self.each(self.get(item, "content"), |this, part| this.content_part(Some(part)));
             }
             b"function_call" | b"mcp_call" | b"mcp_approval_request" => {
                 self.whole(self.get(item, "arguments"), Form::Arguments);
@@ -525,9 +421,7 @@ impl Reader<'_> {
     fn gemini(&mut self) {
         // A stream without `alt=sse` is one array of documents.
         if self.dom.nodes.first().is_some_and(|root| root.sort == Sort::Array) {
-            for document in self.children(Some(0)) {
-                self.gemini_document(Some(document));
-            }
+            self.each(Some(0), |this, document| this.gemini_document(Some(document)));
         } else {
             self.gemini_document(Some(0));
         }
@@ -536,27 +430,28 @@ impl Reader<'_> {
     fn gemini_document(&mut self, root: Option<usize>) {
         let root = self.get(root, "response").or(root);
         self.whole(self.get(self.get(root, "error"), "message"), Form::Text);
-        for candidate in self.children(self.get(root, "candidates")) {
-            let candidate = Some(candidate);
-            let outer = self.number(self.get(candidate, "index")).unwrap_or_default();
-            let mut call = false;
-            for part in self.children(self.get(self.get(candidate, "content"), "parts")) {
-                let part = Some(part);
-                self.pass(self.get(part, "thoughtSignature"));
-                let thought = self.get(part, "thought").is_some_and(|node| {
-                    let node = self.dom.nodes[node];
-                    &self.data[node.start..node.end] == b"true"
-                });
-                let kind = if thought { Part::Thinking } else { Part::Text };
-                self.leaf(self.get(part, "text"), Some(Id { outer, inner: 0, part: kind }), Form::Text);
-                if let Some(function) = self.get(part, "functionCall") {
-                    call = true;
-                    self.strings(self.get(Some(function), "args"));
-                }
+        self.each(self.get(root, "candidates"), |this, candidate| this.candidate(Some(candidate)));
+    }
+
+    fn candidate(&mut self, candidate: Option<usize>) {
+        let outer = self.number(self.get(candidate, "index")).unwrap_or_default();
+        let mut call = false;
+        self.each(self.get(self.get(candidate, "content"), "parts"), |this, part| {
+            let part = Some(part);
+            this.pass(this.get(part, "thoughtSignature"));
+            let thought = this.get(part, "thought").is_some_and(|node| {
+                let node = this.dom.nodes[node];
+                &this.data[node.start..node.end] == b"true"
+            });
+            let kind = if thought { Part::Thinking } else { Part::Text };
+            this.leaf(this.get(part, "text"), Some(Id { outer, inner: 0, part: kind }), Form::Text);
+            if let Some(function) = this.get(part, "functionCall") {
+                call = true;
+                this.strings(this.get(Some(function), "args"));
             }
-            if call || self.says(self.get(candidate, "finishReason")) {
-                self.plan.close_outer(outer);
-            }
+        });
+        if call || self.says(self.get(candidate, "finishReason")) {
+            self.plan.close_outer(outer);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! the parts of an address. No pseudonym stands in another or in a real value, so that they are told apart
 //! without looking beyond their end.
 
+mod added;
 mod aliases;
 mod atoms;
 mod automaton;
@@ -18,12 +19,15 @@ mod dom;
 mod family;
 mod guard;
 mod ledger;
+mod live;
 mod map;
 mod mint;
 mod restore;
 #[cfg(test)]
 mod restore_tests;
 mod sse;
+#[cfg(test)]
+mod stream_model;
 mod table;
 
 pub use aliases::{Alias, AliasError, parse as parse_aliases};

@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::automaton::{ROOT, State};
 use super::channel::{Channel, Counts, Form};
 use super::dom::{Dom, Sort};
 use super::family::{Closes, Family, Id, Leaf, Part, Plan};
 use super::guard::Guard;
+use super::live::Live;
 use super::sse::{Frame, Framer};
 use super::table::Table;
 use crate::engine::decode::json_unescape;
@@ -78,17 +78,6 @@ pub struct Note {
     pub restored: String,
     /// Whether it is the JSON text of a tool's arguments.
     pub arguments: bool,
-}
-
-struct Live {
-    channel: Channel,
-    /// As spelled, before and after.
-    before: Vec<u8>,
-    after: Vec<u8>,
-    overlong: bool,
-    touched: bool,
-    context: Vec<u8>,
-    thinking: State,
 }
 
 /// Restores one response.
@@ -496,37 +485,4 @@ impl Restorer {
 /// The number of the line that byte `at` of the document is in; none where it has one line.
 fn line_at(places: &[(usize, usize)], at: usize) -> Option<usize> {
     places.partition_point(|(joined, _)| *joined <= at).checked_sub(1)
-}
-
-impl Live {
-    fn new(form: Form) -> Self {
-        Self {
-            channel: Channel::new(form),
-            before: Vec::new(),
-            after: Vec::new(),
-            overlong: false,
-            touched: false,
-            context: Vec::new(),
-            thinking: ROOT,
-        }
-    }
-
-    /// Keeps what came and what went for the ledger, as far as there is room.
-    fn keep(&mut self, before: &[u8], after: &[u8], counts: Counts, most: usize, room: &mut usize) {
-        self.touched |= counts.restored > 0;
-        let more = before.len() + after.len();
-        if self.overlong || self.before.len() + before.len() > most || more > *room {
-            self.overlong = true;
-            *room += self.kept();
-            (self.before, self.after) = (Vec::new(), Vec::new());
-        } else {
-            *room -= more;
-            self.before.extend_from_slice(before);
-            self.after.extend_from_slice(after);
-        }
-    }
-
-    fn kept(&self) -> usize {
-        self.before.len() + self.after.len()
-    }
 }
