@@ -6,6 +6,8 @@
 mod decoders;
 #[path = "../fuzz/entries.rs"]
 mod entries;
+#[path = "../fuzz/restorer.rs"]
+mod restorer;
 
 use std::path::Path;
 
@@ -183,4 +185,9 @@ fn whole_walks_hold() {
 #[test]
 fn audits_hold() {
     replay_decoder("audit", decoders::audit);
+}
+
+#[test]
+fn restored_answers_hold() {
+    replay("restore", restorer::restore);
 }

@@ -66,20 +66,19 @@ impl Framer {
         }
         loop {
             if self.after_cr {
-                match self.buffer.get(self.scan)? {
-                    b'\n' => {
-                        self.after_cr = false;
-                        self.line_end = b"\r\n";
-                        self.scan += 1;
-                        self.line = self.scan;
-                        if self.start + 1 == self.scan {
-                            self.start = self.scan;
-                            return Some(Frame::Raw { start: self.scan - 1, end: self.scan });
-                        }
-                    }
-                    _ => {
-                        self.after_cr = false;
-                        self.line_end = b"\r";
+                let line_feed = *self.buffer.get(self.scan)? == b'\n';
+                self.after_cr = false;
+                // Empty lines say nothing of the others: their event has left without waiting for the next byte.
+                let empty = self.start == self.scan;
+                if !empty {
+                    self.line_end = if line_feed { b"\r\n" } else { b"\r" };
+                }
+                if line_feed {
+                    self.scan += 1;
+                    self.line = self.scan;
+                    if empty {
+                        self.start = self.scan;
+                        return Some(Frame::Raw { start: self.scan - 1, end: self.scan });
                     }
                 }
             }
@@ -89,16 +88,20 @@ impl Framer {
             };
             let end = self.scan + found;
             self.scan = end + 1;
-            if self.buffer[end] == b'\n' {
-                self.line_end = b"\n";
-            } else if self.buffer.get(self.scan) == Some(&b'\n') {
-                self.scan += 1;
-                self.line_end = b"\r\n";
-            } else {
-                self.after_cr = true;
-            }
             let line = (self.line, end);
             let empty = line.0 == line.1 && !self.mid_line;
+            let mut line_end: &'static [u8] = b"\n";
+            if self.buffer[end] == b'\r' {
+                line_end = b"\r\n";
+                match self.buffer.get(self.scan) {
+                    Some(b'\n') => self.scan += 1,
+                    Some(_) => line_end = b"\r",
+                    None => self.after_cr = true,
+                }
+            }
+            if !empty && !self.after_cr {
+                self.line_end = line_end;
+            }
             self.mid_line = false;
             self.line = self.scan;
             if empty {
