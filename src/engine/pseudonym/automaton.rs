@@ -24,12 +24,14 @@ pub(super) struct Automaton {
     /// Of each node in a row, by byte.
     edges: Vec<(u8, State)>,
     root: [State; 256],
+    ambiguous: Option<usize>,
 }
 
 impl Automaton {
     /// Empty patterns are left out.
     pub fn new<'a>(patterns: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut trie: Vec<(BTreeMap<u8, State>, u32)> = vec![(BTreeMap::new(), NONE)];
+        let mut ambiguous = None;
         for (number, pattern) in patterns.enumerate() {
             let mut at = ROOT as usize;
             for byte in pattern {
@@ -41,6 +43,9 @@ impl Automaton {
                 at = next as usize;
             }
             if at != ROOT as usize {
+                if trie[at].1 != NONE {
+                    ambiguous = Some(number);
+                }
                 trie[at].1 = number as u32;
             }
         }
@@ -56,7 +61,7 @@ impl Automaton {
             root[usize::from(*byte)] = *state;
             root[usize::from(byte.to_ascii_uppercase())] = *state;
         }
-        let mut this = Self { nodes, edges, root };
+        let mut this = Self { nodes, edges, root, ambiguous };
         this.link();
         this
     }
@@ -76,12 +81,23 @@ impl Automaton {
                 let node = &mut self.nodes[child as usize];
                 (node.fail, node.depth) = (fail, depth);
                 // Only where a pattern stands inside another after all.
-                if node.pattern == NONE && ends != NONE {
+                if ends != NONE {
+                    self.ambiguous = Some(ends as usize);
+                }
+                if node.pattern != NONE && node.count > 0 {
+                    self.ambiguous = Some(node.pattern as usize);
+                }
+                if node.pattern == NONE {
                     node.pattern = ends;
                 }
                 queue.push_back(child);
             }
         }
+    }
+
+    /// A pattern that stands in another.
+    pub fn ambiguous(&self) -> Option<usize> {
+        self.ambiguous
     }
 
     fn edge_range(&self, state: State) -> std::ops::Range<usize> {
@@ -136,6 +152,20 @@ impl Automaton {
 #[cfg(test)]
 mod tests {
     use super::{Automaton, ROOT};
+
+    #[test]
+    fn patterns_that_stand_in_others_are_told() {
+        for (patterns, expected) in [
+            (&["zova", "qilo", "lova"][..], false),
+            (&["zova", "zovake"], true),
+            (&["zova", "xzova"], true),
+            (&["zova", "xzovak"], true),
+            (&["zova", "ZOVA"], true),
+        ] {
+            let automaton = Automaton::new(patterns.iter().map(|pattern| pattern.as_bytes()));
+            assert_eq!(automaton.ambiguous().is_some(), expected, "{patterns:?}");
+        }
+    }
 
     #[test]
     fn what_may_still_become_a_pattern_is_the_longest_suffix_that_begins_one() {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::dom::{Dom, Sort};
@@ -13,6 +14,15 @@ use super::restore::Note;
 use crate::engine::decode::json_unescape;
 
 type Key = [u8; 16];
+
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    version: u32,
+    entries: Vec<(Key, Box<str>)>,
+}
+
+/// Of what is stored.
+const VERSION: u32 = 1;
 
 struct Entry {
     /// White space at both ends aside.
@@ -85,6 +95,27 @@ impl Ledger {
         Some(format!("{}{}{}", &text[..start], entry.produced, &text[start + core.len()..]))
     }
 
+    /// What is kept, in clear, for the caller to encrypt and store: texts as the model wrote them, longest unused first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let entries = self.order.values().filter_map(|key| Some((*key, self.entries.get(key)?.produced.clone())));
+        let stored = Stored { version: VERSION, entries: entries.collect() };
+        serde_json::to_vec(&stored).expect("texts and numbers are always JSON")
+    }
+
+    /// Reads what [`Ledger::to_bytes`] gave. None where it is damaged or of a newer version: what is lost are the
+    /// deviations, so a caller may begin anew.
+    pub fn from_bytes(most_bytes: usize, bytes: &[u8]) -> Option<Self> {
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        if stored.version > VERSION {
+            return None;
+        }
+        let mut this = Self::new(most_bytes);
+        for (key, produced) in stored.entries {
+            this.put(key, &produced);
+        }
+        Some(this)
+    }
+
     /// Entries that had to go for others.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -110,6 +141,10 @@ impl Ledger {
         if !produced.contains(char::is_whitespace) && redact(produced) != produced {
             return;
         }
+        self.put(key, produced);
+    }
+
+    fn put(&mut self, key: Key, produced: &str) {
         if produced.len() + ENTRY > self.most_bytes {
             self.dropped += 1;
             return;
@@ -163,6 +198,9 @@ mod tests {
         assert_eq!(ledger.recall("I am Ann, not ann").as_deref(), Some("I am Zovakemuta, not ann"));
         assert_eq!(ledger.recall("\nI am Ann, not ann ").as_deref(), Some("\nI am Zovakemuta, not ann "));
         assert_eq!(ledger.recall("I am Ann"), None);
+        let mut again = Ledger::from_bytes(4096, &ledger.to_bytes()).unwrap();
+        assert_eq!(again.recall("I am Ann, not ann"), ledger.recall("I am Ann, not ann"));
+        assert!(Ledger::from_bytes(4096, b"{}").is_none());
     }
 
     #[test]

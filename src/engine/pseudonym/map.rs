@@ -91,14 +91,13 @@ impl Pseudonyms {
         for (number, pair) in stored.pairs.into_iter().enumerate() {
             let folded = fold(&pair.pseudo);
             let twice = !pair.retired && this.by_real.contains_key(pair.real.as_str());
-            if folded.is_empty()
-                || pair.real.is_empty()
-                || twice
-                || this.pseudos.iter().any(|other| meet(other, &folded))
-            {
+            if folded.is_empty() || pair.real.is_empty() || twice {
                 return Err(MapError::Contradiction(number));
             }
             this.add(&pair.kind, &pair.real, &pair.pseudo, pair.retired);
+        }
+        if let Some(number) = this.table().automaton.ambiguous() {
+            return Err(MapError::Contradiction(number));
         }
         this.changed = false;
         Ok(this)
@@ -172,7 +171,10 @@ impl Pseudonyms {
             return Some(self.pairs[number].pseudo.clone());
         }
         // What stands for a value already is sent as it is.
-        if self.pseudos.contains(fold(value).as_str()) || self.pairs.len() >= MOST_PAIRS {
+        if self.pseudos.contains(fold(value).as_str()) {
+            return Some(value.into());
+        }
+        if self.pairs.len() >= MOST_PAIRS {
             return None;
         }
         let sort = Sort::of(kind, value)?;
@@ -184,7 +186,8 @@ impl Pseudonyms {
         Some(drawn.into())
     }
 
-    /// `value` with its atoms replaced. None where it has none.
+    /// `value` with its atoms replaced; as it is where pseudonyms stand there already. None where it has no atoms or
+    /// nothing can stand for one of them: the caller redacts it.
     pub fn replace(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Option<String> {
         let Some(atoms) = atoms::of(kind, value) else {
             return self.atom(kind, value, &in_traffic).map(|pseudo| pseudo.to_string());
@@ -192,7 +195,14 @@ impl Pseudonyms {
         let mut out = String::with_capacity(value.len() + 16);
         let mut at = 0;
         for (range, kind) in atoms {
-            let Some(pseudo) = self.atom(kind, &value[range.clone()], &in_traffic) else { continue };
+            let atom = &value[range.clone()];
+            let Some(pseudo) = self.atom(kind, atom, &in_traffic) else {
+                // Half a value is not sent; what is no atom at all stays.
+                match Sort::of(kind, atom) {
+                    Some(_) => return None,
+                    None => continue,
+                }
+            };
             out.push_str(&value[at..range.start]);
             out.push_str(&pseudo);
             at = range.end;
@@ -261,7 +271,9 @@ mod tests {
         assert_eq!(of(&mut map, "git.email", "ann@gmail.com"), format!("{login}@gmail.com"));
         assert_eq!(of(&mut map, "host.name", "ann"), login);
         assert_ne!(of(&mut map, "user.name", "Ann"), login, "another spelling must come back as itself");
-        assert_eq!(map.replace("user.name", &login, nowhere), None, "what is one already is no value");
+        assert_eq!(of(&mut map, "path.home", &format!("/home/{login}")), format!("/home/{login}"), "it is one already");
+        assert_eq!(map.replace("path.cwd", "/srv/billing", nowhere), None);
+        assert_eq!(map.table().pairs().len(), 2);
     }
 
     #[test]
@@ -289,7 +301,7 @@ mod tests {
         assert!(matches!(Pseudonyms::from_bytes(KEY, &bytes[1..]), Err(MapError::Unreadable(_))));
         assert!(matches!(Pseudonyms::from_bytes(KEY, br#"{"version":2,"x":1}"#), Err(MapError::Newer(2))));
         let twice = br#"{"version":1,"pairs":[{"kind":"user.name","real":"a","pseudo":"zova"},{"kind":"user.name","real":"b","pseudo":"zovake"}]}"#;
-        assert!(matches!(Pseudonyms::from_bytes(KEY, twice), Err(MapError::Contradiction(1))));
+        assert!(matches!(Pseudonyms::from_bytes(KEY, twice), Err(MapError::Contradiction(0))));
     }
 
     #[test]

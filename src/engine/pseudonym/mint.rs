@@ -98,12 +98,16 @@ pub fn candidate(key: &[u8; 32], sort: Sort, value: &str, counter: u32) -> Strin
     }
 }
 
+/// What ordinary text seldom has: it waits where a pseudonym may have begun, so few characters begin one.
+const RARE: &str = "qxz";
+const DIGITS: &str = "0123456789";
+
 /// Ten letters: 1.5 thousand million names; longer once many are taken.
 fn name(draw: &mut Draw, counter: u32) -> String {
     let syllables = 5 + counter as usize / 64;
     let mut out = String::with_capacity(2 * syllables);
     for index in 0..syllables {
-        out.push(draw.of(if index == 0 { "qxz" } else { "bdfghjklmnprstvwqxz" }));
+        out.push(draw.of(if index == 0 { RARE } else { "bdfghjklmnprstvwqxz" }));
         out.push(draw.of("aeiou"));
     }
     out
@@ -134,6 +138,7 @@ fn uuid(value: &str, draw: &mut Draw) -> String {
         14 => c.to_ascii_lowercase(),
         19 if matches!(c, '8'..='9' | 'a'..='b' | 'A'..='B') => draw.of("89ab"),
         19 => c.to_ascii_lowercase(),
+        0 => draw.of(DIGITS),
         _ => draw.of("0123456789abcdef"),
     };
     value.char_indices().map(like).collect()
@@ -147,6 +152,7 @@ fn mac(value: &str, draw: &mut Draw) -> String {
         out.push(match at {
             1 => char::from_digit(u32::from(draw.byte()) & 0xc | bits, 16).unwrap_or('0'),
             _ if at % 3 == 2 => c,
+            0 => draw.of(DIGITS),
             _ => draw.of("0123456789abcdef"),
         });
     }
@@ -156,12 +162,14 @@ fn mac(value: &str, draw: &mut Draw) -> String {
 fn id(value: &str, draw: &mut Draw) -> String {
     let hex = value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let digits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    let mut first = true;
     value
         .chars()
-        .map(|c| match c {
+        .enumerate()
+        .map(|(at, c)| match c {
             // The first digit says how long a number is.
-            '1'..='9' if digits && std::mem::take(&mut first) => draw.of("123456789"),
+            '1'..='9' if digits && at == 0 => draw.of("123456789"),
+            c if at == 0 && hex && c.is_ascii_hexdigit() => draw.of(DIGITS),
+            c if at == 0 && c.is_ascii_alphabetic() => draw.of(RARE),
             '0'..='9' | 'a'..='f' | 'A'..='F' if hex && !digits => draw.of("0123456789abcdef"),
             '0'..='9' => draw.of("0123456789"),
             'a'..='z' | 'A'..='Z' => draw.of("abcdefghijklmnopqrstuvwxyz"),
