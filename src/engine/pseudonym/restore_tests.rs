@@ -150,14 +150,15 @@ fn only_restored_spans_change() {
 
 #[test]
 fn an_escape_in_the_arguments_may_begin_a_pseudonym_and_an_ordinary_one_never_waits() {
-    let arguments = r#"{"p":"\u007aovakemuta \\zovakemuta \u007Aovabexo \u0071ilodesa \u0077 \uD83D\uDE00"}"#;
+    let arguments =
+        r#"{"p":"\u007aovakemuta \\zovakemuta \u007Aovabexo \u0071ilodesa \u0077 \u007azovakemuta \uD83D\uDE00"}"#;
     for chars in 1..9 {
         let pieces = pieces(2, arguments, chars);
         let sent = stream(Family::Anthropic, &pieces, PLAIN);
         let (out, ..) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 1 << 20);
         let (heard, _) = heard(Family::Anthropic, &read(&out));
         let inner: Value = serde_json::from_str(&heard[&2]).unwrap_or_else(|error| panic!("{error}: {}", heard[&2]));
-        assert_eq!(inner["p"], "ann \\ann 张伟 Bü\"ro\\7 w 😀", "{chars}: {}", heard[&2]);
+        assert_eq!(inner["p"], "ann \\ann 张伟 Bü\"ro\\7 w zann 😀", "{chars}: {}", heard[&2]);
     }
 }
 
@@ -364,6 +365,27 @@ fn what_is_too_long_or_no_json_passes_and_is_counted() {
             assert!(restorer.stats().unread > 0);
         }
     }
+}
+
+#[test]
+fn the_rest_of_an_event_that_is_too_long_is_passed_to_its_end() {
+    let limits = RestoreLimits { event_bytes: 64, ..RestoreLimits::default() };
+    let delta =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "zovakemuta"}});
+    let (first, rest) = (format!("data: {}", "a".repeat(70)), format!("\ndata: {delta}\n\n"));
+    let mut restorer = Restorer::new(table(), Family::Anthropic, Carrier::Events, Guard::open(), limits);
+    let mut out = Vec::new();
+    restorer.push(first.as_bytes(), &mut out);
+    restorer.push(rest.as_bytes(), &mut out);
+    assert_eq!(String::from_utf8_lossy(&out), format!("{first}{rest}"));
+    assert_eq!(restorer.stats().unread, 1);
+}
+
+#[test]
+fn a_string_over_two_lines_is_left_alone() {
+    let sent = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"zovakemuta\ndata: zovakemuta\"}}\n\n";
+    let (out, ..) = run(Family::Anthropic, Carrier::Events, sent.as_bytes(), 5);
+    assert_eq!(String::from_utf8_lossy(&out), sent);
 }
 
 fn fragment() -> impl Strategy<Value = String> {
