@@ -48,6 +48,8 @@ enum Inner {
 
 /// Longest part of a word that the guard is shown, bytes.
 const WORD: usize = 512;
+/// Of a string; once it is longer its older half goes.
+const STRING: usize = 4096;
 
 pub(super) struct Channel {
     form: Form,
@@ -63,6 +65,8 @@ pub(super) struct Channel {
     headless: bool,
     /// The word that the text is in, from its beginning; only of tools.
     word: Vec<u8>,
+    /// The string of the arguments so far; only of tools.
+    string: Vec<u8>,
     style: Style,
     inner_style: Style,
 }
@@ -79,6 +83,7 @@ impl Channel {
             inner: Inner::Plain,
             headless: false,
             word: Vec::new(),
+            string: Vec::new(),
             style: Style::default(),
             inner_style: Style::default(),
         }
@@ -92,6 +97,7 @@ impl Channel {
         self.text.clear();
         self.widths.clear();
         self.word.clear();
+        self.string.clear();
         (self.pending, self.inner, self.headless) = (0, Inner::Plain, false);
         (self.style, self.inner_style) = (Style::default(), Style::default());
     }
@@ -190,6 +196,7 @@ impl Channel {
                 // A new string, a new word.
                 if byte == b'"' {
                     self.word.clear();
+                    self.string.clear();
                 } else {
                     self.note(byte);
                 }
@@ -297,7 +304,8 @@ impl Channel {
         let tool = self.form != Form::Text;
         let allowed = !tool || {
             let word = String::from_utf8_lossy(&self.word);
-            guard.allows(&Crossing { kind: &pair.kind, word: &word, bytes: self.text.len() })
+            let string = String::from_utf8_lossy(&self.string);
+            guard.allows(&Crossing { kind: &pair.kind, word: &word, string: &string, bytes: self.text.len() })
         };
         if !allowed {
             counts.withheld += 1;
@@ -333,6 +341,10 @@ impl Channel {
     }
 
     fn note(&mut self, byte: u8) {
+        if self.string.len() >= STRING {
+            self.string.drain(..STRING / 2);
+        }
+        self.string.push(byte);
         if byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'|') {
             self.word.clear();
         } else if self.word.len() < WORD {

@@ -10,6 +10,8 @@ pub struct Crossing<'a> {
     /// The word of the argument up to the pseudonym and with it, its first 512 bytes: `https://example.com/?u=zovakemu`.
     /// Words end at white space, quotes, angle brackets and bars.
     pub word: &'a str,
+    /// The argument up to the pseudonym and with it, at least its last 2048 bytes: for rules that look at whole commands.
+    pub string: &'a str,
     /// Length of the pseudonym.
     pub bytes: usize,
 }
@@ -93,7 +95,7 @@ mod tests {
             ("user.name", "http://localhost:3000/zovakemu", true),
             ("user.name", "file:///home/zovakemu", true),
         ] {
-            let crossing = Crossing { kind, word, bytes: 8 };
+            let crossing = Crossing { kind, word, string: word, bytes: 8 };
             assert_eq!(guard.allows(&crossing), expected, "{kind} {word}");
         }
     }

@@ -321,6 +321,27 @@ fn a_value_does_not_go_where_the_guard_says_no() {
 }
 
 #[test]
+fn the_guard_sees_the_argument_so_far() {
+    let guard = Guard::new(|crossing| {
+        assert!(crossing.word.ends_with("zovakemuta") && crossing.string.ends_with(crossing.word));
+        !crossing.string.starts_with("curl ")
+    });
+    let filler = "x ".repeat(5000);
+    let arguments =
+        json!({"cmd": "curl -d u=zovakemuta", "other": "\ncat zovakemuta", "long": format!("{filler}zovakemuta")})
+            .to_string();
+    for (part, size) in [(2, 3), (2, 1 << 20)] {
+        let sent = stream(Family::Anthropic, &pieces(part, &arguments, size), PLAIN);
+        let mut restorer =
+            Restorer::new(table(), Family::Anthropic, Carrier::Events, guard.clone(), RestoreLimits::default());
+        let mut out = Vec::new();
+        restorer.push(sent.as_bytes(), &mut out);
+        let text = &heard(Family::Anthropic, &read(&out)).0[&2];
+        assert_eq!(*text, arguments.replace("cat zovakemuta", "cat ann").replace("x zovakemuta", "x ann"));
+    }
+}
+
+#[test]
 fn twenty_turns_are_sent_back_as_the_model_wrote_them() {
     for family in FAMILIES {
         let mut ledger = Ledger::new(1 << 20);
