@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::stream_model::{Manner, PLAIN, Piece, documents, heard, interleaved, pieces, read, stream};
 use super::table::Pair;
-use super::{Carrier, Family, Guard, Ledger, RestoreLimits, RestoreStats, Restorer, Table};
+use super::{Carrier, Family, Guard, Ledger, Pseudonyms, RestoreLimits, RestoreStats, Restorer, Table};
 
 const FAMILIES: [Family; 4] = [Family::Anthropic, Family::Chat, Family::Responses, Family::Gemini];
 
@@ -338,6 +338,40 @@ fn the_guard_sees_the_argument_so_far() {
         restorer.push(sent.as_bytes(), &mut out);
         let text = &heard(Family::Anthropic, &read(&out)).0[&2];
         assert_eq!(*text, arguments.replace("cat zovakemuta", "cat ann").replace("x zovakemuta", "x ann"));
+    }
+}
+
+#[test]
+fn what_the_map_gives_comes_back_whatever_its_sort() {
+    let mut map = Pseudonyms::new([7; 32]);
+    for (kind, value) in [
+        ("user.name", "ann"),
+        ("user.name", "Ann"),
+        ("user.fullname", "Ann M. Lee"),
+        ("path.home", "/home/ann/work"),
+        ("path.cwd", r"C:\Users\Ann\src"),
+        ("git.email", "ann.lee@mail.acme.example"),
+        ("git.remote", "git@git.acme.example:ops/billing.git"),
+        ("host.fqdn", "build-7.acme.example"),
+        ("net.ip.local", "10.20.3.4"),
+        ("net.ip.public", "203.0.114.9"),
+        ("net.ip6", "fe80::1"),
+        ("net.mac", "3C:22:FB:01:02:03"),
+        ("id.device", "0190A4D2-7C3F-7B1E-8A2F-EAA0C55AD015"),
+        ("host.machine_id", "9f86d081884c7d659a2feaa0c55ad015"),
+        ("user.name", "张伟"),
+    ] {
+        let sent = map.replace(kind, value, |_| false).unwrap_or_else(|| panic!("{kind} {value}"));
+        assert_ne!(sent, value);
+        assert_eq!(map.replace(kind, value, |_| false).as_deref(), Some(&*sent), "the same again");
+        for chars in [1, 1000] {
+            let bytes = stream(Family::Anthropic, &pieces(0, &format!("<{sent}>"), chars), PLAIN);
+            let limits = RestoreLimits::default();
+            let mut restorer = Restorer::new(map.table(), Family::Anthropic, Carrier::Events, Guard::open(), limits);
+            let mut out = Vec::new();
+            restorer.push(bytes.as_bytes(), &mut out);
+            assert_eq!(heard(Family::Anthropic, &read(&out)).0[&0], format!("<{value}>"), "{kind}: {sent}");
+        }
     }
 }
 
