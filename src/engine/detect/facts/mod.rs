@@ -351,6 +351,10 @@ impl Matcher {
 }
 
 impl FactFindings {
+    pub(in crate::engine) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// What was found, each fact at its innermost place. `layers` are those of the walk.
     pub(in crate::engine) fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
         let mut inside: HashSet<(u32, LayerId, u32)> = HashSet::new();
@@ -371,10 +375,14 @@ impl FactFindings {
 
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
 fn looks_encoded(token: &[u8]) -> bool {
-    let count = |sort: fn(&u8) -> bool| token.iter().filter(|byte| sort(byte)).count();
-    let (upper, lower, digits) =
-        (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
-    let hex = token.len().is_multiple_of(2) && token.iter().all(u8::is_ascii_hexdigit);
+    let (mut upper, mut lower, mut digits, mut hex) = (0usize, 0usize, 0usize, 0usize);
+    for &byte in token {
+        upper += usize::from(byte.is_ascii_uppercase());
+        lower += usize::from(byte.is_ascii_lowercase());
+        digits += usize::from(byte.is_ascii_digit());
+        hex += usize::from(byte.is_ascii_hexdigit());
+    }
+    let hex = hex == token.len() && token.len().is_multiple_of(2);
     hex || (upper > 0 && digits > 0 && (lower > 0 || token.len() >= 16)) || (upper > 2 && lower > 2)
 }
 
