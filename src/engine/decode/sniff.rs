@@ -185,7 +185,8 @@ pub(super) fn document_in(text: &[u8], token: Range<usize>, json_depth: usize) -
     // No document in base64 is without capitals, small letters and digits; paths and names seldom have all of them.
     let has = |sort: fn(&u8) -> bool| bytes.iter().any(sort);
     let hex = bytes.iter().all(u8::is_ascii_hexdigit);
-    if !hex && !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)) {
+    let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    if !hex && !mixed {
         return plain;
     }
     let (window, reading) = reading(bytes, json_depth);
