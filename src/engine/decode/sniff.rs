@@ -73,7 +73,7 @@ impl Reading {
         let holds = match self {
             Reading::Jwt(_) => true,
             Reading::Base64 { class, .. } | Reading::Hex { class, .. } => {
-                matches!(class, Class::Json | Class::Lines | Class::Coded(_))
+                matches!(class, Class::Json | Class::Lines | Class::Coded(_) | Class::Text)
             }
             _ => false,
         };
@@ -96,7 +96,7 @@ pub(super) enum Class {
 }
 
 /// Hex digests are shorter than anything worth hiding in hex.
-const SHORTEST_HEX: usize = 32;
+const SHORTEST_HEX: usize = 16;
 
 /// Whether `text` can be told to hold nothing more by a glance: most values, and all prose.
 #[inline]

@@ -29,7 +29,7 @@ impl Support {
         let named = tells(leaf.name, words) || around.take(2).any(|name| tells(name, words));
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
         // Of systems even a short one: `"os": ["darwin", "linux"]`.
-        let many = if kind.starts_with("os.") { 0 } else { 4 };
+        let many = if matches!(kind, "os.name" | "os.arch") { 1 } else { 4 };
         let listed = !numbered && matches!(pointer.last(), Some(Segment::Index(index)) if *index >= many);
         Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
     }

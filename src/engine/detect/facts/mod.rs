@@ -268,7 +268,8 @@ impl Matcher {
             Context::Other => false,
         };
         if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
-            let weak = known.strength == Strength::Weak || known.everyday && range.len() < leaf.text.len();
+            let inside = range.len() < leaf.text.len();
+            let weak = known.strength == Strength::Weak || inside && (known.everyday || known.is_about_place());
             keep_longest(hits, Hit { fact, range, confidence, weak, telling: known.is_telling(), encoded: !raw });
         }
     }
@@ -469,6 +470,11 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
+    /// Towns and offsets are in every list of zones and every time stamp.
+    fn is_about_place(&self) -> bool {
+        self.kind.starts_with("geo.") || matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
+    }
+
     fn is_telling(&self) -> bool {
         matches!(self.strength, Strength::Sure | Strength::Fair)
     }
@@ -497,7 +503,7 @@ impl Known {
             Strength::Weak if whole && support.named && !support.listed => Some(0.8),
             // `darwin|linux|win32`: what there is, not what is.
             Strength::Vocabulary | Strength::Weak if support::is_among_its_like(leaf.text, range, &self.kind) => None,
-            Strength::Vocabulary if self.everyday => support.any().then_some(0.7),
+            Strength::Vocabulary if self.everyday || self.is_about_place() => support.any().then_some(0.7),
             Strength::Vocabulary => Some(if support.neighbour { 0.85 } else { 0.6 }),
             Strength::Weak if support.neighbour => Some(0.7),
             Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),
