@@ -81,6 +81,9 @@ impl Reading {
     }
 }
 
+/// Shorter values hold no encoding that could be told by itself.
+const SHORTEST_WORD: usize = 12;
+
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
@@ -105,7 +108,8 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     if matches!(first, b'{' | b'[' | b'"' | b' ' | b'\t' | b'\n' | b'\r') {
         return false;
     }
-    if text.len() >= 16 && text[..16].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..)) {
+    if text.len() >= SHORTEST_WORD && text[..SHORTEST_WORD].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..))
+    {
         return false;
     }
     memchr2(b'%', b'&', text).is_none()

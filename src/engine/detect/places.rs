@@ -5,12 +5,13 @@
 //! and behind the encoding; and the encoding may have been meant for nothing but the value.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use super::RawFinding;
 use crate::engine::decode::{Codec, Layer, Origin, html, percent};
 use crate::engine::location::Step;
 use crate::engine::rewrite::{outward, spelled_text};
-use crate::engine::visit::{LayerId, Spelling};
+use crate::engine::visit::{LayerId, Spelling, Target};
 
 /// Leaves each finding at one place, the right one.
 pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
@@ -72,35 +73,45 @@ fn once_in_each_reading(found: &mut Vec<RawFinding>) {
 const MOST_READINGS: usize = 64;
 
 /// The text that `levels` encodings around `layer` are spelled in.
-fn spelled(layers: &[Layer], mut layer: LayerId, levels: usize) -> Option<String> {
-    let mut text = None;
+fn spelled(layers: &[Layer], mut layer: LayerId, levels: usize) -> Option<Spelled> {
+    let mut form = None;
     for _ in 0..levels {
-        let Origin::Leaf { leaf, window, .. } = &layers.get(layer.0 as usize)?.origin else { return text };
+        let Origin::Leaf { leaf, window, .. } = &layers.get(layer.0 as usize)?.origin else { return form };
         let outer = layers.get(leaf.layer.0 as usize)?.content.get(leaf.raw.range())?;
-        let decoded = spelled_text(leaf.spelling, outer);
-        text = decoded.get(window.range()).map(|form| String::from_utf8_lossy(form).into_owned());
+        let text = spelled_text(leaf.spelling, outer);
+        let text = String::from_utf8_lossy(text.get(window.range())?).into_owned();
+        form = Some(Spelled { text, leaf: *leaf, window: window.range() });
         layer = leaf.layer;
     }
-    text
+    form
+}
+
+struct Spelled {
+    text: String,
+    leaf: Target,
+    window: Range<usize>,
 }
 
 /// Takes the encodings of the bare value off the location.
 fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
-    if raw.window.is_none() {
-        let before = raw.location.steps.len();
-        raw.location.leave_encodings();
-        let left = before - raw.location.steps.len();
-        if left > 0
-            && let Some(form) = spelled(layers, raw.target.layer, left)
-        {
-            raw.observed = Some(form);
+    let whole = |target: &Target| {
+        layers.get(target.layer.0 as usize).is_some_and(|layer| layer.content.len() == target.raw.len())
+    };
+    let (mut layer, mut window) = match &raw.window {
+        Some(window) if whole(&raw.target) => (raw.target.layer, window.clone()),
+        Some(_) => return,
+        None => {
+            let before = raw.location.steps.len();
+            raw.location.leave_encodings();
+            let Some(form) = spelled(layers, raw.target.layer, before - raw.location.steps.len()) else { return };
+            raw.observed = Some(form.text);
+            // The encoding was a token of a text, which may be an encoding's content itself.
+            if !whole(&form.leaf) {
+                return;
+            }
+            (form.leaf.layer, form.window)
         }
-        return;
-    }
-    let (mut layer, mut window) = (raw.target.layer, raw.window.clone().unwrap_or_default());
-    if raw.target.raw.len() != layers.get(layer.0 as usize).map_or(0, |layer| layer.content.len()) {
-        return;
-    }
+    };
     while let Some(outer) = outward(layers, layer, window.clone()) {
         let sides = [&outer.text[..outer.range.start], &outer.text[outer.range.end..]];
         let more = match outer.codec {

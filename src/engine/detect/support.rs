@@ -316,7 +316,8 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
     let own = text[range.clone()].to_ascii_lowercase();
     let known = vocabulary(kind);
     let like = |word: &[u8]| match kind.split('.').next() {
-        Some("tz") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
+        // Towns and countries stand in lists of zones.
+        Some("tz" | "geo") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
         Some("locale") => {
             word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
         }

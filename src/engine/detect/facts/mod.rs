@@ -275,6 +275,10 @@ impl Matcher {
     }
 
     fn weigh_bare(&self, range: Range<usize>, leaf: &Leaf<'_>, place: &dyn Place, hits: &mut Vec<Hit>) {
+        // White space around an encoded value is no part of it.
+        let token = &leaf.text[range.clone()];
+        let start = range.start + (token.len() - token.trim_ascii_start().len());
+        let range = start..start + token.trim_ascii().len();
         let Some(bare) = self.bare(&leaf.text[range.clone()]) else { return };
         let Some(known) = self.facts.get(bare.fact as usize) else { return };
         let confidence = match bare.digest {
@@ -470,9 +474,9 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
-    /// Towns and offsets are in every list of zones and every time stamp.
+    /// Offsets are in every time stamp.
     fn is_about_place(&self) -> bool {
-        self.kind.starts_with("geo.") || matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
+        matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
     }
 
     fn is_telling(&self) -> bool {
