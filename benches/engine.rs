@@ -1,7 +1,7 @@
 //! What inspection costs: `cargo bench --bench engine`.
 //!
 //! The engine with every built-in pack and a hundred facts, beside `serde_json` parsing the same bytes to a tree in the same
-//! run: the share is what to compare, since both burden the machine alike.
+//! run, in time that the thread had a core: the share is what to compare.
 //!
 //! | body | what it is |
 //! |---|---|
@@ -10,6 +10,9 @@
 //! | `no-hit-1m` | the same without anything to find |
 //! | `nested-1m` | the same conversation in base64 and gzip inside JSON, turn by turn |
 
+#[path = "common/cpu_time.rs"]
+mod cpu_time;
+
 use std::hint::black_box;
 use std::io::Write;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divulge::engine::visit::{Leaf, Place, Visitor};
 use divulge::engine::{DecodeLimits, Engine, EngineParts, Fact, Facts, OnError, Part, Policy, Request, RuleSet};
@@ -162,7 +166,7 @@ impl Visitor for Blind {
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
 }
 
-fn inspection(criterion: &mut Criterion) {
+fn inspection(criterion: &mut Criterion<CpuTime>) {
     let body = body(BODY, true);
     let request = request(body.len());
     let mut group = criterion.benchmark_group("request-200k");
@@ -195,7 +199,7 @@ fn inspection(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn large(criterion: &mut Criterion) {
+fn large(criterion: &mut Criterion<CpuTime>) {
     let engine = engine("audit", Facts::new(facts()));
     for (name, body) in
         [("conversation-1m", body(LARGE, true)), ("no-hit-1m", body(LARGE, false)), ("nested-1m", nested(LARGE))]
@@ -218,5 +222,9 @@ fn large(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, inspection, large);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = inspection, large
+}
 criterion_main!(benches);

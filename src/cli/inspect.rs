@@ -89,6 +89,8 @@ struct Inspected {
     /// The request as it would leave.
     outgoing: Option<Bytes>,
     refusal: Option<Refusal>,
+    /// What is wrong with the framing.
+    damage: Option<String>,
 }
 
 impl Inspection {
@@ -155,6 +157,11 @@ impl Inspection {
                         continue;
                     }
                 };
+                if let Some(damage) = &inspected.damage {
+                    damaged += 1;
+                    let said = format!("{}: {damage}; audited as far as it goes", path.display());
+                    progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
+                }
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
                 }
@@ -251,7 +258,16 @@ impl Inspection {
             _ => None,
         };
         let host = captured.request.host.clone();
-        Ok(Inspected { host, client, findings, summary, lines: text, outgoing: written, refusal })
+        Ok(Inspected {
+            host,
+            client,
+            findings,
+            summary,
+            lines: text,
+            outgoing: written,
+            refusal,
+            damage: captured.damage(),
+        })
     }
 
     /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.

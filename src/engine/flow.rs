@@ -1,6 +1,6 @@
 //! One request on its way: its units audited in the order they are sent, and what they came to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::policy::{Mode, Question, Subject};
 use super::replace::StandIns;
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
 use super::settle::{Judge, Planned, Settled};
-use super::visit::{Leaf, Place, Visitor};
+use super::visit::{Leaf, LeafKind, Place, Visitor};
 use super::{Engine, OnError};
 use crate::wire::span::Span;
 
@@ -154,6 +154,10 @@ impl Flow {
     }
 }
 
+/// Member names that are remembered in one unit, and how long they may be.
+const MOST_NAMES: usize = 512;
+const LONGEST_NAME: usize = 64;
+
 /// What one unit came to.
 pub(super) struct Audited {
     findings: Vec<Finding>,
@@ -178,6 +182,7 @@ impl Engine {
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
+            plain_names: HashSet::new(),
             template: self.scan(unit, client, templates),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
@@ -346,12 +351,20 @@ struct Detectors<'e> {
     facts: Option<&'e super::detect::facts::Matcher>,
     found: FactFindings,
     marks: Vec<RawFinding>,
+    /// Member names in which nothing is: the same few stand in a document again and again.
+    plain_names: HashSet<Box<[u8]>>,
     template: Scan<'e>,
 }
 
 impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let name = leaf.kind == LeafKind::JsonName && leaf.text.len() <= LONGEST_NAME;
+        if name && self.plain_names.contains(leaf.text) {
+            self.template.leaf(leaf, place);
+            return;
+        }
+        let before = (self.rules.count(), self.found.count(), self.marks.len());
         self.rules.leaf(leaf, place);
         if let Some(facts) = self.facts {
             let hits = self.rules.hits();
@@ -363,6 +376,10 @@ impl Visitor for Detectors<'_> {
         }
         covert::inspect(leaf, place, &mut self.marks);
         self.template.leaf(leaf, place);
+        let nothing = before == (self.rules.count(), self.found.count(), self.marks.len());
+        if name && nothing && self.plain_names.len() < MOST_NAMES {
+            self.plain_names.insert(leaf.text.into());
+        }
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {

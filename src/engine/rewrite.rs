@@ -180,6 +180,11 @@ pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>)
     }
 }
 
+/// The text that `raw` spells.
+pub(super) fn spelled_text(spelling: Spelling, raw: &[u8]) -> Cow<'_, [u8]> {
+    Script::of(spelling).decode(raw)
+}
+
 /// A window of an encoded text, in the text that holds the encoding.
 pub(super) struct Outward<'a> {
     pub leaf: Target,

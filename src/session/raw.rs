@@ -44,6 +44,43 @@ impl Captured {
         Ok(Self { request, body: unchunked.unwrap_or(rest), body_at, chunked, raw })
     }
 
+    /// What is wrong with the framing of the file, in words: it is read as far as it goes all the same.
+    pub fn damage(&self) -> Option<String> {
+        let head = &self.request.head;
+        let lengths: Vec<&[u8]> = head.all("content-length").collect();
+        let coded = head.get("transfer-encoding").is_some();
+        if coded && !lengths.is_empty() {
+            return Some("both content-length and transfer-encoding are there".to_owned());
+        }
+        let hosts: Vec<&[u8]> = head.all("host").collect();
+        if hosts.len() > 1 {
+            return Some(format!("{} host fields are there", hosts.len()));
+        }
+        let rest = &self.raw[self.body_at..];
+        // Tools that capture often undo the chunks: only what still begins with a size is broken.
+        let sized = rest.split(|&byte| byte == b'\n').next().is_some_and(|line| {
+            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            digits > 0 && matches!(line.get(digits), None | Some(b'\r' | b';'))
+        });
+        if head.framing() == Framing::Chunked && !self.chunked && sized {
+            return Some("the chunks are broken".to_owned());
+        }
+        match lengths.as_slice() {
+            [] => None,
+            [first, others @ ..] if others.iter().any(|other| other != first) => {
+                Some("the content-length fields disagree".to_owned())
+            }
+            [length, ..] => {
+                let said = std::str::from_utf8(length).ok().and_then(|length| length.trim().parse::<usize>().ok());
+                let there = self.body.len();
+                (said != Some(there)).then(|| {
+                    let said = said.map_or_else(|| "no number".to_owned(), |said| said.to_string());
+                    format!("content-length says {said}, the body has {there} bytes")
+                })
+            }
+        }
+    }
+
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -123,6 +160,22 @@ mod tests {
         assert_eq!(&read(&format!("{chunked}2\r\n{{}}\r\n0\r\n\r\n")).body()[..], b"{}");
         assert_eq!(&read(&format!("{chunked}{{}}")).body()[..], b"{}");
         assert_eq!(&read("POST / HTTP/1.1\nHost: a.example.com\n\n2\r\n{}\r\n0\r\n\r\n").body().len(), &12);
+    }
+
+    #[test]
+    fn framing_that_is_wrong_is_told() {
+        for (head, body, said) in [
+            ("Content-Length: 2\n", "{}", None),
+            ("Content-Length: 9\n", "{}", Some("content-length says 9, the body has 2 bytes")),
+            ("Content-Length: 1\n", "{}", Some("content-length says 1, the body has 2 bytes")),
+            ("Transfer-Encoding: chunked\n", "2\r\n{}\r\n0\r\n\r\n", None),
+            ("Transfer-Encoding: chunked\n", "{}", None),
+            ("Transfer-Encoding: chunked\n", "ffff\r\n{}", Some("the chunks are broken")),
+            ("", "{}", None),
+        ] {
+            let captured = read(&format!("POST / HTTP/1.1\nHost: a.example.com\n{head}\n{body}"));
+            assert_eq!(captured.damage().as_deref(), said, "{head}{body}");
+        }
     }
 
     #[test]

@@ -117,10 +117,13 @@ impl Plant {
 
 /// A location without a trailing `@a-b`.
 pub fn without_window(location: &str) -> String {
-    match location.rsplit_once('@') {
-        Some((place, window)) if window.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => place.to_owned(),
-        _ => location.to_owned(),
+    let mut place = String::with_capacity(location.len());
+    for (index, piece) in location.split('@').enumerate() {
+        // In names `@` is written `~3`, so each one opens a window.
+        let digits = piece.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'-').count();
+        place.push_str(if index == 0 { piece } else { piece.get(digits..).unwrap_or_default() });
     }
+    place
 }
 
 #[derive(Clone, Copy, Default)]

@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::layer::{Base64, Wrap};
 
 /// Shorter texts are words and numbers far more often than they hold anything.
-pub(super) const SHORTEST: usize = 16;
+pub(super) const SHORTEST: usize = 12;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)

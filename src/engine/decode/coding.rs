@@ -159,13 +159,18 @@ fn inflate(
     }
 }
 
+thread_local! {
+    /// Tables and a window are tens of KiB: bodies full of small gzip members would spend their time on clearing them.
+    static SPARE: std::cell::Cell<Option<Box<Decompress>>> = const { std::cell::Cell::new(None) };
+}
+
 fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut content = Vec::new();
     let mut members = Vec::new();
     let mut at = 0;
     let mut stop = None;
     let mut whole = true;
-    let mut inflater = Decompress::new(false);
+    let mut inflater = SPARE.take().unwrap_or_else(|| Box::new(Decompress::new(false)));
     while stop.is_none() && at < input.len() {
         if content.len() + members.len() * MEMBER_COST >= bounds.bytes {
             stop = Some("limit");
@@ -208,6 +213,7 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
             }
         }
     }
+    SPARE.set(Some(inflater));
     Undone { content, codec: Codec::Gzip(members), consumed: at, stop, whole }
 }
 

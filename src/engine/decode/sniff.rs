@@ -73,13 +73,16 @@ impl Reading {
         let holds = match self {
             Reading::Jwt(_) => true,
             Reading::Base64 { class, .. } | Reading::Hex { class, .. } => {
-                matches!(class, Class::Json | Class::Lines | Class::Coded(_))
+                matches!(class, Class::Json | Class::Lines | Class::Coded(_) | Class::Text)
             }
             _ => false,
         };
         holds && length >= SHORTEST_TOKEN
     }
 }
+
+/// Shorter values hold no encoding that could be told by itself.
+const SHORTEST_WORD: usize = 12;
 
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +99,7 @@ pub(super) enum Class {
 }
 
 /// Hex digests are shorter than anything worth hiding in hex.
-const SHORTEST_HEX: usize = 32;
+const SHORTEST_HEX: usize = 16;
 
 /// Whether `text` can be told to hold nothing more by a glance: most values, and all prose.
 #[inline]
@@ -105,7 +108,8 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     if matches!(first, b'{' | b'[' | b'"' | b' ' | b'\t' | b'\n' | b'\r') {
         return false;
     }
-    if text.len() >= 16 && text[..16].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..)) {
+    if text.len() >= SHORTEST_WORD && text[..SHORTEST_WORD].iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f..))
+    {
         return false;
     }
     memchr2(b'%', b'&', text).is_none()
@@ -185,7 +189,8 @@ pub(super) fn document_in(text: &[u8], token: Range<usize>, json_depth: usize) -
     // No document in base64 is without capitals, small letters and digits; paths and names seldom have all of them.
     let has = |sort: fn(&u8) -> bool| bytes.iter().any(sort);
     let hex = bytes.iter().all(u8::is_ascii_hexdigit);
-    if !hex && !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)) {
+    let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    if !hex && !mixed {
         return plain;
     }
     let (window, reading) = reading(bytes, json_depth);

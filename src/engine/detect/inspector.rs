@@ -139,6 +139,11 @@ impl<'r> Inspector<'r> {
         }
     }
 
+    /// Findings so far.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// What the scanner met in the last leaf.
     pub(crate) fn hits(&self) -> &Hits {
         &self.hits
@@ -157,7 +162,7 @@ impl<'r> Inspector<'r> {
             | LeafKind::JsonNull
             | LeafKind::PbVarint
             | LeafKind::PbFixed => self.hits.clear(),
-            _ => self.scanner.scan(leaf.text, &mut self.hits),
+            _ => self.scanner.scan(leaf.text, leaf.runs, &mut self.hits),
         }
     }
 

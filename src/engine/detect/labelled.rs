@@ -142,6 +142,11 @@ fn candidates(text: &str, start: usize) -> impl Iterator<Item = Range<usize>> + 
         let end = rest[from..].find(close)?;
         Some(from..from + end)
     });
+    // `Ann Exner <ann@example.com>`
+    let bracketed = rest.find(['\n', '\r', '<']).filter(|&at| rest[at..].starts_with('<')).and_then(|at| {
+        let end = rest[at..].find(['>', '\n'])?;
+        Some(at + 1..at + end)
+    });
     let line = rest.find(['\n', '\r', '<', '|', '，', '。', '；']).unwrap_or(rest.len());
     let line = &rest[..line];
     let up_to = |stops: &[&str]| stops.iter().filter_map(|stop| line.find(stop)).min().unwrap_or(line.len());
@@ -156,6 +161,7 @@ fn candidates(text: &str, start: usize) -> impl Iterator<Item = Range<usize>> + 
     quoted
         .into_iter()
         .chain(ends.into_iter().map(trimmed))
+        .chain(bracketed)
         .filter(|range| !range.is_empty())
         .map(move |range| range.start + start..range.end + start)
 }

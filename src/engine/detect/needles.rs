@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text -> folded (one case, one byte for all that joins words) -> every second four bytes
-//!      -> bitmap (32 KiB, so it stays in the first cache)      -> table -> compared with the text itself
+//!      -> a byte for each hash (64 KiB, of which text uses a corner) -> table -> compared with the text itself
 //! ```
 //!
 //! Only every second place is looked at, so a needle stands in the table with two neighbouring four-byte pieces:
@@ -29,8 +29,7 @@ const GRAM: usize = 4;
 /// Shorter ones, with the bounds that they have, cannot be found this way.
 pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
 
-const FILTER_BITS: u32 = 18;
-const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
+const FILTER_BITS: u32 = 16;
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
 const BLOCK: usize = 2048;
 
@@ -38,7 +37,7 @@ const BLOCK: usize = 2048;
 const ROOM: usize = BLOCK + 24;
 
 pub(crate) struct Needles {
-    filter: Box<[u64; FILTER_WORDS]>,
+    filter: Box<[u8; 1 << FILTER_BITS]>,
     /// Open addressing by gram; `count` 0 is empty.
     slots: Box<[Slot]>,
     entries: Box<[Entry]>,
@@ -50,6 +49,9 @@ struct Slot {
     gram: u32,
     first: u32,
     count: u32,
+    /// The folded bytes beside the gram, where all entries have the same.
+    before: Option<u8>,
+    after: Option<u8>,
 }
 
 /// A piece of a needle: which one, and how far into its folded form.
@@ -96,18 +98,25 @@ impl Needles {
             }
         }
         pieces.sort_by_key(|(gram, entry)| (*gram, entry.needle, entry.offset));
-        let mut filter = Box::new([0u64; FILTER_WORDS]);
+        let mut filter = Box::new([0u8; 1 << FILTER_BITS]);
         let mut slots = vec![Slot::default(); (pieces.len() * 2).next_power_of_two().max(16)];
         let mut start = 0;
         while let Some(&(gram, _)) = pieces.get(start) {
             let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
-            let bit = hash(gram);
-            filter[(bit >> 6) as usize] |= 1 << (bit & 63);
+            filter[hash(gram)] = 1;
             let mut at = slot_of(gram, slots.len());
             while slots[at].count > 0 {
                 at = (at + 1) & (slots.len() - 1);
             }
-            slots[at] = Slot { gram, first: start as u32, count: count as u32 };
+            let beside = |at: &dyn Fn(usize) -> Option<usize>| {
+                let byte = |entry: &Entry| Some(*folded.get(entry.needle as usize)?.get(at(entry.offset as usize)?)?);
+                let mut bytes = pieces[start..start + count].iter().map(|(_, entry)| byte(entry));
+                let first = bytes.next().flatten()?;
+                bytes.all(|byte| byte == Some(first)).then_some(first)
+            };
+            let before = beside(&|offset| offset.checked_sub(1));
+            let after = beside(&|offset| Some(offset + GRAM));
+            slots[at] = Slot { gram, first: start as u32, count: count as u32, before, after };
             start += count;
         }
         let entries = pieces.into_iter().map(|(_, entry)| entry).collect();
@@ -155,10 +164,10 @@ impl Needles {
             let grams =
                 [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
             // One branch for eight bytes of a text in which there is nothing.
-            if (self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3])) & 1 != 0 {
+            if self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3]) != 0 {
                 let mut at = base + index * 8;
                 for gram in grams {
-                    if self.holds(gram) & 1 != 0 {
+                    if self.holds(gram) != 0 {
                         self.look_up(gram, text, at, hit);
                     }
                     at += STRIDE;
@@ -168,11 +177,10 @@ impl Needles {
         }
     }
 
-    /// The lowest bit says whether `gram` may be a piece of a needle.
+    /// Not zero where `gram` may be a piece of a needle.
     #[inline(always)]
-    fn holds(&self, gram: u32) -> u64 {
-        let bit = hash(gram);
-        self.filter[(bit >> 6) as usize] >> (bit & 63)
+    fn holds(&self, gram: u32) -> u8 {
+        self.filter[hash(gram)]
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -189,6 +197,14 @@ impl Needles {
             }
             place = (place + 1) & (self.slots.len() - 1);
         };
+        // Most of what has a gram in common with a needle has nothing more.
+        let differs = |wanted: Option<u8>, place: Option<usize>| {
+            let there = place.map_or(JOINT, |place| text.get(place).map_or(JOINT, |&byte| fold(byte)));
+            wanted.is_some_and(|wanted| wanted != there)
+        };
+        if differs(slot.before, at.checked_sub(2)) || differs(slot.after, (at + GRAM).checked_sub(1)) {
+            return;
+        }
         let entries = self.entries.get(slot.first as usize..).unwrap_or_default();
         for entry in entries.iter().take(slot.count as usize) {
             let Some(needle) = self.needles.get(entry.needle as usize) else { continue };
@@ -236,8 +252,8 @@ fn fold(byte: u8) -> u8 {
 }
 
 #[inline(always)]
-fn hash(gram: u32) -> u32 {
-    gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)
+fn hash(gram: u32) -> usize {
+    (gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
 }
 
 #[inline]
@@ -249,21 +265,23 @@ fn gram_of(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|gram| u32::from_le_bytes(*gram))
 }
 
-/// How often the first pieces of `text` are likely to be met in vain: by their letters, and by how many needles
-/// have them.
+/// How often the first pieces of `text` are likely to be met in vain: by the pairs of letters of which prose and code are
+/// full, and by how many needles have them.
 fn cost(text: &[u8], shared: &std::collections::HashMap<u32, u32>) -> u32 {
-    let letters: u32 = text
-        .iter()
-        .take(SHORTEST)
-        .map(|byte| match byte {
-            b' ' | b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 4,
-            b'j' | b'q' | b'x' | b'z' | b'0'..=b'9' => 1,
-            0x80.. => 2,
-            _ => 3,
-        })
-        .sum();
+    const COMMON: &[u8] = b"thheinerannreatenndontiesortenateofedisitalarsttontngsehaasouioleveco\
+        medehirroicneearacelichllbemasiomurpeprctutadisarnctrlyunmofiexacpoifgesoelflin";
+    const ENDS: &[u8] = b"etdsnryfloaicpmwrb";
+    let common = |pair: &[u8]| match pair {
+        b"  " => 6,
+        [b' ', letter] | [letter, b' '] if ENDS.contains(letter) => 4,
+        [b' ', _] | [_, b' '] => 2,
+        pair if COMMON.chunks(2).any(|known| known == pair) => 3,
+        [first, _] if *first >= 0x80 => 1,
+        _ => 0,
+    };
+    let pairs: u32 = text.windows(2).take(SHORTEST - 1).map(common).sum();
     let others = |gram: &[u8]| gram_of(gram).and_then(|gram| shared.get(&gram)).map_or(0, |count| count.ilog2());
-    letters + text.windows(GRAM).take(STRIDE).map(others).sum::<u32>() * 2
+    pairs + text.windows(GRAM).take(STRIDE).map(others).sum::<u32>()
 }
 
 #[cfg(test)]

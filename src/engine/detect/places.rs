@@ -4,13 +4,14 @@
 //! Percent-encoding and character references leave most of a text as it is, so a value may be read twice, as spelled
 //! and behind the encoding; and the encoding may have been meant for nothing but the value.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use super::RawFinding;
 use crate::engine::decode::{Codec, Layer, Origin, html, percent};
 use crate::engine::location::Step;
-use crate::engine::rewrite::outward;
-use crate::engine::visit::LayerId;
+use crate::engine::rewrite::{outward, spelled_text};
+use crate::engine::visit::{LayerId, Spelling, Target};
 
 /// Leaves each finding at one place, the right one.
 pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
@@ -37,21 +38,80 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         let mut twice = twice.into_iter();
         found.retain(|_| !twice.next().unwrap_or_default());
     }
+    once_in_each_reading(found);
     for raw in found {
         move_outward(raw, layers);
     }
 }
 
+/// Bytes of protobuf that are a text and a message as well are handed out as both: what is found in the message's own field is
+/// not found in the text around it again.
+fn once_in_each_reading(found: &mut Vec<RawFinding>) {
+    let mut inner: HashMap<(&str, &str, LayerId), Vec<(u32, u32)>> = HashMap::new();
+    for raw in found.iter().filter(|raw| raw.target.spelling == Spelling::Raw) {
+        let span = (raw.target.raw.start, raw.target.raw.end);
+        inner.entry((&raw.kind, &raw.value, raw.target.layer)).or_default().push(span);
+    }
+    if inner.values().all(|spans| spans.len() < 2) {
+        return;
+    }
+    let around: Vec<bool> = found
+        .iter()
+        .map(|raw| {
+            let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), raw.target.layer)) else { return false };
+            let start = raw.target.raw.start + raw.window.as_ref().map_or(0, |window| window.start as u32);
+            let holds =
+                |&(from, to): &(u32, u32)| from <= start && start < to && to - from < raw.target.raw.len() as u32;
+            raw.target.spelling == Spelling::Raw && spans.iter().take(MOST_READINGS).any(holds)
+        })
+        .collect();
+    let mut around = around.into_iter();
+    found.retain(|_| !around.next().unwrap_or_default());
+}
+
+/// Places of one value in one layer that are compared with each other.
+const MOST_READINGS: usize = 64;
+
+/// The text that `levels` encodings around `layer` are spelled in.
+fn spelled(layers: &[Layer], mut layer: LayerId, levels: usize) -> Option<Spelled> {
+    let mut form = None;
+    for _ in 0..levels {
+        let Origin::Leaf { leaf, window, .. } = &layers.get(layer.0 as usize)?.origin else { return form };
+        let outer = layers.get(leaf.layer.0 as usize)?.content.get(leaf.raw.range())?;
+        let text = spelled_text(leaf.spelling, outer);
+        let text = String::from_utf8_lossy(text.get(window.range())?).into_owned();
+        form = Some(Spelled { text, leaf: *leaf, window: window.range() });
+        layer = leaf.layer;
+    }
+    form
+}
+
+struct Spelled {
+    text: String,
+    leaf: Target,
+    window: Range<usize>,
+}
+
 /// Takes the encodings of the bare value off the location.
 fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
-    if raw.window.is_none() {
-        raw.location.leave_encodings();
-        return;
-    }
-    let (mut layer, mut window) = (raw.target.layer, raw.window.clone().unwrap_or_default());
-    if raw.target.raw.len() != layers.get(layer.0 as usize).map_or(0, |layer| layer.content.len()) {
-        return;
-    }
+    let whole = |target: &Target| {
+        layers.get(target.layer.0 as usize).is_some_and(|layer| layer.content.len() == target.raw.len())
+    };
+    let (mut layer, mut window) = match &raw.window {
+        Some(window) if whole(&raw.target) => (raw.target.layer, window.clone()),
+        Some(_) => return,
+        None => {
+            let before = raw.location.steps.len();
+            raw.location.leave_encodings();
+            let Some(form) = spelled(layers, raw.target.layer, before - raw.location.steps.len()) else { return };
+            raw.observed = Some(form.text);
+            // The encoding was a token of a text, which may be an encoding's content itself.
+            if !whole(&form.leaf) {
+                return;
+            }
+            (form.leaf.layer, form.window)
+        }
+    };
     while let Some(outer) = outward(layers, layer, window.clone()) {
         let sides = [&outer.text[..outer.range.start], &outer.text[outer.range.end..]];
         let more = match outer.codec {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! text -> needles of five letters and more         wherever they stand
+//!      -> values in an encoding                    in runs of letters long enough to hold one
 //!      -> shorter ones (`os:`, `ann`, `8`)         in short texts, and around labels and signs in long ones
 //! ```
 //!
@@ -16,10 +17,14 @@ use super::facts::Matcher;
 use super::needles::{Needle, Needles, SHORTEST};
 use super::prompt::is_label;
 use crate::engine::rules::ruleset::Literals;
+use crate::engine::visit::SHORTEST_RUN;
 
 pub(crate) struct Scanner {
     needles: Needles,
     meanings: Box<[What]>,
+    /// Forms of facts that are one run of base64 letters.
+    coded: Needles,
+    coded_forms: Box<[u32]>,
     short: Option<AhoCorasick>,
     short_meanings: Box<[What]>,
     /// Too short for the needles and wanted everywhere, as it is spelled.
@@ -111,8 +116,14 @@ impl Scanner {
                 rare.push((Finder::new(text.as_bytes()).into_owned(), what));
             }
         }
+        let mut coded = (Vec::new(), Vec::new());
         for (number, form) in (0u32..).zip(facts.map_or(&[][..], Matcher::forms)) {
             let needle = form.needle();
+            if needle.bytes.len() >= SHORTEST_RUN && form.is_run() {
+                coded.0.push(needle);
+                coded.1.push(number);
+                continue;
+            }
             match needle.is_long_enough() {
                 true => {
                     long.0.push(needle);
@@ -132,14 +143,16 @@ impl Scanner {
         Self {
             needles: Needles::new(long.0),
             meanings: long.1.into(),
+            coded: Needles::new(coded.0),
+            coded_forms: coded.1.into(),
             short: automaton.filter(|_| !short.0.is_empty()),
             short_meanings: short.1.into(),
             rare: rare.into(),
         }
     }
 
-    /// Fills `hits` with what `text` holds, in order.
-    pub fn scan(&self, text: &[u8], hits: &mut Hits) {
+    /// Fills `hits` with what `text` holds, in order. `runs` are those of [`Leaf::runs`](crate::engine::visit::Leaf).
+    pub fn scan(&self, text: &[u8], runs: &[Range<usize>], hits: &mut Hits) {
         hits.clear();
         let Hits { literals, forms, signs, windows, block } = hits;
         let small = text.len() <= SMALL;
@@ -157,6 +170,14 @@ impl Scanner {
                 windows.push(start.saturating_sub(AROUND)..(start + length + AROUND).min(text.len()));
             }
         });
+        for run in runs {
+            let Some(letters) = text.get(run.clone()) else { continue };
+            self.coded.find(letters, block, |number, start, length| {
+                let Some(&form) = self.coded_forms.get(number as usize) else { return };
+                let start = run.start + start;
+                forms.push(FormHit { start, end: start + length, form });
+            });
+        }
         if text.len() > 4 {
             for (finder, what) in &self.rare {
                 for start in finder.find_iter(text) {

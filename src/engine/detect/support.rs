@@ -29,7 +29,7 @@ impl Support {
         let named = tells(leaf.name, words) || around.take(2).any(|name| tells(name, words));
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
         // Of systems even a short one: `"os": ["darwin", "linux"]`.
-        let many = if kind.starts_with("os.") { 0 } else { 4 };
+        let many = if matches!(kind, "os.name" | "os.arch") { 1 } else { 4 };
         let listed = !numbered && matches!(pointer.last(), Some(Segment::Index(index)) if *index >= many);
         Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
     }
@@ -316,7 +316,8 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
     let own = text[range.clone()].to_ascii_lowercase();
     let known = vocabulary(kind);
     let like = |word: &[u8]| match kind.split('.').next() {
-        Some("tz") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
+        // Towns and countries stand in lists of zones.
+        Some("tz" | "geo") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
         Some("locale") => {
             word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
         }

@@ -48,6 +48,9 @@ pub struct Scan<'t> {
     page: Option<&'t book::Page>,
     /// Observations are made at all.
     active: bool,
+    /// Forms that were compared, and those of them in which the others differ among themselves.
+    forms: u32,
+    unstable: u32,
     seed: u64,
     role: Role,
     structure: Structure,
@@ -71,6 +74,8 @@ impl<'t> Scan<'t> {
             templates,
             page: known,
             active: learning || known.is_some(),
+            forms: 0,
+            unstable: 0,
             seed: page,
             role: Role::default(),
             structure: Structure::default(),
@@ -90,6 +95,10 @@ impl<'t> Scan<'t> {
     /// `layers`: those of the walk.
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         structure::gaps(&mut self, layers);
+        if self.unstable * 2 > self.forms {
+            // Whoever sends its fields in any order has no order that something could differ from.
+            self.found.retain(|raw| !structure::is_form(&raw.kind));
+        }
         (self.found, self.lesson)
     }
 

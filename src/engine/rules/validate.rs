@@ -38,7 +38,7 @@ enum Range {
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
     digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
-    base64, login, full_name, word, date_time";
+    base64, login, full_name, word, date_time, size, cores, remote";
 
 impl Validator {
     /// `None` for a name or range that is not known.
@@ -103,6 +103,7 @@ impl Validator {
                 | "date_time"
                 | "os_name"
                 | "full_name"
+                | "remote"
         )
     }
 
@@ -162,6 +163,9 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "login" => |value| !value.contains(char::is_whitespace) && is_login(value),
         "full_name" => is_full_name,
         "date_time" => times::is_date_time,
+        "size" => is_size,
+        "cores" => is_cores,
+        "remote" => is_remote,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })
@@ -597,6 +601,38 @@ fn is_full_name(value: &str) -> bool {
                 && count <= 64
                 && value.split(' ').all(|word| !word.is_empty())
                 && value.chars().all(|c| c.is_alphabetic() || " .'-\u{2019}".contains(c)))
+}
+
+/// `32GB`, `16 GiB`, `31.2 G`: an amount of memory.
+fn is_size(value: &str) -> bool {
+    let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = value[number.len()..].trim_start();
+    !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && ["G", "GB", "GiB", "Gi", "M", "MB", "MiB", "Mi", "T", "TB", "TiB"]
+            .iter()
+            .any(|known| unit.eq_ignore_ascii_case(known))
+}
+
+/// `8`, `16 cores`, `8 核`.
+fn is_cores(value: &str) -> bool {
+    let rest = value.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = value.len() - rest.len();
+    (1..=3).contains(&digits)
+        && ["", "cores", "core", "核", "核心", "threads", "线程", "cpus", "vcpus"]
+            .contains(&rest.trim().to_lowercase().as_str())
+}
+
+/// `git@git.example.com:acme/shop.git`, `https://git.example.com/acme/shop`.
+fn is_remote(value: &str) -> bool {
+    let path = value
+        .strip_prefix("git@")
+        .and_then(|rest| rest.split_once(':'))
+        .or_else(|| value.split_once("://").and_then(|(_, rest)| rest.split_once('/')))
+        .map(|(host, path)| (host.rsplit('@').next().unwrap_or(host), path));
+    path.is_some_and(|(host, path)| {
+        is_host(host.split(':').next().unwrap_or(host)) && path.trim_matches('/').contains('/')
+    }) && !value.contains(char::is_whitespace)
 }
 
 fn is_base64(value: &str) -> bool {

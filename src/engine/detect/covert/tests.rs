@@ -117,3 +117,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn odd_bytes_are_found_wherever_they_stand() {
+    let mut seed = 11u64;
+    for length in 0..70 {
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                b"abc \n\t\r\x1b~}\x7f\x80\xff\x00\x1f "[(seed >> 33) as usize % 16 * usize::from(seed >> 59 < 6)]
+            })
+            .collect();
+        let mut at = 0;
+        let mut found = Vec::new();
+        while let Some(odd) = super::next_odd(&bytes, at) {
+            found.push(odd);
+            at = odd + 1;
+        }
+        let expected: Vec<usize> = (0..length).filter(|&at| super::is_odd(bytes[at])).collect();
+        assert_eq!(found, expected, "{}", bytes.escape_ascii());
+    }
+}

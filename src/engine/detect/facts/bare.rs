@@ -14,6 +14,9 @@ const DEEPEST: usize = 3;
 const LONGEST: usize = 16 * 1024;
 const SHORTEST: usize = 8;
 
+type Decoder = fn(&[u8]) -> Option<Vec<u8>>;
+const DECODERS: [Decoder; 6] = [unhex, base64, base32, percents, references, escapes];
+
 /// What came out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bare {
@@ -40,8 +43,7 @@ impl Matcher {
         if depth == DEEPEST {
             return None;
         }
-        let decoders: [fn(&[u8]) -> Option<Vec<u8>>; 6] = [hex, base64, base32, percents, references, escapes];
-        decoders.iter().find_map(|decode| {
+        DECODERS.iter().find_map(|decode| {
             let bytes = decode(text)?;
             match is_printable(&bytes) {
                 true => self.undone(&bytes, depth + 1),
@@ -102,10 +104,6 @@ fn is_coded(token: &[u8]) -> bool {
 
 fn is_printable(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| !text.trim().chars().any(char::is_control))
-}
-
-fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    unhex(text)
 }
 
 fn base64(text: &[u8]) -> Option<Vec<u8>> {

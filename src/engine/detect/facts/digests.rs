@@ -12,8 +12,11 @@ use super::strength::Strength;
 /// Digests by their first six bytes: the least that a cut one keeps (12 hex digits).
 #[derive(Default)]
 pub(super) struct Digests {
-    by_start: HashMap<[u8; 6], Vec<(u32, Box<[u8]>)>>,
+    by_start: HashMap<[u8; 6], Vec<Digested>>,
 }
+
+/// A fact and a digest of it.
+type Digested = (u32, Box<[u8]>);
 
 /// Hex digits of the shortest digest that is recognised.
 pub(super) const SHORTEST: usize = 12;

@@ -54,6 +54,11 @@ impl Form {
         Needle { bytes: self.bytes.clone(), fold: self.fold, loose: false, before, after }
     }
 
+    /// Whether it is made of base64 letters alone.
+    pub fn is_run(&self) -> bool {
+        matches!(self.spelling, Spelling::Base64 { .. } | Spelling::Hex | Spelling::Base32 | Spelling::Utf16Base64)
+    }
+
     /// What needs bounds in a long text needs none beside a label.
     pub fn short_too(&self) -> Option<Box<[u8]>> {
         let needle = self.needle();

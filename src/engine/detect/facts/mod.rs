@@ -268,12 +268,17 @@ impl Matcher {
             Context::Other => false,
         };
         if alone && let Some(confidence) = known.confidence(leaf, place, &range, raw) {
-            let weak = known.strength == Strength::Weak || known.everyday && range.len() < leaf.text.len();
+            let inside = range.len() < leaf.text.len();
+            let weak = known.strength == Strength::Weak || inside && (known.everyday || known.is_about_place());
             keep_longest(hits, Hit { fact, range, confidence, weak, telling: known.is_telling(), encoded: !raw });
         }
     }
 
     fn weigh_bare(&self, range: Range<usize>, leaf: &Leaf<'_>, place: &dyn Place, hits: &mut Vec<Hit>) {
+        // White space around an encoded value is no part of it.
+        let token = &leaf.text[range.clone()];
+        let start = range.start + (token.len() - token.trim_ascii_start().len());
+        let range = start..start + token.trim_ascii().len();
         let Some(bare) = self.bare(&leaf.text[range.clone()]) else { return };
         let Some(known) = self.facts.get(bare.fact as usize) else { return };
         let confidence = match bare.digest {
@@ -351,6 +356,10 @@ impl Matcher {
 }
 
 impl FactFindings {
+    pub(in crate::engine) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// What was found, each fact at its innermost place. `layers` are those of the walk.
     pub(in crate::engine) fn finish(self, layers: &[Layer]) -> Vec<RawFinding> {
         let mut inside: HashSet<(u32, LayerId, u32)> = HashSet::new();
@@ -371,10 +380,14 @@ impl FactFindings {
 
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
 fn looks_encoded(token: &[u8]) -> bool {
-    let count = |sort: fn(&u8) -> bool| token.iter().filter(|byte| sort(byte)).count();
-    let (upper, lower, digits) =
-        (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
-    let hex = token.len().is_multiple_of(2) && token.iter().all(u8::is_ascii_hexdigit);
+    let (mut upper, mut lower, mut digits, mut hex) = (0usize, 0usize, 0usize, 0usize);
+    for &byte in token {
+        upper += usize::from(byte.is_ascii_uppercase());
+        lower += usize::from(byte.is_ascii_lowercase());
+        digits += usize::from(byte.is_ascii_digit());
+        hex += usize::from(byte.is_ascii_hexdigit());
+    }
+    let hex = hex == token.len() && token.len().is_multiple_of(2);
     hex || (upper > 0 && digits > 0 && (lower > 0 || token.len() >= 16)) || (upper > 2 && lower > 2)
 }
 
@@ -461,6 +474,11 @@ fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
 }
 
 impl Known {
+    /// Offsets are in every time stamp.
+    fn is_about_place(&self) -> bool {
+        matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
+    }
+
     fn is_telling(&self) -> bool {
         matches!(self.strength, Strength::Sure | Strength::Fair)
     }
@@ -489,7 +507,7 @@ impl Known {
             Strength::Weak if whole && support.named && !support.listed => Some(0.8),
             // `darwin|linux|win32`: what there is, not what is.
             Strength::Vocabulary | Strength::Weak if support::is_among_its_like(leaf.text, range, &self.kind) => None,
-            Strength::Vocabulary if self.everyday => support.any().then_some(0.7),
+            Strength::Vocabulary if self.everyday || self.is_about_place() => support.any().then_some(0.7),
             Strength::Vocabulary => Some(if support.neighbour { 0.85 } else { 0.6 }),
             Strength::Weak if support.neighbour => Some(0.7),
             Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),

@@ -38,7 +38,7 @@ fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let leaf = Leaf { kind: LeafKind::JsonString, name, text: text.as_bytes(), runs: &runs, target };
     let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
     let mut hits = Hits::default();
-    Scanner::new(&literals, Some(matcher)).scan(leaf.text, &mut hits);
+    Scanner::new(&literals, Some(matcher)).scan(leaf.text, leaf.runs, &mut hits);
     let mut found = FactFindings::default();
     let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
     matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &met, &mut found);

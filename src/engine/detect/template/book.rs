@@ -268,6 +268,17 @@ impl Page {
         self.places.get(&place).is_some_and(|known| known.requests >= 2 + own)
     }
 
+    /// Whether the others, at least two, differ among themselves at `place`; none where it is not known.
+    pub fn disagree(&self, place: u64, spelling: u32, own: u32) -> Option<bool> {
+        let known = self.places.get(&place)?;
+        let others = known
+            .counts
+            .iter()
+            .map(|&(digest, count)| if digest == spelling { count.saturating_sub(own) } else { count });
+        let (kinds, sum) = others.fold((0, 0), |(kinds, sum), count| (kinds + u32::from(count > 0), sum + count));
+        (sum >= 2 || known.free).then_some(kinds > 1 || known.free)
+    }
+
     /// What the others agree on at `place`, where that is not `spelling`.
     pub fn unlike(&self, place: u64, spelling: u32, own: u32) -> Option<Usual> {
         self.places.get(&place)?.unlike(spelling, own)

@@ -70,6 +70,10 @@ impl Scan<'_> {
     fn differs(&mut self, place: u64, spelling: &str) -> bool {
         let spelled = self.lesson.note(place, spelling);
         let own = self.templates.own();
+        if let Some(disagree) = self.page.and_then(|page| page.disagree(place, spelled, own)) {
+            self.forms += 1;
+            self.unstable += u32::from(disagree);
+        }
         self.page
             .and_then(|page| page.unlike(place, spelled, own))
             .is_some_and(|usual| usual.agree >= 3 && usual.others * 3 < usual.agree)
@@ -79,6 +83,11 @@ impl Scan<'_> {
     fn form(&self, sort: u64, place: u64) -> u64 {
         mix(mix(self.seed, sort), place)
     }
+}
+
+/// Whether a mark of `kind` is one of order and form.
+pub(super) fn is_form(kind: &str) -> bool {
+    matches!(kind, "cov.header_order" | "cov.header_case" | "cov.key_order" | "cov.json_ws" | "cov.number")
 }
 
 const STRUCTURE: (f32, Severity) = (0.7, Severity::Low);
