@@ -47,7 +47,7 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
 /// Bytes of protobuf that are a text and a message as well are handed out as both: what is found in the message's own field is
 /// not found in the text around it again.
 fn once_in_each_reading(found: &mut Vec<RawFinding>) {
-    let mut inner: HashMap<(&str, &str, LayerId), Vec<(u32, u32)>> = HashMap::new();
+    let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>> = HashMap::new();
     for raw in found.iter().filter(|raw| raw.target.spelling == Spelling::Raw) {
         let span = (raw.target.raw.start, raw.target.raw.end);
         inner.entry((&raw.kind, &raw.value, raw.target.layer)).or_default().push(span);
@@ -60,14 +60,16 @@ fn once_in_each_reading(found: &mut Vec<RawFinding>) {
         .map(|raw| {
             let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), raw.target.layer)) else { return false };
             let start = raw.target.raw.start + raw.window.as_ref().map_or(0, |window| window.start as u32);
-            let holds =
-                |&(from, to): &(u32, u32)| from <= start && start < to && to - from < raw.target.raw.len() as u32;
+            let holds = |&(from, to): &Span| from <= start && start < to && to - from < raw.target.raw.len() as u32;
             raw.target.spelling == Spelling::Raw && spans.iter().take(MOST_READINGS).any(holds)
         })
         .collect();
     let mut around = around.into_iter();
     found.retain(|_| !around.next().unwrap_or_default());
 }
+
+/// The first byte of a value and the one behind its last.
+type Span = (u32, u32);
 
 /// Places of one value in one layer that are compared with each other.
 const MOST_READINGS: usize = 64;
