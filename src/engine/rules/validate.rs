@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+mod machine;
 mod places;
 mod times;
 
@@ -154,17 +155,17 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "url" => is_url,
         "email" => is_email,
         "host" => is_host,
-        "version" => is_version,
-        "os_name" => is_os_name,
-        "arch" => is_arch,
-        "shell" => is_shell,
+        "version" => machine::is_version,
+        "os_name" => machine::is_os_name,
+        "arch" => machine::is_arch,
+        "shell" => machine::is_shell,
         "user_agent" => is_user_agent,
         "base64" => is_base64,
         "login" => |value| !value.contains(char::is_whitespace) && is_login(value),
         "full_name" => is_full_name,
         "date_time" => times::is_date_time,
-        "size" => is_size,
-        "cores" => is_cores,
+        "size" => machine::is_size,
+        "cores" => machine::is_cores,
         "remote" => is_remote,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
@@ -258,7 +259,7 @@ fn is_token(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:|+/=~".contains(&byte))
         && value.bytes().any(|byte| byte.is_ascii_digit())
         && varied(value)
-        && !is_version(value)
+        && !machine::is_version(value)
         && !value.starts_with('/')
         && !value.contains("://")
 }
@@ -450,138 +451,6 @@ fn is_host(value: &str) -> bool {
         .contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// `1.2`, `v20.11.1`, `6.8.0-45-generic`, `22H2`.
-fn is_version(value: &str) -> bool {
-    let digits = value.strip_prefix(['v', 'V']).unwrap_or(value);
-    let mut parts = digits.split(['.', '-', '+', '_', ' ']);
-    value.len() <= 64
-        && parts
-            .next()
-            .is_some_and(|first| (1..=6).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_digit()))
-        && parts.next().is_some_and(|second| second.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()))
-        && !digits.contains(|c: char| c.is_control())
-}
-
-fn is_os_name(value: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "linux",
-        "darwin",
-        "macos",
-        "mac os",
-        "osx",
-        "os x",
-        "windows",
-        "win32",
-        "win64",
-        "freebsd",
-        "openbsd",
-        "netbsd",
-        "sunos",
-        "aix",
-        "android",
-        "ios",
-        "wsl",
-        "debian",
-        "ubuntu",
-        "fedora",
-        "arch",
-        "alpine",
-        "centos",
-        "rhel",
-        "red hat",
-        "suse",
-        "opensuse",
-        "gentoo",
-        "nixos",
-        "manjaro",
-        "mint",
-        "pop!_os",
-        "kali",
-        "rocky",
-        "alma",
-        "amazon",
-        "unix",
-        "mingw",
-        "cygwin",
-        "msys",
-        "chromeos",
-        "harmonyos",
-        "deepin",
-        "kylin",
-        "uos",
-        "openeuler",
-        "void",
-    ];
-    let lower = value.to_lowercase();
-    value.len() <= 96
-        && NAMES.iter().any(|name| lower.strip_prefix(name).is_some_and(|rest| !rest.starts_with(char::is_alphabetic)))
-}
-
-fn is_arch(value: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "x64",
-        "x86",
-        "x86_64",
-        "x86-64",
-        "amd64",
-        "i386",
-        "i686",
-        "ia32",
-        "arm",
-        "arm64",
-        "aarch64",
-        "armv7",
-        "armv7l",
-        "armv6l",
-        "armhf",
-        "riscv64",
-        "ppc64",
-        "ppc64le",
-        "s390x",
-        "mips",
-        "mips64",
-        "loong64",
-        "loongarch64",
-        "intel",
-        "apple",
-        "m1",
-        "m2",
-        "m3",
-        "m4",
-        "universal",
-    ];
-    NAMES.contains(&value.to_ascii_lowercase().as_str())
-}
-
-/// `bash`, `/bin/zsh`, `C:\…\pwsh.exe`, `PowerShell 7.4`.
-fn is_shell(value: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "bash",
-        "zsh",
-        "fish",
-        "sh",
-        "dash",
-        "ksh",
-        "tcsh",
-        "csh",
-        "ash",
-        "pwsh",
-        "powershell",
-        "cmd",
-        "nu",
-        "nushell",
-        "elvish",
-        "xonsh",
-        "git-bash",
-        "gitbash",
-        "busybox",
-        "rbash",
-    ];
-    let file = value.rsplit(['/', '\\']).next().unwrap_or(value);
-    let word = file.split([' ', '(', ',']).next().unwrap_or(file).trim_end_matches(".exe").to_ascii_lowercase();
-    value.len() <= 128 && NAMES.contains(&word.as_str())
-}
-
 /// `name/1.2 (details) …`
 fn is_user_agent(value: &str) -> bool {
     let product = value.split([' ', '(']).next().unwrap_or(value);
@@ -601,26 +470,6 @@ fn is_full_name(value: &str) -> bool {
                 && count <= 64
                 && value.split(' ').all(|word| !word.is_empty())
                 && value.chars().all(|c| c.is_alphabetic() || " .'-\u{2019}".contains(c)))
-}
-
-/// `32GB`, `16 GiB`, `31.2 G`: an amount of memory.
-fn is_size(value: &str) -> bool {
-    let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    let unit = value[number.len()..].trim_start();
-    !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && ["G", "GB", "GiB", "Gi", "M", "MB", "MiB", "Mi", "T", "TB", "TiB"]
-            .iter()
-            .any(|known| unit.eq_ignore_ascii_case(known))
-}
-
-/// `8`, `16 cores`, `8 核`.
-fn is_cores(value: &str) -> bool {
-    let rest = value.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = value.len() - rest.len();
-    (1..=3).contains(&digits)
-        && ["", "cores", "core", "核", "核心", "threads", "线程", "cpus", "vcpus"]
-            .contains(&rest.trim().to_lowercase().as_str())
 }
 
 /// `git@git.example.com:acme/shop.git`, `https://git.example.com/acme/shop`.
