@@ -57,6 +57,15 @@ pub(crate) const BLOCK_SIGNS: &[&str] = &[
     "环境如下",
 ];
 
+/// Whether a block's sign at `start` is one: `environment:` on an indented line is a key of somebody's configuration.
+pub(super) fn announces(text: &[u8], start: usize) -> bool {
+    const DEEPEST: usize = 64;
+    let blanks = text[..start].iter().rev().take(DEEPEST).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let line = start - blanks;
+    let indented = blanks > 0 && (line == 0 || text[line - 1] == b'\n');
+    !(indented && text.get(start).is_some_and(u8::is_ascii_lowercase))
+}
+
 /// Shorter texts hold no labelled value.
 const SHORTEST: usize = 8;
 /// How far around a literal a pattern may look.
@@ -124,7 +133,7 @@ impl Inspector<'_> {
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for hit in &self.hits.literals {
             let Some(meaning) = self.rules.literals.meanings.get(hit.number as usize) else { continue };
-            if meaning.sign {
+            if meaning.sign && announces(leaf.text, hit.start) {
                 prompt.signs.push(Sign { at: hit.start, tag: leaf.text.get(hit.start) == Some(&b'<') });
             }
             let labelled: &[u16] = if hit.labels { &meaning.label } else { &[] };
@@ -367,6 +376,21 @@ pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFindin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_a_configuration_announces_nothing() {
+        for (text, announced) in [
+            ("environment:\n- Platform: linux", true),
+            ("  Environment:\n  - Platform: linux", true),
+            ("your environment: linux", true),
+            ("  <env>\n  Platform: linux", true),
+            ("services:\n  db:\n    environment:\n      POSTGRES_USER: dev", false),
+            ("\tenvironment: staging", false),
+        ] {
+            let start = text.find('<').or_else(|| text.to_lowercase().find("environment:")).expect("a sign");
+            assert_eq!(announces(text.as_bytes(), start), announced, "{text}");
+        }
+    }
 
     #[test]
     fn a_line_is_as_sure_as_what_stands_around_it() {

@@ -15,7 +15,7 @@ use memchr::memmem::Finder;
 
 use super::facts::Matcher;
 use super::needles::{Needle, Needles, SHORTEST};
-use super::prompt::is_label;
+use super::prompt::{announces, is_label};
 use crate::engine::rules::ruleset::Literals;
 use crate::engine::visit::SHORTEST_RUN;
 
@@ -159,7 +159,7 @@ impl Scanner {
         self.needles.find(text, block, |number, start, length| {
             let Some(what) = self.meanings.get(number as usize) else { return };
             note(*what, text, start..start + length, literals, forms);
-            if matches!(what, What::Literal { sign: true, .. }) {
+            if matches!(what, What::Literal { sign: true, .. }) && announces(text, start) {
                 signs.push(start);
             }
             if let What::Literal { label, sign, .. } = *what

@@ -33,7 +33,9 @@ pub(super) fn are_strangers(found: &[Found], facts: &Matcher) -> Vec<bool> {
             }
             let block = &members[at..end];
             let any = |wanted: Says| block.iter().any(|&index| says[index] == Some(wanted));
-            if !any(Says::Known) {
+            // A zone is many people's: in words of anybody it does not make the lines around it this machine's.
+            let announced = || !block.iter().any(|&index| found[index].unsigned);
+            if !any(Says::Known) && !(any(Says::Neighbour) && announced()) {
                 let stranger = any(Says::Stranger);
                 for &index in block {
                     let doubtful = stranger || found[index].unsigned;
@@ -51,7 +53,10 @@ pub(super) fn are_strangers(found: &[Found], facts: &Matcher) -> Vec<bool> {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Says {
+    /// This machine or its user.
     Known,
+    /// Whoever lives where this machine stands.
+    Neighbour,
     Stranger,
 }
 
@@ -59,6 +64,9 @@ enum Says {
 fn says(finding: &RawFinding, facts: &Matcher) -> Option<Says> {
     if facts.is_telling(&finding.value) {
         return Some(Says::Known);
+    }
+    if facts.is_neighbour(&finding.value) {
+        return Some(Says::Neighbour);
     }
     let family = finding.kind.split('.').next()?;
     let value = match &*finding.kind {

@@ -30,7 +30,13 @@ impl Support {
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
         // Of systems even a short one: `"os": ["darwin", "linux"]`.
         let many = if matches!(kind, "os.name" | "os.arch") { 1 } else { 4 };
-        let listed = !numbered && matches!(pointer.last(), Some(Segment::Index(index)) if *index >= many);
+        let listed = !numbered
+            && match pointer {
+                // What a JSON Schema allows, not what is set.
+                [.., Segment::Name("enum" | "examples"), Segment::Index(_)] => true,
+                [.., Segment::Index(index)] => *index >= many,
+                _ => false,
+            };
         Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
     }
 

@@ -129,6 +129,10 @@ impl Matcher {
     /// Whether `value` is one of the facts of `kinds` (or holds one, or is part of one); none where no such fact is known.
     pub(super) fn says_of(&self, kinds: &[&str], value: &str) -> Option<bool> {
         let value = value.to_lowercase();
+        // `laptop` is in everybody's address.
+        if support::is_common(&value) {
+            return None;
+        }
         let mut asked = None;
         for fact in self.facts.iter().filter(|fact| kinds.iter().any(|kind| fact.kind.starts_with(kind))) {
             // `dev` is everybody.
@@ -149,11 +153,17 @@ impl Matcher {
 
     /// Whether `value` is a fact that says something by itself, of whatever kind.
     pub(super) fn is_telling(&self, value: &str) -> bool {
-        let fact = self.exact_value(value.as_bytes()).and_then(|fact| self.facts.get(fact as usize));
+        self.of_value(value).is_some_and(Known::is_telling)
+    }
+
+    /// Whether `value` is the zone or locale of this machine, and of many others, but not of most.
+    pub(super) fn is_neighbour(&self, value: &str) -> bool {
         let place = |kind: &str| kind.starts_with("tz.") || kind.starts_with("locale.");
-        fact.is_some_and(|fact| {
-            fact.is_telling() || place(&fact.kind) && fact.strength != Strength::Weak && !fact.everyday
-        })
+        self.of_value(value).is_some_and(|fact| place(&fact.kind) && fact.strength != Strength::Weak && !fact.everyday)
+    }
+
+    fn of_value(&self, value: &str) -> Option<&Known> {
+        self.exact_value(value.as_bytes()).and_then(|fact| self.facts.get(fact as usize))
     }
 
     /// The fact whose value is all of `text`, in any case.

@@ -100,6 +100,22 @@ fn a_short_or_common_value_needs_support() {
 }
 
 #[test]
+fn words_that_many_have_say_nothing_about_whose_lines_they_are() {
+    let matcher = facts(&[
+        ("user.name", "dev"),
+        ("user.email", "dev@acme.example"),
+        ("host.name", "laptop"),
+        ("host.fqdn", "laptop.acme.example"),
+        ("tz.iana", "Asia/Dubai"),
+    ]);
+    assert_eq!(matcher.says_of(&["user.", "git."], "dev"), None);
+    assert_eq!(matcher.says_of(&["host."], "laptop"), None);
+    assert_eq!(matcher.says_of(&["user.", "git."], "dev@acme.example"), Some(true));
+    assert_eq!(matcher.says_of(&["user.", "git."], "ann"), Some(false));
+    assert!(matcher.is_neighbour("Asia/Dubai") && !matcher.is_telling("Asia/Dubai"));
+}
+
+#[test]
 fn a_zone_in_a_list_of_zones_is_not_this_machine_s() {
     let matcher = facts(&[("tz.iana", "Asia/Shanghai")]);
     let list = "Asia/Seoul, Asia/Shanghai, Asia/Singapore, Asia/Taipei";
