@@ -35,7 +35,8 @@ pub(super) fn are_strangers(found: &[Found], facts: &Matcher) -> Vec<bool> {
             let any = |wanted: Says| block.iter().any(|&index| says[index] == Some(wanted));
             // A zone is many people's: in words of anybody it does not make the lines around it this machine's.
             let announced = || !block.iter().any(|&index| found[index].unsigned);
-            if !any(Says::Known) && !(any(Says::Neighbour) && announced()) {
+            let ours = any(Says::Known) || any(Says::Neighbour) && announced();
+            if !ours {
                 let stranger = any(Says::Stranger);
                 for &index in block {
                     let doubtful = stranger || found[index].unsigned;
