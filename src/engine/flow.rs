@@ -17,9 +17,10 @@ use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
 use super::policy::{Mode, Question, Subject};
-use super::replace::StandIns;
+use super::pseudonym::Vault;
+use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
-use super::settle::{Judge, Planned, Settled};
+use super::settle::{Judge, Planned, Recalled, Settled};
 use super::visit::{Leaf, LeafKind, Place, Visitor};
 use super::{Engine, OnError};
 use crate::wire::span::Span;
@@ -184,8 +185,11 @@ impl Engine {
             marks: Vec::new(),
             plain_names: HashSet::new(),
             template: self.scan(unit, client, templates),
+            memory: (self.policy.may_restore() && self.vault.remembers()).then_some(&self.vault),
+            recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
+        let recalled = std::mem::take(&mut detectors.recalled);
         let (mut found, lesson) = detectors.finish(&decoded.layers);
         let host = unit.request.host.as_str();
         Destination {
@@ -198,8 +202,13 @@ impl Engine {
         let judge = Judge {
             policy: &self.policy,
             subject: subject(unit.request, client),
-            stand_ins: StandIns { key: &self.digest_key, offset: self.facts.offset() },
+            stand_ins: StandIns {
+                key: &self.digest_key,
+                offset: self.facts.offset(),
+                drawing: Some(Drawing { vault: &self.vault, layers: &decoded.layers }),
+            },
             layers: &decoded.layers,
+            recalled,
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
         Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
@@ -354,11 +363,21 @@ struct Detectors<'e> {
     /// Member names in which nothing is: the same few stand in a document again and again.
     plain_names: HashSet<Box<[u8]>>,
     template: Scan<'e>,
+    /// Where texts of earlier answers are remembered, if any are.
+    memory: Option<&'e Vault>,
+    recalled: Vec<Recalled>,
 }
 
 impl Visitor for Detectors<'_> {
+    fn around(&mut self, value: &Leaf<'_>, place: &dyn Place) {
+        self.remember(value, place);
+    }
+
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        if self.memory.is_some() {
+            self.remember(leaf, place);
+        }
         let name = leaf.kind == LeafKind::JsonName && leaf.text.len() <= LONGEST_NAME;
         if name && self.plain_names.contains(leaf.text) {
             self.template.leaf(leaf, place);
@@ -389,6 +408,18 @@ impl Visitor for Detectors<'_> {
 }
 
 impl Detectors<'_> {
+    /// Notes a text of an earlier answer that the client sends back.
+    fn remember(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let Some(vault) = self.memory.filter(|_| matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonName)) else {
+            return;
+        };
+        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
+        if let Some(written) = vault.recall(text) {
+            let (target, location) = (leaf.target, place.location());
+            self.recalled.push(Recalled { target, location, shown: text.to_owned(), written });
+        }
+    }
+
     fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         let mut found = self.rules.finish();
         found.extend(self.found.finish(layers));

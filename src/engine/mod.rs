@@ -38,6 +38,7 @@ pub use flow::{Flow, FlowSummary, Verdict};
 pub use line::{Evidence, LineContext, finding_line, flow_line};
 pub use location::{Location, Root, Step};
 pub use policy::{Policy, PolicyError};
+pub use pseudonym::Vault;
 pub use refusal::ApiShape;
 pub use rewrite::{AppliedEdit, Change, Edit, Rewrite, RewriteError, rewrite, span_of};
 pub use rules::RuleSet;
@@ -45,6 +46,7 @@ pub use rules::RuleSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use policy::Subject;
+use pseudonym::{Carrier, Family, Guard, RestoreLimits, Restorer};
 
 /// What a request gets that cannot be inspected or edited as it should: over a limit, in a content coding
 /// that cannot be undone, after a detector failed, or when an edit cannot be made.
@@ -81,6 +83,7 @@ pub struct Engine {
     scanner: detect::Scanner,
     templates: RwLock<Arc<Templates>>,
     learns: bool,
+    vault: Arc<Vault>,
 }
 
 impl Engine {
@@ -88,7 +91,47 @@ impl Engine {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
         let templates = RwLock::default();
-        Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false }
+        let vault = Arc::new(Vault::new(digest_key));
+        let engine =
+            Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false, vault };
+        engine.avoid_facts();
+        engine
+    }
+
+    /// Draws and restores pseudonyms by `vault` rather than by one of its own that is forgotten with it.
+    pub fn with_vault(mut self, vault: Arc<Vault>) -> Self {
+        self.vault = vault;
+        self.avoid_facts();
+        self
+    }
+
+    fn avoid_facts(&self) {
+        self.vault.avoid(self.facts.list().iter().map(|fact| &*fact.value));
+    }
+
+    /// The pseudonyms that this engine draws, and what models wrote with them.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// What puts real values back into the answer to `request`; none where nothing could stand in it that wants to be put
+    /// back, or where its form is not known.
+    pub fn restorer(&self, request: &Request, carrier: Carrier, limits: RestoreLimits) -> Option<Restorer> {
+        let family = Family::of_path(request.head.target())?;
+        if !self.policy.may_restore() {
+            return None;
+        }
+        let table = self.vault.table();
+        (!table.is_empty()).then(|| Restorer::new(table, family, carrier, self.guard(request), limits))
+    }
+
+    /// Real values enter tool calls that stay on this machine or go to a host that has them already.
+    fn guard(&self, request: &Request) -> Guard {
+        let policy = self.policy.clone();
+        let usual = Guard::same_host([request.host.clone()]);
+        Guard::new(move |crossing| {
+            usual.allows(crossing) || crossing.host().is_some_and(|host| policy.restores_to(host))
+        })
     }
 
     /// Compares requests with `templates`. With `learns`, each flow's summary holds what it teaches.

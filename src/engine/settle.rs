@@ -13,6 +13,7 @@ use super::detect::RawFinding;
 use super::finding::{Action, Detector, Finding};
 use super::location::{Location, Root};
 use super::policy::{Mode, OnIntegrity, Policy, Question, Subject};
+use super::pseudonym::FOLDERS;
 use super::replace::{StandIns, Token};
 use super::rewrite::{Change, Edit};
 use super::visit::{LayerId, Spelling, Target};
@@ -54,6 +55,16 @@ struct Decided {
     raw: RawFinding,
     action: Action,
     by: Option<Arc<str>>,
+    folders: bool,
+}
+
+/// A value that the client sends back as it was shown, and what the model had written there.
+pub(super) struct Recalled {
+    pub target: Target,
+    pub location: Location,
+    /// As it stands.
+    pub shown: String,
+    pub written: String,
 }
 
 pub(super) struct Judge<'a> {
@@ -61,6 +72,7 @@ pub(super) struct Judge<'a> {
     pub subject: Subject<'a>,
     pub stand_ins: StandIns<'a>,
     pub layers: &'a [Layer],
+    pub recalled: Vec<Recalled>,
 }
 
 impl Judge<'_> {
@@ -93,7 +105,7 @@ impl Judge<'_> {
         let decision = self.policy.decide(&self.subject, &question);
         let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind));
         let action = if fixed { Action::Log } else { decision.action };
-        Decided { raw, action, by: decision.by }
+        Decided { raw, action, by: decision.by, folders: decision.folders }
     }
 
     fn finding(&self, decided: &Decided) -> Finding {
@@ -154,7 +166,30 @@ impl Judge<'_> {
                 rest = &rest[taken..];
             }
         }
+        for recalled in &self.recalled {
+            self.restate(recalled, &mut edits);
+        }
         self.without_nested(edits)
+    }
+
+    /// What the model wrote is sent again as a whole; no edit of a part of it is made beside that.
+    fn restate(&self, recalled: &Recalled, edits: &mut Vec<Planned>) {
+        let mut findings = Vec::new();
+        edits.retain(|planned| {
+            let inside = planned.edit.target == recalled.target;
+            if inside {
+                findings.extend_from_slice(&planned.findings);
+            }
+            !inside
+        });
+        let change = Change::Replace(recalled.written.clone());
+        edits.push(Planned {
+            edit: Edit { target: recalled.target, window: None, change },
+            location: recalled.location.clone(),
+            old: recalled.shown.clone(),
+            findings,
+            fallback: None,
+        });
     }
 
     /// One edit for findings whose windows overlap and together cover `union`.
@@ -175,7 +210,8 @@ impl Judge<'_> {
         } else {
             let action = if covers { decided[lead].action } else { strictest };
             let text = if covers { self.inner_first(decided, lead, members, &old, &union) } else { old.clone() };
-            let stand_in = self.stand_in(action, &one.kind, &text, one.target.spelling);
+            let kind = if decided[lead].folders && one.kind.starts_with("path.") { FOLDERS } else { &one.kind };
+            let stand_in = self.stand_in(action, kind, &text, one.target.spelling);
             match stand_in.unwrap_or(text) {
                 // Nothing more to take away: what stands there is left as it is.
                 same if same == old => return None,
@@ -263,6 +299,10 @@ impl Judge<'_> {
             decided.iter().map(|one| &one.raw).filter(|raw| raw.kind.starts_with("integrity.")).collect();
         let mut edited = vec![false; decided.len()];
         for edit in edits {
+            if edit.edit.change == Change::Replace(edit.old.clone()) {
+                // The model wrote it so of its own accord.
+                continue;
+            }
             if seals.iter().any(|seal| bond(seal, &edit.location) == Bond::Holds) {
                 continue;
             }

@@ -103,6 +103,9 @@ pub enum Segment<'a> {
 pub trait Visitor {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place);
 
+    /// A value that is a document for certain, before what it holds: it is no leaf itself.
+    fn around(&mut self, _value: &Leaf<'_>, _place: &dyn Place) {}
+
     /// Bytes that could not be decoded.
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str);
 }

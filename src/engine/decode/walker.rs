@@ -148,7 +148,10 @@ impl<'v, V: Visitor> Walker<'v, V> {
         // Text that came out of an encoding may have done so by chance, and opaque bytes were no encoding at all
         // perhaps: then the spelling itself is a value too, and comes first.
         let certain = reading.is_certain();
-        if !certain {
+        if certain {
+            let place = Here::new(&self.root, &self.steps, tail);
+            self.visitor.around(&Leaf { kind, name, text, runs: &[], target }, &place);
+        } else {
             self.leaf(kind, name, text, target, tail);
         }
         let plain = matches!(reading, Reading::Plain);

@@ -20,6 +20,8 @@ pub(super) struct PolicyFile {
     pub mode: Mode,
     #[serde(default)]
     pub on_integrity: OnIntegrity,
+    /// Hosts, as globs, to which tool calls may carry real values.
+    pub restore_to: Option<Globs>,
     #[serde(default, rename = "rule", alias = "rules")]
     pub rules: Vec<Spanned<RuleFile>>,
 }
@@ -40,6 +42,8 @@ pub(super) struct RuleFile {
     pub min_confidence: Option<Spanned<f32>>,
     pub severity: Option<Severity>,
     pub action: Spanned<Action>,
+    /// Of paths, the project's folder has a pseudonym as well as the login.
+    pub folders: Option<Spanned<bool>>,
 }
 
 /// One glob, or a list of them of which any may match.

@@ -48,6 +48,7 @@ pub struct Policy {
     name: Arc<str>,
     mode: Mode,
     on_integrity: OnIntegrity,
+    restore_to: Vec<Glob>,
     rules: Vec<PolicyRule>,
 }
 
@@ -65,6 +66,7 @@ struct PolicyRule {
     min_confidence: Option<f32>,
     severity: Option<Severity>,
     action: Action,
+    folders: bool,
 }
 
 /// Whom a request is from and where it goes: what the conditions of a rule may ask beside the finding.
@@ -93,6 +95,8 @@ pub struct Decision {
     pub action: Action,
     /// The rule that decided; none where the proposed action stood.
     pub by: Option<Arc<str>>,
+    /// Of paths, the project's folder has a pseudonym as well as the login.
+    pub folders: bool,
 }
 
 /// A policy that cannot be used: where, and what was expected there.
@@ -141,7 +145,9 @@ impl Policy {
                     .map_err(|(offset, message)| fail(offset, message))?,
             );
         }
-        Ok(Self { name: name.into(), mode: file.mode, on_integrity: file.on_integrity, rules })
+        let restore_to = file.restore_to.map(|globs| globs.0).unwrap_or_default();
+        let restore_to = restore_to.iter().map(|glob| Glob::new(glob)).collect();
+        Ok(Self { name: name.into(), mode: file.mode, on_integrity: file.on_integrity, restore_to, rules })
     }
 
     pub fn name(&self) -> &str {
@@ -166,11 +172,23 @@ impl Policy {
     /// The first matching rule decides; without one, what the detector proposes.
     pub fn decide(&self, subject: &Subject<'_>, question: &Question<'_>) -> Decision {
         let rule = self.rules.iter().find(|rule| rule.concerns(subject) && rule.matches(question));
-        let (action, by) = match rule {
-            Some(rule) => (rule.action, Some(rule.label.clone())),
-            None => (question.proposed, None),
+        let (action, by, folders) = match rule {
+            Some(rule) => (rule.action, Some(rule.label.clone()), rule.folders),
+            None => (question.proposed, None, false),
         };
-        Decision { action: possible(action, question.kind), by }
+        Decision { action: possible(action, question.kind), by, folders }
+    }
+
+    /// Whether anything that leaves could have a pseudonym that is put back in answers.
+    pub fn may_restore(&self) -> bool {
+        // What no rule takes gets the action of its pack.
+        let proposed = || !self.rules.iter().any(|rule| rule.takes_all() && rule.asks_nothing_of_subject());
+        self.mode == Mode::Enforce && (self.rules.iter().any(|rule| rule.action == Action::Pseudonym) || proposed())
+    }
+
+    /// Whether real values may enter a tool call that goes to `host`, beside the host they were given to.
+    pub fn restores_to(&self, host: &str) -> bool {
+        self.restore_to.iter().any(|glob| glob.matches(host))
     }
 
     /// Whether anything of such a request could be edited or withheld.
@@ -236,8 +254,6 @@ const CONTRADICTIONS: &[(&str, &str, &str)] = &[
 fn possible(action: Action, kind: &str) -> Action {
     match action {
         action if action.edits() && (kind.starts_with("integrity.") || kind.starts_with("audit.")) => Action::Log,
-        // A pack may propose it; until values can be restored in answers, a placeholder is what hides as much.
-        Action::Pseudonym => Action::Redact,
         action => action,
     }
 }
@@ -245,11 +261,6 @@ fn possible(action: Action, kind: &str) -> Action {
 impl PolicyRule {
     fn compile(file: RuleFile, policy: &str, line: usize) -> Result<Self, (usize, String)> {
         let globs = |globs: Globs| globs.0.iter().map(|glob| Glob::new(glob)).collect::<Vec<_>>();
-        if *file.action.get_ref() == Action::Pseudonym {
-            let message = "action `pseudonym` is not available in this version; expected one of \
-                           allow, log, warn, generalize, redact, strip, block";
-            return Err((file.action.span().start, message.to_owned()));
-        }
         if let Some(kinds) = &file.kind {
             for glob in &kinds.get_ref().0 {
                 let pattern = Glob::new(glob);
@@ -264,6 +275,12 @@ impl PolicyRule {
         {
             let message = format!("min_confidence is {}; expected a number from 0 to 1", least.get_ref());
             return Err((least.span().start, message));
+        }
+        if let Some(folders) = &file.folders
+            && *file.action.get_ref() != Action::Pseudonym
+        {
+            let message = "`folders` belongs to the action `pseudonym` alone";
+            return Err((folders.span().start, message.to_owned()));
         }
         let client_version = match file.client_version {
             None => None,
@@ -286,6 +303,7 @@ impl PolicyRule {
             min_confidence: file.min_confidence.map(|least| *least.get_ref()),
             severity: file.severity,
             action: *file.action.get_ref(),
+            folders: file.folders.is_some_and(|folders| *folders.get_ref()),
         })
     }
 

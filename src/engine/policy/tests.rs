@@ -40,7 +40,7 @@ fn the_first_matching_rule_decides() {
     assert_eq!((decision.action, decision.by.as_deref()), (Action::Redact, Some("test:6")));
     assert_eq!(
         ask(&policy, elsewhere, "tz.iana", &body()),
-        Decision { action: Action::Warn, by: None },
+        Decision { action: Action::Warn, by: None, folders: false },
         "the pack's proposal"
     );
 }
@@ -93,7 +93,8 @@ fn a_mistake_is_named_with_its_line_and_what_was_expected() {
         ("[[rule]]\nkind = 'id.*'\n", 1, "missing field `action`"),
         ("[[rule]]\nmin_confidence = 80\naction = 'log'\n", 2, "from 0 to 1"),
         ("[[rule]]\nclient_version = '>latest'\naction = 'log'\n", 2, "no range of versions"),
-        ("[[rule]]\naction = 'pseudonym'\n", 2, "not available in this version"),
+        ("[[rule]]\nfolders = true\naction = 'redact'\n", 2, "belongs to the action `pseudonym`"),
+        ("restore_to = []\n", 1, "an empty list"),
         ("on_integrity = 'pass'\n", 1, "`log`, `block`, `edit`"),
         ("name = 'x'\n[[rule\n", 2, ""),
     ] {
@@ -117,6 +118,14 @@ fn only_a_policy_that_can_reach_an_edit_may_change_a_request() {
     ] {
         assert_eq!(policy(text).may_change(&api), expected, "{text}");
     }
+}
+
+#[test]
+fn a_policy_says_whether_and_to_which_hosts_values_are_restored() {
+    let policy = policy("restore_to = ['*.acme.example']\n[[rule]]\nkind = 'path.*'\naction = 'pseudonym'\n");
+    assert!(policy.may_restore());
+    assert!(policy.restores_to("git.acme.example") && !policy.restores_to("acme.example"));
+    assert!(!Policy::preset("audit").unwrap().may_restore());
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! /home/ann/work               ann
+//! /srv/acme/billing/src        acme, billing
 //! ann.lee@mail.acme.example    ann.lee, mail, acme
 //! build-7.acme.example         build-7, acme
 //! git@git.acme.example:ops/billing.git    git, acme, ops, billing
 //! ```
 
 use std::ops::Range;
+
+use super::mint::Sort;
 
 /// Where an atom stands and what it is.
 pub(super) type Atom = (Range<usize>, &'static str);
@@ -61,11 +64,77 @@ const COMMON: &[&str] = &[
 /// Homes that are nobody's.
 const NOBODY: &[&str] = &["user", "Shared", "Public", "Default", "root"];
 
+/// Folders that every machine has: what is in them says nothing of its owner.
+const SYSTEM: &[&str] = &[
+    "usr",
+    "bin",
+    "sbin",
+    "lib",
+    "lib64",
+    "etc",
+    "dev",
+    "proc",
+    "sys",
+    "run",
+    "nix",
+    "tmp",
+    "System",
+    "Library",
+    "Applications",
+    "Windows",
+    "Program Files",
+    "Program Files (x86)",
+    "root",
+    "~",
+];
+
+/// Names of folders that many have their work in.
+const USUAL: &[&str] = &[
+    "srv",
+    "opt",
+    "var",
+    "mnt",
+    "media",
+    "data",
+    "private",
+    "Volumes",
+    "home",
+    "Users",
+    "workspace",
+    "workspaces",
+    "work",
+    "project",
+    "projects",
+    "src",
+    "source",
+    "code",
+    "repo",
+    "repos",
+    "git",
+    "app",
+    "apps",
+    "build",
+    "builds",
+    "dev",
+    "www",
+    "lib",
+    "local",
+    "folders",
+    "vscode",
+    "worktrees",
+];
+
+/// A path of which the project's folder is an atom as well.
+pub(in crate::engine) const FOLDERS: &str = "path.folders";
+
+/// Of a path outside any home, the first folders that are not everybody's: the owner and the project.
+const OWN_FOLDERS: usize = 2;
+
 /// The atoms of `value` in order. None where it is an atom itself.
 pub(super) fn of(kind: &str, value: &str) -> Option<Vec<Atom>> {
     let mut out = Vec::new();
     match kind {
-        _ if kind.starts_with("path.") => home(value, &mut out),
+        _ if kind.starts_with("path.") => home(value, kind == FOLDERS, &mut out),
         "git.remote" => remote(value, &mut out),
         "user.email" | "git.email" | "id.account" if value.contains('@') => email(value, 0, &mut out),
         "host.name" | "host.fqdn" | "net.domain" | "net.hostname_dns" if value.contains('.') => {
@@ -84,7 +153,7 @@ pub(super) fn of(kind: &str, value: &str) -> Option<Vec<Atom>> {
     Some(out)
 }
 
-fn home(value: &str, out: &mut Vec<Atom>) {
+fn home(value: &str, folders: bool, out: &mut Vec<Atom>) {
     const MARKS: &[&str] = &[
         "/home/",
         "/Users/",
@@ -105,12 +174,56 @@ fn home(value: &str, out: &mut Vec<Atom>) {
         }
         // A path with its separators turned into hyphens.
         None => {
-            let Some(mark) = ["-home-", "-Users-"].iter().find(|mark| value.starts_with(**mark)) else { return };
+            let Some(mark) = ["-home-", "-Users-"].iter().find(|mark| value.starts_with(**mark)) else {
+                return own_folders(value, 0, OWN_FOLDERS, out);
+            };
             (mark.len(), value[mark.len()..].find('-').map_or(value.len(), |length| mark.len() + length))
         }
     };
     if !NOBODY.contains(&&value[start..end]) {
         out.push((start..end, "user.name"));
+    }
+    if folders && end < value.len() {
+        own_folders(value, end, 1, out);
+    }
+}
+
+/// The first `most` folders after `from` that are not everybody's, in a path or in one with its separators turned into
+/// hyphens.
+fn own_folders(value: &str, from: usize, most: usize, out: &mut Vec<Atom>) {
+    let bare = value.strip_prefix("file://").unwrap_or(value);
+    let base = value.len() - bare.len();
+    let drive = bare.as_bytes().get(1) == Some(&b':');
+    let separators: &[char] = match bare.as_bytes().first() {
+        Some(b'-') => &['-'],
+        Some(b'/') => &['/'],
+        _ if drive || from > 0 => &['/', '\\'],
+        _ => return,
+    };
+    let mut at = from.max(base + if drive { 2 } else { 0 });
+    let mut first = from == 0;
+    let mut left = most;
+    for segment in value[at..].split(separators) {
+        let (start, end) = (at, at + segment.len());
+        at = end + 1;
+        if segment.is_empty() {
+            continue;
+        }
+        if std::mem::replace(&mut first, false) && SYSTEM.contains(&segment) {
+            return;
+        }
+        // A file's name is the work itself; a hidden folder names a program.
+        let file = end == value.len() && segment.rsplit_once('.').is_some_and(|(name, _)| !name.is_empty());
+        let usual = USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(segment));
+        let name = Sort::of("path.project", segment) == Some(Sort::Name);
+        if segment.len() < 3 || usual || file || segment.starts_with('.') || !name {
+            continue;
+        }
+        out.push((start..end, "path.project"));
+        left -= 1;
+        if left == 0 {
+            return;
+        }
     }
 }
 
@@ -142,7 +255,7 @@ fn remote(value: &str, out: &mut Vec<Atom>) {
         0 => value.find(':'),
         _ => value[start..].find('/').map(|length| start + length),
     };
-    let Some(authority_end) = authority_end else { return home(value, out) };
+    let Some(authority_end) = authority_end else { return home(value, false, out) };
     let authority = &value[start..authority_end];
     let host_start = authority.rfind('@').map_or(0, |at| at + 1);
     let user = &authority[..host_start.saturating_sub(1)];
@@ -174,7 +287,19 @@ mod tests {
             ("path.cwd", r"C:\\Users\\Ann\\src", "Ann"),
             ("path.cwd", "/mnt/c/Users/ann", "ann"),
             ("path.project", "-home-ann-work-billing", "ann"),
-            ("path.cwd", "/srv/billing", ""),
+            ("path.cwd", "/srv/billing", "billing"),
+            (super::FOLDERS, "/home/ann/work/billing/src/main.rs", "ann billing"),
+            (super::FOLDERS, r"C:\Users\Ann\src\acme", "Ann acme"),
+            (super::FOLDERS, "-home-ann-work-billing", "ann billing"),
+            (super::FOLDERS, "/home/ann/.cache/x", "ann"),
+            (super::FOLDERS, "/home/user/acme", "acme"),
+            ("path.cwd", "/srv/acme/billing/src/api/main.rs", "acme billing"),
+            ("path.project", "-srv-acme-billing", "acme billing"),
+            ("path.cwd", r"D:\work\acme\x", "acme"),
+            ("path.exec", "/usr/local/acme/bin/node", ""),
+            ("path.cwd", "/root/billing", ""),
+            ("path.cwd", "/workspace", ""),
+            ("path.cwd", "src/main.rs", ""),
             ("path.home", "/Users/Shared/x", ""),
             ("git.email", "ann.lee@mail.acme.example", "ann.lee mail acme"),
             ("git.email", "ann@gmail.com", "ann"),

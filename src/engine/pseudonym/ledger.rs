@@ -1,8 +1,8 @@
-//! What the model wrote, where redacting what the client was shown would not give it again.
+//! What the model wrote, for each text that was restored for the client.
 //!
-//! A client sends back what was restored for it. Redacting that gives what the model wrote, as long as the model
-//! wrote pseudonyms as they were sent. Where it wrote one in capitals, with escapes, or a real value of its own
-//! accord, the whole text is kept here under a digest of what the client was shown.
+//! A client sends back what it was shown. Looking for known values in it again would mostly give what the model
+//! wrote, but not always: a pseudonym in capitals or with escapes, a short value that counts only beside its name.
+//! So the whole text is kept here under a digest of what the client was shown, and sent again as it was written.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,8 @@ use super::dom::{Dom, Sort};
 use super::restore::Note;
 use crate::engine::decode::json_unescape;
 
-type Key = [u8; 16];
+/// Length and digest of what the client was shown, white space at both ends aside.
+type Key = (usize, [u8; 16]);
 
 #[derive(Deserialize, Serialize)]
 struct Stored {
@@ -30,6 +31,9 @@ struct Entry {
     used: u64,
 }
 
+/// Lengths of texts are kept modulo this many.
+const LENGTHS: usize = 4096;
+
 /// Bounded; what was not asked for longest goes first. Holds no real value, unless the model wrote it.
 pub struct Ledger {
     entries: HashMap<Key, Entry>,
@@ -39,6 +43,8 @@ pub struct Ledger {
     bytes: usize,
     most_bytes: usize,
     dropped: u64,
+    /// Whether a text of such a length was ever kept: most texts that are asked for are told from it at once.
+    lengths: Box<[bool; LENGTHS]>,
 }
 
 /// What an entry costs beside its text.
@@ -47,13 +53,14 @@ const ENTRY: usize = 128;
 impl Ledger {
     /// Keeps `most_bytes` of text and what it takes to find it.
     pub fn new(most_bytes: usize) -> Self {
-        Self { entries: HashMap::new(), order: BTreeMap::new(), clock: 0, bytes: 0, most_bytes, dropped: 0 }
+        let lengths = Box::new([false; LENGTHS]);
+        Self { entries: HashMap::new(), order: BTreeMap::new(), clock: 0, bytes: 0, most_bytes, dropped: 0, lengths }
     }
 
-    /// Records a text that was restored, if `redact` does not undo it. Arguments of a tool are recorded as they
-    /// were written and string by string, since some clients send them back as an object.
-    pub fn note(&mut self, note: &Note, redact: &dyn Fn(&str) -> String) {
-        self.text(&note.produced, &note.restored, redact);
+    /// Records a text that the client was shown. `knows` says whether a real value stands in a text. Arguments of a tool
+    /// are recorded as they were written and string by string, since some clients send them back as an object.
+    pub fn note(&mut self, note: &Note, knows: &dyn Fn(&str) -> bool) {
+        self.text(&note.produced, &note.restored, knows);
         if !note.arguments {
             return;
         }
@@ -70,22 +77,27 @@ impl Ledger {
         for (theirs, ours) in theirs.nodes.iter().zip(&ours.nodes) {
             if theirs.sort == Sort::String {
                 let text = plain(produced, theirs.start, theirs.end);
-                self.text(&text, &plain(restored, ours.start, ours.end), redact);
+                self.text(&text, &plain(restored, ours.start, ours.end), knows);
             }
             if theirs.named {
                 let text = plain(produced, theirs.name.0, theirs.name.1);
-                self.text(&text, &plain(restored, ours.name.0, ours.name.1), redact);
+                self.text(&text, &plain(restored, ours.name.0, ours.name.1), knows);
             }
         }
     }
 
-    /// What the model wrote where the client now sends `text`; none where redacting `text` gives it.
+    /// Whether [`Ledger::recall`] may know `text`: false for nearly all that it does not.
+    pub fn may_know(&self, text: &str) -> bool {
+        self.lengths[text.trim().len() % LENGTHS] && !self.entries.is_empty()
+    }
+
+    /// What the model wrote where the client now sends `text`; none where it wrote no such text.
     pub fn recall(&mut self, text: &str) -> Option<String> {
-        if self.entries.is_empty() {
+        if !self.may_know(text) {
             return None;
         }
         let core = text.trim();
-        let key = digest(core);
+        let key = (core.len(), digest(core));
         let entry = self.entries.get_mut(&key)?;
         self.clock += 1;
         self.order.remove(&entry.used);
@@ -129,19 +141,15 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    fn text(&mut self, produced: &str, restored: &str, redact: &dyn Fn(&str) -> String) {
-        let key = digest(restored.trim());
-        if redact(restored) == produced {
-            // The same text may be written both ways; the last counts.
-            self.remove(&key);
-            return;
+    fn text(&mut self, produced: &str, restored: &str, knows: &dyn Fn(&str) -> bool) {
+        let (produced, restored) = (produced.trim(), restored.trim());
+        if produced == restored {
+            // A bare name or path that the model guessed right must not let the client's own through.
+            if !knows(produced) || !produced.contains(char::is_whitespace) {
+                return;
+            }
         }
-        let produced = produced.trim();
-        // A bare name or path that the model guessed right must not let the client's own through.
-        if !produced.contains(char::is_whitespace) && redact(produced) != produced {
-            return;
-        }
-        self.put(key, produced);
+        self.put((restored.len(), digest(restored)), produced);
     }
 
     fn put(&mut self, key: Key, produced: &str) {
@@ -152,6 +160,7 @@ impl Ledger {
         self.remove(&key);
         self.clock += 1;
         self.bytes += produced.len() + ENTRY;
+        self.lengths[key.0 % LENGTHS] = true;
         self.entries.insert(key, Entry { produced: produced.into(), used: self.clock });
         self.order.insert(self.clock, key);
         while self.bytes > self.most_bytes {
@@ -170,7 +179,7 @@ impl Ledger {
     }
 }
 
-fn digest(text: &str) -> Key {
+fn digest(text: &str) -> [u8; 16] {
     let mut key = [0; 16];
     key.copy_from_slice(&Sha256::digest(text.as_bytes())[..16]);
     key
@@ -181,8 +190,8 @@ mod tests {
     use super::Ledger;
     use crate::engine::pseudonym::Note;
 
-    fn redact(text: &str) -> String {
-        text.replace("ann", "zovakemuta")
+    fn knows(text: &str) -> bool {
+        text.contains("ann")
     }
 
     fn note(produced: &str, restored: &str, arguments: bool) -> Note {
@@ -190,14 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_redacting_does_not_give_again_is_kept() {
+    fn a_text_that_was_restored_is_known_as_it_was_written() {
         let mut ledger = Ledger::new(4096);
-        ledger.note(&note("I am zovakemuta", "I am ann", false), &redact);
-        assert!(ledger.is_empty());
-        ledger.note(&note("I am Zovakemuta, not ann ", "I am Ann, not ann ", false), &redact);
+        ledger.note(&note("I am Zovakemuta, not ann ", "I am Ann, not ann ", false), &knows);
         assert_eq!(ledger.recall("I am Ann, not ann").as_deref(), Some("I am Zovakemuta, not ann"));
         assert_eq!(ledger.recall("\nI am Ann, not ann ").as_deref(), Some("\nI am Zovakemuta, not ann "));
         assert_eq!(ledger.recall("I am Ann"), None);
+        assert!(!ledger.may_know("I am Ann"));
         let mut again = Ledger::from_bytes(4096, &ledger.to_bytes()).unwrap();
         assert_eq!(again.recall("I am Ann, not ann"), ledger.recall("I am Ann, not ann"));
         assert!(Ledger::from_bytes(4096, b"{}").is_none());
@@ -206,30 +214,34 @@ mod tests {
     #[test]
     fn arguments_are_known_as_written_and_string_by_string() {
         let mut ledger = Ledger::new(4096);
-        let produced = r#"{"path": "/home/\u007aovakemuta", "who": "ZOVAKEMUTA"}"#;
-        let restored = r#"{"path": "/home/ann", "who": "ANN"}"#;
-        ledger.note(&note(produced, restored, true), &redact);
+        let produced = r#"{"path": "/home/\u007aovakemuta", "who": "ZOVAKEMUTA", "depth": "two"}"#;
+        let restored = r#"{"path": "/home/ann", "who": "ANN", "depth": "two"}"#;
+        ledger.note(&note(produced, restored, true), &knows);
         assert_eq!(ledger.recall(restored).as_deref(), Some(produced));
         assert_eq!(ledger.recall("ANN").as_deref(), Some("ZOVAKEMUTA"));
-        assert_eq!(ledger.recall("/home/ann"), None, "redacting gives it");
+        assert_eq!(ledger.recall("/home/ann").as_deref(), Some("/home/zovakemuta"));
+        assert_eq!(ledger.recall("two"), None, "nothing was restored there");
     }
 
     #[test]
     fn a_bare_value_that_the_model_guessed_opens_no_way_out_for_it() {
         let mut ledger = Ledger::new(4096);
-        ledger.note(&note("ann", "ann", false), &redact);
-        ledger.note(&note(r#"{"user": "ann"}"#, r#"{"user": "ann"}"#, true), &redact);
+        ledger.note(&note("ann", "ann", false), &knows);
+        ledger.note(&note(r#"{"user":"ann"}"#, r#"{"user":"ann"}"#, true), &knows);
         assert_eq!(ledger.recall("ann"), None);
+        assert_eq!(ledger.recall(r#"{"user":"ann"}"#), None);
+        ledger.note(&note("ann is a name", "ann is a name", false), &knows);
+        assert_eq!(ledger.recall("ann is a name").as_deref(), Some("ann is a name"), "what it said is said again");
     }
 
     #[test]
     fn what_was_not_asked_for_longest_goes_first() {
         let mut ledger = Ledger::new(3 * 140);
         for name in ["A", "B", "C"] {
-            ledger.note(&note(&format!("{name} Zova"), &format!("{name} Ann"), false), &redact);
+            ledger.note(&note(&format!("{name} Zova"), &format!("{name} Ann"), false), &knows);
         }
         assert!(ledger.recall("A Ann").is_some());
-        ledger.note(&note("D Zova", "D Ann", false), &redact);
+        ledger.note(&note("D Zova", "D Ann", false), &knows);
         assert_eq!((ledger.recall("B Ann"), ledger.len(), ledger.dropped()), (None, 3, 1));
         assert!(ledger.recall("A Ann").is_some());
     }

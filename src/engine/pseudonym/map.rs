@@ -44,6 +44,16 @@ struct StoredPair {
     retired: bool,
 }
 
+/// What became of a value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Replaced {
+    By(String),
+    /// Nothing in it says whose it is (`/usr/bin/node`).
+    Nothing,
+    /// Nothing can stand for it, or for a part of it, and come back: a number, a letter, a text.
+    Impossible,
+}
+
 /// The map. Has no `Debug`: it is what is kept secret.
 pub struct Pseudonyms {
     key: [u8; 32],
@@ -186,11 +196,13 @@ impl Pseudonyms {
         Some(drawn.into())
     }
 
-    /// `value` with its atoms replaced; as it is where pseudonyms stand there already. None where it has no atoms or
-    /// nothing can stand for one of them: the caller redacts it.
-    pub fn replace(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Option<String> {
+    /// `value` with its atoms replaced; as it is where pseudonyms stand there already.
+    pub fn replace(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Replaced {
         let Some(atoms) = atoms::of(kind, value) else {
-            return self.atom(kind, value, &in_traffic).map(|pseudo| pseudo.to_string());
+            return match self.atom(kind, value, &in_traffic) {
+                Some(pseudo) => Replaced::By(pseudo.to_string()),
+                None => Replaced::Impossible,
+            };
         };
         let mut out = String::with_capacity(value.len() + 16);
         let mut at = 0;
@@ -199,7 +211,8 @@ impl Pseudonyms {
             let Some(pseudo) = self.atom(kind, atom, &in_traffic) else {
                 // Half a value is not sent; what is no atom at all stays.
                 match Sort::of(kind, atom) {
-                    Some(_) => return None,
+                    Some(_) => return Replaced::Impossible,
+                    None if kind == "user.name" => return Replaced::Impossible,
                     None => continue,
                 }
             };
@@ -208,10 +221,32 @@ impl Pseudonyms {
             at = range.end;
         }
         if at == 0 {
-            return None;
+            return if kind.starts_with("path.") { Replaced::Nothing } else { Replaced::Impossible };
         }
         out.push_str(&value[at..]);
-        Some(out)
+        Replaced::By(out)
+    }
+
+    /// Takes in what another process stored ([`Pseudonyms::to_bytes`]): its pairs are restored here as well. A value that
+    /// has a pseudonym here keeps it.
+    pub fn merge(&mut self, bytes: &[u8]) -> Result<(), MapError> {
+        let other = Self::from_bytes(self.key, bytes)?;
+        let changed = self.changed;
+        for (number, pair) in other.pairs.iter().enumerate() {
+            let folded = fold(&pair.pseudo);
+            if self.pseudos.contains(folded.as_str()) {
+                continue;
+            }
+            // What cannot be told from a pseudonym of ours cannot be restored beside it.
+            if self.pseudos.iter().any(|own| meet(own, &folded)) {
+                continue;
+            }
+            let current = other.by_real.get(&pair.real) == Some(&number);
+            let retired = !current || self.by_real.contains_key(&pair.real);
+            self.add(&pair.kind, &pair.real, &pair.pseudo, retired);
+        }
+        self.changed = changed;
+        Ok(())
     }
 
     /// The pairs as they are now, for a response to be restored by.
@@ -250,7 +285,7 @@ fn meet(one: &str, other: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{MapError, Pseudonyms, fold};
+    use super::{MapError, Pseudonyms, Replaced, fold};
     use crate::engine::pseudonym::parse_aliases;
 
     const KEY: [u8; 32] = [7; 32];
@@ -260,7 +295,10 @@ mod tests {
     }
 
     fn of(map: &mut Pseudonyms, kind: &str, value: &str) -> String {
-        map.replace(kind, value, nowhere).unwrap_or_else(|| panic!("{kind} {value} has no pseudonym"))
+        match map.replace(kind, value, nowhere) {
+            Replaced::By(text) => text,
+            other => panic!("{kind} {value}: {other:?}"),
+        }
     }
 
     #[test]
@@ -272,8 +310,23 @@ mod tests {
         assert_eq!(of(&mut map, "host.name", "ann"), login);
         assert_ne!(of(&mut map, "user.name", "Ann"), login, "another spelling must come back as itself");
         assert_eq!(of(&mut map, "path.home", &format!("/home/{login}")), format!("/home/{login}"), "it is one already");
-        assert_eq!(map.replace("path.cwd", "/srv/billing", nowhere), None);
         assert_eq!(map.table().pairs().len(), 2);
+        let project = of(&mut map, "path.cwd", "/srv/billing");
+        assert!(project.starts_with("/srv/") && !project.contains("billing"), "{project}");
+        assert_eq!(map.replace("path.exec", "/usr/bin/node", nowhere), Replaced::Nothing);
+        assert_eq!(map.replace("path.home", "/home/a", nowhere), Replaced::Impossible);
+        assert_eq!(map.replace("user.uid", "1000", nowhere), Replaced::Impossible);
+    }
+
+    #[test]
+    fn pairs_of_another_process_are_restored_as_well() {
+        let (mut one, mut other) = (Pseudonyms::new(KEY), Pseudonyms::new([8; 32]));
+        let (ours, theirs) = (of(&mut one, "user.name", "ann"), of(&mut other, "user.name", "ann"));
+        let ben = of(&mut other, "user.name", "ben");
+        one.merge(&other.to_bytes()).ok().unwrap();
+        assert_eq!(of(&mut one, "user.name", "ann"), ours, "a value keeps its pseudonym");
+        assert_eq!(of(&mut one, "user.name", "ben"), ben);
+        assert_eq!(one.table().count(format!("{ours} {theirs} {ben}").as_bytes()), 3);
     }
 
     #[test]

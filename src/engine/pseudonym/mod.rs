@@ -4,6 +4,8 @@
 //! request   /home/ann/work   -> Pseudonyms::replace -> /home/zovakemuta/work
 //! response  /home/zovakemuta -> Restorer            -> /home/ann
 //! next turn                     Ledger::recall, else Pseudonyms::replace: the bytes the model wrote
+//!
+//! A Vault holds both for all requests and answers of an installation.
 //! ```
 //!
 //! Pure: keys and what is stored are passed in. Atoms, not paths: the login inside a home, the labels of a host,
@@ -29,15 +31,19 @@ mod sse;
 #[cfg(test)]
 mod stream_model;
 mod table;
+mod vault;
+
+pub(super) use atoms::FOLDERS;
 
 pub use aliases::{Alias, AliasError, parse as parse_aliases};
 pub use family::Family;
 pub use guard::{Crossing, Guard};
 pub use ledger::Ledger;
-pub use map::{MapError, Pseudonyms};
+pub use map::{MapError, Pseudonyms, Replaced};
 pub use mint::{Sort, candidate};
 pub use restore::{Carrier, Note, RestoreLimits, RestoreStats, Restorer};
 pub use table::{Pair, Table};
+pub use vault::Vault;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! redact      9f86d081-884c-4d65-9a2f-eaa0c55ad015 -> 1d0c65fb-…   keyed: one value, one stand-in, for ever
+//! pseudonym   /home/ann/work -> /home/zovakemuta/work               keyed likewise, and put back in answers
 //! generalize  Asia/Shanghai -> Etc/UTC, /home/ann/work -> /home/user/work, 6.1.0-18-amd64 -> 6.1.0
 //! ```
 //!
@@ -16,7 +17,16 @@ mod shape;
 pub(in crate::engine) use clock::offset_minutes;
 pub(in crate::engine) use shape::keyed;
 
+use super::decode::Layer;
 use super::finding::Action;
+use super::pseudonym::{Replaced, Vault};
+
+/// What draws pseudonyms, and the traffic that none of them may stand in by itself.
+#[derive(Clone, Copy)]
+pub struct Drawing<'a> {
+    pub vault: &'a Vault,
+    pub layers: &'a [Layer],
+}
 
 /// What the replacements depend on beside the value.
 #[derive(Clone, Copy)]
@@ -25,6 +35,8 @@ pub struct StandIns<'a> {
     pub key: &'a [u8; 32],
     /// Minutes east of UTC of this machine's clock, where known: local times without an offset need it.
     pub offset: Option<i32>,
+    /// Where pseudonyms are drawn; what would get one is redacted without.
+    pub drawing: Option<Drawing<'a>>,
 }
 
 /// How the value is spelled where it stands.
@@ -44,9 +56,32 @@ impl StandIns<'_> {
             (_, Token::Bool) => "false".to_owned(),
             (_, Token::Number) => self.number(kind, value),
             (Action::Generalize, Token::Text) => self.generalize(kind, value)?,
+            (Action::Pseudonym, Token::Text) => self.pseudonym(kind, value)?,
             (_, Token::Text) => self.redact(kind, value),
         };
         (stand_in != value).then_some(stand_in)
+    }
+
+    /// What is given back in answers; where nothing can, what is redacted.
+    fn pseudonym(&self, kind: &str, value: &str) -> Option<String> {
+        let family = kind.split('.').next().unwrap_or(kind);
+        let Some(Drawing { vault, layers }) = self.drawing else { return Some(self.redact(kind, value)) };
+        // Of what sort of machine, where and how written: nobody wants that back.
+        if !matches!(family, "user" | "host" | "git" | "path" | "net" | "id" | "api") {
+            return match family {
+                "secret" => Some(self.redact(kind, value)),
+                _ => self.generalize(kind, value),
+            };
+        }
+        // A digest or an encoding of a name is no name.
+        let kind = if shape::is_opaque(value) { "id.device" } else { kind };
+        let in_traffic =
+            |drawn: &str| layers.iter().any(|layer| memchr::memmem::find(&layer.content, drawn.as_bytes()).is_some());
+        match vault.replace(kind, value, in_traffic) {
+            Replaced::By(text) => Some(text),
+            Replaced::Nothing => None,
+            Replaced::Impossible => Some(self.redact(kind, value)),
+        }
     }
 
     fn redact(&self, kind: &str, value: &str) -> String {
@@ -113,7 +148,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn stand_in(action: Action, kind: &str, value: &str) -> Option<String> {
-        StandIns { key: &KEY, offset: Some(480) }.of(action, kind, value, Token::Text)
+        StandIns { key: &KEY, offset: Some(480), drawing: None }.of(action, kind, value, Token::Text)
     }
 
     #[test]
@@ -221,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_number_stays_a_number() {
-        let stand_ins = StandIns { key: &KEY, offset: None };
+        let stand_ins = StandIns { key: &KEY, offset: None, drawing: None };
         for (kind, value) in [("id.account", "9007199254740993"), ("hw.mem", "33000000"), ("tz.offset", "480")] {
             let number = stand_ins.of(Action::Redact, kind, value, Token::Number).unwrap_or_default();
             assert!(serde_json::from_str::<serde_json::Number>(&number).is_ok(), "{kind}: {number}");
@@ -251,7 +286,7 @@ mod tests {
             value in r"(?s)(\PC|[0-9:/.+ -]|/home/|C:\\Users\\|年|[a-f0-9]{8}-){0,24}.{0,8}",
         ) {
             let kind = crate::engine::kinds::KINDS[index].name;
-            let stand_ins = StandIns { key: &KEY, offset: Some(-330) };
+            let stand_ins = StandIns { key: &KEY, offset: Some(-330), drawing: None };
             for action in [Action::Generalize, Action::Redact] {
                 let once = stand_ins.of(action, kind, &value, Token::Text);
                 proptest::prop_assert_eq!(&once, &stand_ins.of(action, kind, &value, Token::Text));
