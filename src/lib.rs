@@ -30,6 +30,8 @@ pub mod offline;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "proxy")]
+pub mod pseudonyms;
+#[cfg(feature = "proxy")]
 pub mod record;
 #[cfg(feature = "proxy")]
 pub mod system_proxy;

@@ -13,12 +13,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::start::{self, StartError};
+use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Engine, EngineParts, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part, Refusal,
-    Root, Severity, Templates, Unit, finding_line, flow_line,
+    Engine, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part, Refusal, Root,
+    Severity, Templates, Unit, finding_line, flow_line,
 };
 use crate::record;
 use crate::report::text::{Style, Tally};
@@ -70,6 +70,7 @@ pub fn run(args: Args) -> ExitCode {
 
 struct Inspection {
     engine: Arc<Engine>,
+    kept: KeptPseudonyms,
     digest_key: [u8; 32],
     session: String,
     body_limit: usize,
@@ -95,10 +96,6 @@ struct Inspected {
 
 impl Inspection {
     fn prepare(options: &Options, files: &[PathBuf], emit: Option<PathBuf>) -> Result<Self, StartError> {
-        let policy = start::policy(options)?;
-        for warning in policy.warnings() {
-            tracing::warn!("{warning}");
-        }
         let facts = match &options.facts {
             Some(path) => {
                 let text = start::read(path)?;
@@ -108,14 +105,8 @@ impl Inspection {
             None => Facts::default(),
         };
         let digest_key = start::digest_key(&options.state_dir()?);
-        let engine = Engine::new(EngineParts {
-            rules: start::rules(options)?,
-            facts,
-            on_error: options.on_error(start::enforces(&policy)),
-            policy,
-            digest_key,
-            limits: Default::default(),
-        });
+        let mut kept = KeptPseudonyms::default();
+        let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
         let files = captures(files)?;
         if let Some(folder) = &emit {
             refuse_collisions(&files, folder)?;
@@ -124,6 +115,7 @@ impl Inspection {
         }
         Ok(Self {
             engine: Arc::new(engine),
+            kept,
             digest_key,
             session: start::session_id(),
             body_limit: options.body_limit()?.0,
@@ -178,6 +170,7 @@ impl Inspection {
             }
         }
         progress.finish_and_clear();
+        self.kept.finish();
         if let Some(out) = &mut findings {
             out.flush()?;
         }

@@ -73,7 +73,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let Started { shared, listener, address, keeper, policy, .. } = started;
+    let Started { shared, listener, address, keeper, policy, kept, .. } = started;
     let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
 
     let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
@@ -124,6 +124,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     }
     let unfinished = active();
     proxy.abort();
+    kept.finish();
     let written = keeper.finish();
     let counters = &shared.recorder.counters;
     let incomplete = !written
@@ -140,6 +141,9 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
             if count > 0 {
                 tally.note(format!("{count} {what}"));
             }
+        }
+        if let Some(note) = kept.note() {
+            tally.note(note);
         }
         let style = Style {
             color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::start::{self, Plan, StartError, Started};
+use super::start::{self, KeptPseudonyms, Plan, StartError, Started};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
 use crate::ca::{Authority, Scope};
 use crate::config::{Intercept, Options};
@@ -66,7 +66,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let Started { shared, listener, address, keeper, policy, digest_key } = started;
+    let Started { shared, listener, address, keeper, policy, digest_key, mut kept } = started;
     let viewers = Viewers::open(&state, &shared, address, &policy, began);
     let mut signals = Signals::watch();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -77,7 +77,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     let _ = io::stdout().flush();
     tracing::info!(%address, policy, state = %state.display(), "divulge serves; it decrypts the hosts asked for and tunnels the rest");
     while let Signal::Reload = signals.next().await {
-        reload(&args, &shared, digest_key);
+        reload(&args, &shared, digest_key, &mut kept);
     }
     let _ = stop.send(());
     let _ = accepting.await;
@@ -93,6 +93,10 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     drop(viewers);
     let counters = &shared.recorder.counters;
     shared.intake.learner.finish();
+    kept.finish();
+    if let Some(note) = kept.note() {
+        tracing::info!("{note}");
+    }
     let written = keeper.finish();
     let dropped = counters.dropped.load(Ordering::Relaxed);
     tracing::info!(
@@ -123,10 +127,10 @@ fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::
 }
 
 /// Reads policy, rules and facts again. What is wrong keeps the old state and says where.
-fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32]) {
-    let read = || -> Result<_, StartError> {
+fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut KeptPseudonyms) {
+    let mut read = || -> Result<_, StartError> {
         let options = args.options.clone().with_file(args.config.config.as_deref())?;
-        start::engine(&options, digest_key)
+        start::engine(&options, digest_key, kept)
     };
     match read() {
         Ok(engine) => {

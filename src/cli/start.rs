@@ -11,13 +11,16 @@ use tokio::net::TcpListener;
 
 use crate::ca::Authority;
 use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
+use crate::engine::Vault;
 use crate::engine::facts::{Fact, Facts};
 use crate::engine::policy::{Mode, Policy};
+use crate::engine::pseudonym::{Alias, parse_aliases};
 use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::{Shared, SharedParts, listener};
+use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
 
 /// Why the proxy could not be started. All of it is wrong usage, settings or surroundings: exit status 2.
@@ -46,6 +49,7 @@ pub struct Started {
     pub keeper: RecordKeeper,
     pub policy: String,
     pub digest_key: [u8; 32],
+    pub kept: KeptPseudonyms,
 }
 
 pub struct Plan {
@@ -57,10 +61,89 @@ pub struct Plan {
     pub keep: bool,
 }
 
+/// The pseudonyms of the state folder, from when a policy first asks for some.
+#[derive(Default)]
+pub struct KeptPseudonyms(Option<Kept>);
+
+impl KeptPseudonyms {
+    /// The vault that `policy` needs, with the pairs of `--aliases`; none for a policy without pseudonyms.
+    fn vault(
+        &mut self,
+        options: &Options,
+        policy: &Policy,
+        aliases: &Aliases,
+    ) -> Result<Option<Arc<Vault>>, StartError> {
+        if !policy.may_restore() {
+            return Ok(None);
+        }
+        if self.0.is_none() {
+            let state = options.state_dir()?;
+            let wrong = |error: KeepError| StartError::Wrong(format!("pseudonyms: {}", said(&error)));
+            let secret = secret_file(&state).map_err(wrong)?;
+            let secret = kept_key(&state, &secret).map_err(|source| {
+                let what = format!("pseudonyms: {} can be neither read nor made: {source}", secret.display());
+                StartError::Wrong(what)
+            })?;
+            self.0 = Some(Kept::open(&state, secret).map_err(wrong)?);
+        }
+        let Some(kept) = &self.0 else { return Ok(None) };
+        kept.vault().pin(&aliases.file, &aliases.list).map_err(|e| StartError::Wrong(e.to_string()))?;
+        Ok(Some(kept.vault().clone()))
+    }
+
+    /// Saves what was added.
+    pub fn finish(&self) {
+        if let Some(kept) = &self.0 {
+            kept.finish();
+        }
+    }
+
+    /// What became of pseudonyms in answers, for a summary; none where there was nothing to do.
+    pub fn note(&self) -> Option<String> {
+        let (restored, unrestored, withheld) = self.0.as_ref()?.vault().counted();
+        let mut note = format!("pseudonyms: {restored} put back in answers, {unrestored} seen by the assistant");
+        if withheld > 0 {
+            note.push_str(&format!(" ({withheld} of them kept out of tool calls to other hosts)"));
+        }
+        (restored + unrestored > 0).then_some(note)
+    }
+}
+
+/// An error with what caused it.
+fn said(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// What `--aliases` says.
+#[derive(Default)]
+pub struct Aliases {
+    file: String,
+    list: Vec<Alias>,
+}
+
+impl Aliases {
+    pub fn read(options: &Options) -> Result<Self, StartError> {
+        let Some(path) = &options.aliases else { return Ok(Self::default()) };
+        let file = path.display().to_string();
+        let list = parse_aliases(&file, &read(path)?).map_err(|e| StartError::Wrong(e.to_string()))?;
+        Ok(Self { file, list })
+    }
+
+    /// Their real values are looked for like those of the machine.
+    pub fn among(&self, facts: Facts) -> Facts {
+        if self.list.is_empty() {
+            return facts;
+        }
+        let own = self.list.iter().map(|alias| Fact::new(&alias.kind, &alias.real));
+        Facts::new(facts.list().iter().cloned().chain(own).collect())
+    }
+}
+
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
-pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartError> {
-    let policy = policy(options)?;
-    let on_error = options.on_error(enforces(&policy));
+pub fn engine(options: &Options, digest_key: [u8; 32], kept: &mut KeptPseudonyms) -> Result<Engine, StartError> {
     let facts = match &options.facts {
         Some(path) => {
             let text = read(path)?;
@@ -75,14 +158,34 @@ pub fn engine(options: &Options, digest_key: [u8; 32]) -> Result<Engine, StartEr
             Facts::new(own.chain(credentials).collect())
         }
     };
-    Ok(Engine::new(EngineParts {
+    engine_with(options, digest_key, facts, kept)
+}
+
+/// The same with facts from elsewhere.
+pub fn engine_with(
+    options: &Options,
+    digest_key: [u8; 32],
+    facts: Facts,
+    kept: &mut KeptPseudonyms,
+) -> Result<Engine, StartError> {
+    let policy = policy(options)?;
+    for warning in policy.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let aliases = Aliases::read(options)?;
+    let vault = kept.vault(options, &policy, &aliases)?;
+    let engine = Engine::new(EngineParts {
         rules: rules(options)?,
-        facts,
+        facts: aliases.among(facts),
+        on_error: options.on_error(enforces(&policy)),
         policy,
         digest_key,
         limits: DecodeLimits::default(),
-        on_error,
-    }))
+    });
+    Ok(match vault {
+        Some(vault) => engine.with_vault(vault),
+        None => engine,
+    })
 }
 
 /// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
@@ -150,7 +253,8 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let digest_key = digest_key(&options.state_dir()?);
     let file = options.state_dir()?.join("templates.json");
     let templates = learning::load(&file);
-    let engine = engine(options, digest_key)?.with_templates(Arc::new(templates.clone()), true);
+    let mut kept = KeptPseudonyms::default();
+    let engine = engine(options, digest_key, &mut kept)?.with_templates(Arc::new(templates.clone()), true);
     let policy = engine.policy().name().to_owned();
     let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
@@ -198,7 +302,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         }
     };
     lessons.start(templates, plan.keep.then_some(file), publish).map_err(StartError::io("the learner"))?;
-    Ok(Started { shared, listener, address, keeper, policy, digest_key })
+    Ok(Started { shared, listener, address, keeper, policy, digest_key, kept })
 }
 
 /// The platform's roots and those of `--upstream-ca`.
@@ -244,17 +348,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
 /// The key of `value_hmac`, one per state folder. Where it cannot be kept, values are comparable within this
 /// process only.
 pub(super) fn digest_key(state: &Path) -> [u8; 32] {
-    kept_key(state).unwrap_or_else(|error| {
+    kept_key(state, &state.join("digest-secret")).unwrap_or_else(|error| {
         tracing::warn!(state = %state.display(), %error, "the digest key cannot be kept; value_hmac is comparable within this run only");
         random()
     })
 }
 
-fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
-    let path: PathBuf = state.join("digest-secret");
+/// The 32 bytes of the key file `path` in the state folder, drawn where there is none yet.
+fn kept_key(state: &Path, path: &Path) -> io::Result<[u8; 32]> {
     crate::ca::files::private_dir(state).map_err(io::Error::other)?;
     for _ in 0..2 {
-        match std::fs::read(&path) {
+        match std::fs::read(path) {
             Ok(bytes) => {
                 return bytes.try_into().map_err(|_| {
                     io::Error::new(io::ErrorKind::InvalidData, format!("{} is not 32 bytes; remove it", path.display()))
@@ -266,7 +370,7 @@ fn kept_key(state: &Path) -> io::Result<[u8; 32]> {
         // Written whole and then linked: of two that race, both read the first.
         let mut file = tempfile::Builder::new().prefix(".digest-").tempfile_in(state)?;
         io::Write::write_all(&mut file, &random::<32>())?;
-        match file.persist_noclobber(&path) {
+        match file.persist_noclobber(path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.error),

@@ -72,6 +72,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "DIVULGE_FACTS")]
     pub facts: Option<PathBuf>,
 
+    /// Pinned pseudonyms, used both ways: a JSON list of {"real","pseudo"}
+    #[arg(long, value_name = "FILE", env = "DIVULGE_ALIASES")]
+    pub aliases: Option<PathBuf>,
+
     /// Hosts to decrypt: ai, all, or a glob; repeatable [default: all for run, ai for serve]
     #[arg(long, value_name = "ai|all|GLOB", env = "DIVULGE_INTERCEPT", value_delimiter = ',')]
     pub intercept: Vec<String>,
@@ -227,7 +231,7 @@ impl Options {
             };
         }
         fill!(
-            option: listen state ca_scope ca_cert ca_key policy facts upstream_ca upstream_proxy findings on_error body_limit
+            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings on_error body_limit
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to dial_allow dial_deny;
             switch: offline reveal quiet

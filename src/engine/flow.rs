@@ -17,7 +17,7 @@ use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
 use super::policy::{Mode, Question, Subject};
-use super::pseudonym::Vault;
+use super::pseudonym::{RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
 use super::settle::{Judge, Planned, Recalled, Settled};
@@ -58,6 +58,8 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// What became of pseudonyms in the answer, where any could stand in it.
+    pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
     pub lesson: Lesson,
 }

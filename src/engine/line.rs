@@ -224,6 +224,20 @@ struct FlowLine<'a> {
     verdict: super::flow::Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<RestoredLine>,
+}
+
+/// What became of pseudonyms in the answer.
+#[derive(Serialize)]
+struct RestoredLine {
+    restored: u64,
+    /// Seen by the client as they are.
+    unrestored: u64,
+    /// Of these, left alone in a tool call that would have taken the value elsewhere.
+    withheld: u64,
+    /// Answers and events that could not be read.
+    unread: u64,
 }
 
 #[derive(Serialize)]
@@ -293,6 +307,12 @@ pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
         kinds: summary.kinds.iter().map(|(kind, count)| (&**kind, *count)).collect(),
         verdict: summary.verdict,
         certificate: summary.certificate.as_ref().map(|certificate| certificate_line(certificate, summary, context)),
+        restored: summary.restored.map(|stats| RestoredLine {
+            restored: stats.restored,
+            unrestored: stats.unrestored,
+            withheld: stats.withheld,
+            unread: stats.unread,
+        }),
     };
     json(&line)
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
+use super::restoring::Restoring;
 use crate::config::Deadlines;
 use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress};
@@ -77,8 +78,18 @@ pub struct RequestState {
 
 enum ResponseState {
     Head,
-    Body { reader: BodyReader, reframe: Option<BodyWriter>, keep_client: bool, keep_upstream: bool },
-    Done { keep_client: bool, keep_upstream: bool },
+    Body {
+        reader: BodyReader,
+        reframe: Option<BodyWriter>,
+        /// Puts real values in the place of pseudonyms. Then the body is always re-framed.
+        restoring: Option<Box<Restoring>>,
+        keep_client: bool,
+        keep_upstream: bool,
+    },
+    Done {
+        keep_client: bool,
+        keep_upstream: bool,
+    },
     Switched(Box<ResponseHead>),
 }
 
@@ -362,13 +373,19 @@ impl<'a> Exchange<'a> {
                     moved = true;
                     self.begin_response(head)?;
                 }
-                ResponseState::Body { reader, reframe, keep_client, keep_upstream } => {
+                ResponseState::Body { reader, reframe, restoring, keep_client, keep_upstream } => {
                     let progress = match reframe {
                         None => reader.pass(&mut self.up.input, &mut self.client.output, &mut |_| {}),
                         Some(writer) => {
                             let mut data = BytesMut::new();
                             let progress = reader.take(&mut self.up.input, &mut data);
-                            writer.data(&data, &mut self.client.output);
+                            match restoring {
+                                None => writer.data(&data, &mut self.client.output),
+                                Some(restoring) => {
+                                    let ended = matches!(progress, Ok(Progress::Done));
+                                    writer.data(&restored(restoring, &data, ended)?, &mut self.client.output);
+                                }
+                            }
                             progress
                         }
                     };
@@ -377,7 +394,8 @@ impl<'a> Exchange<'a> {
                         Err(_) => return Err(Broken::Cut("the response body is malformed")),
                         Ok(Progress::Done) => {
                             if let Some(writer) = reframe {
-                                let _ = writer.end(None, &mut self.client.output);
+                                let trailers = restoring.as_ref().and_then(|_| reader.trailers());
+                                let _ = writer.end(trailers, &mut self.client.output);
                             }
                             let (keep_client, keep_upstream) = (*keep_client, *keep_upstream);
                             self.response = ResponseState::Done { keep_client, keep_upstream };
@@ -412,13 +430,23 @@ impl<'a> Exchange<'a> {
         let http10 = self.head.minor_version() == 0;
         let until_close = head.framing() == Framing::UntilClose;
         // HTTP/1.0 knows no chunks: the body is sent plain and ends with the connection.
-        let unchunked = http10 && head.framing() == Framing::Chunked;
+        let restoring = match head.framing() {
+            Framing::None | Framing::Length(0) => None,
+            _ => self.intake.answers().and_then(|answers| answers.restoring(head.status(), |name| head.get(name))),
+        };
+        let unchunked = http10 && (head.framing() == Framing::Chunked || restoring.is_some());
         // A response that ends by closing is re-framed, so that a truncation cannot pass for its end.
-        let reframe = until_close && !http10;
+        let reframe = (until_close || restoring.is_some()) && !http10;
         let keep_client = self.head.keep_alive() && !http10;
         let keep_upstream = head.keep_alive() && !until_close;
         head.write(
-            &ForwardResponse { chunked: reframe, unchunked, close: !keep_client, upgrade: false },
+            &ForwardResponse {
+                chunked: reframe,
+                unchunked,
+                close: !keep_client,
+                upgrade: false,
+                decoded: restoring.is_some(),
+            },
             &mut self.client.output,
         );
         let reader = BodyReader::new(head.framing(), *self.limits);
@@ -430,7 +458,7 @@ impl<'a> Exchange<'a> {
         self.response = if reader.is_done() {
             ResponseState::Done { keep_client, keep_upstream }
         } else {
-            ResponseState::Body { reader, reframe, keep_client, keep_upstream }
+            ResponseState::Body { reader, reframe, restoring: restoring.map(Box::new), keep_client, keep_upstream }
         };
         Ok(())
     }
@@ -445,9 +473,12 @@ impl<'a> Exchange<'a> {
             ResponseState::Head => {
                 Err(self.upstream_failed(UpstreamFault::Closed, "the upstream closed within the response head"))
             }
-            ResponseState::Body { reader, reframe, keep_client, .. } => {
+            ResponseState::Body { reader, reframe, restoring, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
                 if let Some(writer) = reframe {
+                    if let Some(restoring) = restoring {
+                        writer.data(&restored(restoring, &[], true)?, &mut self.client.output);
+                    }
                     let _ = writer.end(None, &mut self.client.output);
                 }
                 let keep_client = *keep_client && reframe.is_some();
@@ -508,6 +539,14 @@ impl<'a> Exchange<'a> {
             Phase::Stream => Broken::Cut("nothing moved within the idle deadline"),
         }
     }
+}
+
+/// The next piece of an answer with real values in the place of pseudonyms.
+fn restored(restoring: &mut Restoring, data: &[u8], ended: bool) -> Result<Vec<u8>, Broken> {
+    let mut out = Vec::with_capacity(data.len() + 256);
+    let undone = restoring.push(data, &mut out);
+    let undone = undone.and_then(|()| if ended { restoring.finish(&mut out) } else { Ok(()) });
+    undone.map(|()| out).map_err(|_| Broken::Cut("the content coding of the response cannot be undone"))
 }
 
 #[derive(Clone, Copy)]

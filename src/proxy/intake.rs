@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
+use super::restoring::Counts;
 use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
 use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
@@ -45,6 +46,9 @@ pub struct Intake {
     /// Until the flow is closed.
     flow: Option<Flow>,
     request: Arc<Request>,
+    engine: Arc<Engine>,
+    /// What became of pseudonyms in the answer.
+    restored: Arc<Counts>,
     meta: Arc<FlowMeta>,
     recorder: Recorder,
     shape: Shape,
@@ -98,6 +102,8 @@ impl Intake {
         Self {
             flow: Some(flow),
             request,
+            engine: engine.clone(),
+            restored: Arc::default(),
             meta: Arc::new(meta),
             recorder: recorder.clone(),
             shape,
@@ -114,6 +120,14 @@ impl Intake {
 
     pub fn request(&self) -> &Arc<Request> {
         &self.request
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(super) fn restored(&self) -> &Arc<Counts> {
+        &self.restored
     }
 
     pub fn meta(&self) -> &Arc<FlowMeta> {
@@ -244,6 +258,7 @@ impl Intake {
         }
         if let Some(flow) = self.flow.take() {
             let mut summary = flow.close();
+            summary.restored = self.restored.stats();
             self.learner.learn(std::mem::take(&mut summary.lesson));
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
             self.recorder.closed(&self.meta, summary);

@@ -1,5 +1,5 @@
 //! After 101 (or an extended CONNECT): the client's frames are walked and its messages inspected; the
-//! server's pass as they come.
+//! server's pass as they come, or with real values in the place of pseudonyms.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::half::{Half, WINDOW};
 use super::intake::Intake;
+use super::restoring::RestoringMessages;
 use crate::engine::Refusal;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
 
@@ -113,12 +114,13 @@ pub async fn serve(
 ) {
     let hold = intake.may_edit();
     let mut walker = Walker::new(hold, extensions.as_deref(), shared.intake.body_limit);
+    let mut restoring = intake.answers().and_then(|answers| answers.messages(extensions.as_deref()));
     let idle = shared.deadlines.idle;
     let mut progress = Instant::now();
     let mut sleep = Box::pin(tokio::time::sleep_until(progress + idle));
     let result = poll_fn(|cx| {
         loop {
-            match pump(cx, &mut client, &mut up, &mut walker, &mut intake) {
+            match pump(cx, &mut client, &mut up, &mut walker, &mut intake, &mut restoring) {
                 Poll::Ready(Ok(true)) => progress = Instant::now(),
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal)),
@@ -134,6 +136,9 @@ pub async fn serve(
         Poll::Pending
     })
     .await;
+    if let Some(restoring) = &mut restoring {
+        restoring.end(&mut client.output);
+    }
     if let Err(refusal) = result {
         tracing::warn!(host = %intake.request().host, flow = %intake.meta().flow, reason = refusal.reason, "WebSocket closed by policy");
         client.output.extend_from_slice(&policy_close(&refusal));
@@ -157,6 +162,7 @@ fn pump(
     up: &mut Half,
     walker: &mut Walker,
     intake: &mut Intake,
+    restoring: &mut Option<RestoringMessages>,
 ) -> Poll<Result<bool, Refusal>> {
     let mut moved = false;
     let mut ended = false;
@@ -182,7 +188,10 @@ fn pump(
             }
         }
         if !up.input.is_empty() {
-            client.output.unsplit(up.input.split());
+            match restoring {
+                Some(restoring) => restoring.walk(&mut up.input, &mut client.output),
+                None => client.output.unsplit(up.input.split()),
+            }
             moved = true;
         }
     }

@@ -33,7 +33,13 @@ pub struct ForwardResponse {
     pub close: bool,
     /// A 101 that was asked for: `Upgrade` stays, `Connection` names it alone.
     pub upgrade: bool,
+    /// Another body leaves than came, its content coding undone: what told of the old one goes.
+    pub decoded: bool,
 }
+
+/// Fields that tell of the bytes of a body (RFC 9110, sections 8.4, 8.6, 14.3; RFC 9530; RFC 1864).
+pub const OF_THE_BODY: &[&str] =
+    &["content-length", "content-encoding", "content-md5", "content-digest", "repr-digest", "digest", "accept-ranges"];
 
 /// Copies a head from front to back, applying edits on the way.
 struct Copier<'a> {
@@ -81,9 +87,14 @@ impl<'a> Copier<'a> {
     }
 
     /// Copies the fields that are kept. With `upgrade` also those that ask for it.
-    fn copy_fields(&mut self, fields: &[Field], upgrade: bool) {
+    fn copy_fields(&mut self, fields: &[Field], upgrade: bool, decoded: bool) {
         let mut connected = false;
         for field in fields {
+            if decoded && field.is_of_the_body(self.raw) {
+                self.copy_to(field.line.start as usize);
+                self.skip_to(field.line.end as usize);
+                continue;
+            }
             if !field.hop {
                 self.settle_coding(field);
                 continue;
@@ -130,7 +141,7 @@ impl RequestHead {
         if how.target == TargetOut::Origin && self.form == TargetForm::Absolute {
             self.write_origin_target(&mut copier);
         }
-        copier.copy_fields(&self.fields, how.upgrade);
+        copier.copy_fields(&self.fields, how.upgrade, false);
         copier.copy_to(self.raw.len());
     }
 
@@ -168,14 +179,18 @@ impl ResponseHead {
         if how.unchunked {
             for field in &self.fields {
                 let name = field.name.of_bytes(&self.raw);
-                if field.hop || name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"trailer")
+                let old = how.decoded && field.is_of_the_body(&self.raw);
+                if field.hop
+                    || old
+                    || name.eq_ignore_ascii_case(b"transfer-encoding")
+                    || name.eq_ignore_ascii_case(b"trailer")
                 {
                     copier.copy_to(field.line.start as usize);
                     copier.skip_to(field.line.end as usize);
                 }
             }
         } else {
-            copier.copy_fields(&self.fields, how.upgrade);
+            copier.copy_fields(&self.fields, how.upgrade, how.decoded);
         }
         const LINE_END: usize = 2;
         copier.copy_to(self.raw.len().saturating_sub(LINE_END));
@@ -189,8 +204,15 @@ impl ResponseHead {
     }
 }
 
-/// The span of a whole field line, for an edit that removes it.
 impl Field {
+    fn is_of_the_body(&self, raw: &[u8]) -> bool {
+        let name = self.name.of_bytes(raw);
+        OF_THE_BODY.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+            // Said anew by whoever frames the new body.
+            || name.eq_ignore_ascii_case(b"transfer-encoding")
+    }
+
+    /// The span of a whole field line, for an edit that removes it.
     pub fn removal(&self) -> HeadEdit {
         HeadEdit { span: Span::new(self.line.start, self.line.end), bytes: Vec::new() }
     }

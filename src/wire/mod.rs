@@ -12,6 +12,7 @@
 
 pub mod authority;
 pub mod body;
+pub mod coding;
 mod control;
 pub mod envelope;
 pub mod forward;

@@ -138,6 +138,14 @@ impl Restorer {
         }
     }
 
+    /// From now on restores by `table`, unless a text is under way: its held end was told by the old one.
+    pub fn renew(&mut self, table: Arc<Table>) {
+        if self.live.is_empty() && !Arc::ptr_eq(&self.table, &table) {
+            self.table = table;
+            self.work.whole = None;
+        }
+    }
+
     /// Takes the next bytes of the decoded body and writes what goes to the client.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         match self.carrier {

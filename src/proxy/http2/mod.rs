@@ -20,12 +20,14 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
+use super::restoring::{Answers, Restoring, RestoringMessages};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
 use super::{Peer, Shared};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
+use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
 
 use message::{answer, head_of, interim, outgoing, withheld};
@@ -339,7 +341,7 @@ impl Stream {
                 up.send_trailers(trailers).map_err(upstream_broken)?;
             }
         }
-        let download = download(response, respond, begun, &deadlines);
+        let download = download(response, respond, begun, &deadlines, self.intake.answers());
         tokio::pin!(download);
         if complete {
             return download.await;
@@ -408,6 +410,7 @@ impl Stream {
         begun.store(true, Ordering::Relaxed);
         let hold = self.intake.may_edit();
         let mut walker = Walker::new(hold, extensions.as_deref(), self.link.shared.intake.body_limit);
+        let mut restoring = self.intake.answers().and_then(|answers| answers.messages(extensions.as_deref()));
         let Stream { intake, body, .. } = self;
         let client_to_upstream = async {
             loop {
@@ -431,7 +434,12 @@ impl Stream {
                 let _ = body.flow_control().release_capacity(length);
             }
         };
-        let upstream_to_client = pump_down(&mut from_upstream, &mut down, deadlines.idle);
+        let upstream_to_client = async {
+            match restoring.as_mut().filter(|_| accepted) {
+                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, None).await,
+                Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
+            }
+        };
         let result = {
             tokio::pin!(client_to_upstream, upstream_to_client);
             tokio::select! {
@@ -548,16 +556,24 @@ async fn download(
     respond: &mut SendResponse<Bytes>,
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
+    answers: Option<Answers>,
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response).await?;
-    let (parts, mut body) = head.into_parts();
+    let (mut parts, mut body) = head.into_parts();
     let end = body.is_end_stream();
+    let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+    let mut restoring = answers.filter(|_| !end).and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    if restoring.is_some() {
+        for name in OF_THE_BODY {
+            parts.headers.remove(*name);
+        }
+    }
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
         return Ok(());
     }
-    pump_down(&mut body, &mut down, deadlines.idle).await
+    pump_down(&mut body, &mut down, deadlines.idle, restoring.as_mut()).await
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.
@@ -583,7 +599,12 @@ async fn response_head(
     })
 }
 
-async fn pump_down(body: &mut RecvStream, down: &mut SendStream<Bytes>, idle: Duration) -> Result<(), Broken> {
+async fn pump_down(
+    body: &mut RecvStream,
+    down: &mut SendStream<Bytes>,
+    idle: Duration,
+    mut restoring: Option<&mut Restoring>,
+) -> Result<(), Broken> {
     loop {
         let next = timeout(idle, async {
             tokio::select! {
@@ -598,6 +619,10 @@ async fn pump_down(body: &mut RecvStream, down: &mut SendStream<Bytes>, idle: Du
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
         let last = body.is_end_stream();
+        let chunk = match &mut restoring {
+            Some(restoring) => restored(restoring, &chunk, last)?,
+            None => chunk,
+        };
         send_all(down, chunk, last, idle).await.map_err(|broken| match broken {
             Broken::Upstream(reason) => Broken::Client(reason),
             other => other,
@@ -607,10 +632,56 @@ async fn pump_down(body: &mut RecvStream, down: &mut SendStream<Bytes>, idle: Du
         }
         let _ = body.flow_control().release_capacity(length);
     }
+    if let Some(restoring) = &mut restoring {
+        let rest = restored(restoring, &[], true)?;
+        send_all(down, rest, false, idle).await?;
+    }
     match body.trailers().await.map_err(upstream_broken)? {
         Some(trailers) => down.send_trailers(trailers).map_err(client_broken),
         None => down.send_data(Bytes::new(), true).map_err(client_broken),
     }
+}
+
+/// upstream -> client, message by message.
+async fn messages_down(
+    body: &mut RecvStream,
+    down: &mut SendStream<Bytes>,
+    idle: Duration,
+    restoring: &mut RestoringMessages,
+) -> Result<(), Broken> {
+    loop {
+        let next = timeout(idle, async {
+            tokio::select! {
+                biased;
+                chunk = body.data() => Ok(chunk),
+                reason = poll_fn(|cx| down.poll_reset(cx)) => Err(Broken::Client(reason.unwrap_or(Reason::CANCEL))),
+            }
+        })
+        .await
+        .map_err(|_| Broken::Upstream(Reason::CANCEL))??;
+        let mut out = BytesMut::new();
+        let Some(chunk) = next else {
+            restoring.end(&mut out);
+            send_all(down, out.freeze(), false, idle).await?;
+            return down.send_data(Bytes::new(), true).map_err(client_broken);
+        };
+        let chunk = chunk.map_err(upstream_broken)?;
+        let length = chunk.len();
+        restoring.walk(&mut BytesMut::from(chunk), &mut out);
+        send_all(down, out.freeze(), false, idle).await?;
+        let _ = body.flow_control().release_capacity(length);
+    }
+}
+
+/// The next piece of an answer with real values in the place of pseudonyms.
+fn restored(restoring: &mut Restoring, data: &[u8], ended: bool) -> Result<Bytes, Broken> {
+    let mut out = Vec::with_capacity(data.len() + 256);
+    let undone = restoring.push(data, &mut out);
+    let undone = undone.and_then(|()| if ended { restoring.finish(&mut out) } else { Ok(()) });
+    undone.map(|()| out.into()).map_err(|error| {
+        tracing::warn!(%error, "the content coding of an answer cannot be undone");
+        Broken::Upstream(Reason::INTERNAL_ERROR)
+    })
 }
 
 /// Sends `data` as the peer's window allows.
