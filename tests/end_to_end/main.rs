@@ -10,6 +10,7 @@
 //! | `websocket` | WebSocket over HTTP/1.1 and HTTP/2, compressed |
 //! | `upstreams` | where connections go and whom they trust |
 //! | `policy` | edits and refusals on the wire |
+//! | `pseudonyms` | values that are put back in answers
 //! | `framing` | malformed messages never pass |
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
@@ -27,6 +28,7 @@ mod interim;
 mod learning;
 mod peers;
 mod policy;
+mod pseudonyms;
 mod run;
 mod serve;
 mod streaming;
