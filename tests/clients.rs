@@ -315,6 +315,138 @@ fn qwen_code_completes_its_turn() {
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
 }
 
+/// The word in the file that the model asks for, as `upstream.mjs` knows it.
+const WORD: &str = "Zauberwort-4711";
+
+/// A certificate for every name, its key, and the authority that `--upstream-ca` takes.
+fn certificates(folder: &Path) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "Authority of a test");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let names = ["anthropic.com", "openai.com", "googleapis.com", "aliyuncs.com", "rum.aliyuncs.com", "chatgpt.com"];
+    let names: Vec<String> = names.iter().flat_map(|name| [name.to_string(), format!("*.{name}")]).collect();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf = params.signed_by(&key, &issuer).unwrap();
+    fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+    fs::write(folder.join("leaf.pem"), leaf.pem()).unwrap();
+    fs::write(folder.join("leaf.key"), key.serialize_pem()).unwrap();
+}
+
+/// Runs a turn in which the model has a tool read a file at the path that it was shown, and sees what came of it.
+fn tool_turn(client: &Client, policy: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let inside = format!(
+        r#"set -eu
+        git config --global user.name "{PERSON}"; git config --global user.email "{EMAIL}"
+        mkdir "$HOME/{PROJECT}"; cd "$HOME/{PROJECT}"
+        git init --quiet --initial-branch=main; git commit --quiet --allow-empty --message "Begin"
+        echo {WORD} >planted.txt
+        pwd -P >{cwd}
+        {setup}
+        : >{log}
+        node {upstream} {leaf} {key} {log} >{port} &
+        trap 'kill %1' EXIT
+        while [ ! -s {port} ]; do :; done
+        "$0" run --policy {policy} --findings {findings} --upstream-ca {ca} --connect-to "::127.0.0.1:$(cat {port})" -- "$@""#,
+        cwd = at("cwd"),
+        setup = client.setup,
+        upstream = script("upstream.mjs").display(),
+        leaf = at("leaf.pem"),
+        key = at("leaf.key"),
+        log = at("log"),
+        port = at("port"),
+        findings = at("findings.jsonl"),
+        ca = at("ca.pem"),
+    );
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new("timeout")
+        .arg("--kill-after=5")
+        .arg("120")
+        .arg(script("sealed.sh"))
+        .args(["--host", HOST])
+        .arg(format!("PATH={}:{path}", installed(client.name).join("bin").display()))
+        .args(client.variables)
+        .args(["--", "bash", "-c", &inside, env!("CARGO_BIN_EXE_divulge")])
+        .args(client.command)
+        .arg(format!("read planted.txt on {HOST} and tell me what it says"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let (printed, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let note = || format!("{} under {policy}\nprinted: {printed}\ntold: {told}", client.name);
+    // What the upstream saw, for whoever wants to know why.
+    let _ = fs::copy(
+        folder.path().join("log"),
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", client.name)),
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", note());
+    let cwd = read("cwd").trim().to_owned();
+    let expected = format!("The file at {cwd}/planted.txt says {WORD}.");
+    assert!(printed.contains(&expected), "expected: {expected}\n{}", note());
+
+    let log = read("log");
+    let turns = log.lines().filter(|line| line.contains(WORD)).count();
+    assert!(turns >= 1, "the tool's result never reached the model: {}", note());
+    for planted in [HOST, PERSON, EMAIL, PROJECT, &cwd] {
+        let left: Vec<String> = log
+            .lines()
+            .filter(|line| line.contains(planted))
+            .map(|line| {
+                let at = line.find(planted).unwrap_or(0);
+                let from = (0..=at.saturating_sub(300)).rev().find(|&from| line.is_char_boundary(from)).unwrap_or(0);
+                format!("{} … {}", &line[..line.len().min(120)], line[from..].chars().take(400).collect::<String>())
+            })
+            .collect();
+        assert!(left.is_empty(), "{planted} left:\n{}\n{}", left.join("\n"), note());
+    }
+    let flows = read("findings.jsonl");
+    let flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let restored: Vec<Value> = flows.map(|line| line["restored"].clone()).filter(|r| r.is_object()).collect();
+    let sum = |name: &str| restored.iter().filter_map(|r| r[name].as_u64()).sum::<u64>();
+    assert!(sum("restored") >= 2, "{restored:?}\n{}", note());
+    assert_eq!(sum("unrestored"), 0, "{restored:?}\n{}", note());
+}
+
+#[test]
+fn claude_code_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
+    for policy in ["balanced", "strict"] {
+        tool_turn(&CLAUDE, policy);
+    }
+}
+
+#[test]
+fn codex_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
+    // Its own sandbox needs rights that the room has not.
+    const FREE: &[&str] = &[
+        "codex",
+        "exec",
+        "--dangerously-bypass-approvals-and-sandbox",
+        CODEX_OVER_HTTP.command[3],
+        CODEX_OVER_HTTP.command[4],
+        CODEX_OVER_HTTP.command[5],
+        CODEX_OVER_HTTP.command[6],
+    ];
+    let free = Client { command: FREE, ..CODEX_OVER_HTTP };
+    tool_turn(&free, "balanced");
+}
+
+#[test]
+fn gemini_cli_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
+    tool_turn(&GEMINI, "balanced");
+}
+
+#[test]
+fn qwen_code_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
+    tool_turn(&QWEN, "balanced");
+}
+
 #[test]
 fn the_room_has_loopback_alone_and_leaves_nothing_behind() {
     let inside = r#"tail -n +3 /proc/net/dev | cut -d: -f1; echo "$HOME"; env | cut -d= -f1 | sort | tr '\n' ' '; hostname; exit 7"#;

@@ -94,19 +94,29 @@ impl Engine {
         let vault = Arc::new(Vault::new(digest_key));
         let engine =
             Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false, vault };
-        engine.avoid_facts();
+        engine.know_facts();
         engine
     }
 
     /// Draws and restores pseudonyms by `vault` rather than by one of its own that is forgotten with it.
     pub fn with_vault(mut self, vault: Arc<Vault>) -> Self {
         self.vault = vault;
-        self.avoid_facts();
+        self.know_facts();
         self
     }
 
-    fn avoid_facts(&self) {
+    /// No pseudonym meets a fact; and those of this machine's folders are drawn now, so that a path whose separators were
+    /// turned into hyphens can be told apart wherever it stands first.
+    fn know_facts(&self) {
         self.vault.avoid(self.facts.list().iter().map(|fact| &*fact.value));
+        if !self.policy.may_restore() {
+            return;
+        }
+        for kind in ["user.name", "path.home", "path.cwd", "path.project"] {
+            for fact in self.facts.list().iter().filter(|fact| &*fact.kind == kind) {
+                self.vault.replace(kind, &fact.value, |_| false);
+            }
+        }
     }
 
     /// The pseudonyms that this engine draws, and what models wrote with them.

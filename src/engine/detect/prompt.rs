@@ -268,6 +268,10 @@ pub(super) fn is_label(text: &[u8], start: usize, end: usize) -> bool {
     if starts_word && start > 0 && text.get(start - 1).is_some_and(|byte| byte.is_ascii_alphabetic()) {
         return false;
     }
+    // The end of an element names what stands before it.
+    if text[..start].ends_with(b"</") {
+        return false;
+    }
     let mut rest = text.get(end..).unwrap_or_default();
     if let Some(bracket) = rest.strip_prefix(b" (")
         && let Some(close) = memchr::memchr(b')', &bracket[..bracket.len().min(64)])

@@ -77,7 +77,6 @@ const SYSTEM: &[&str] = &[
     "sys",
     "run",
     "nix",
-    "tmp",
     "System",
     "Library",
     "Applications",
@@ -92,6 +91,7 @@ const SYSTEM: &[&str] = &[
 const USUAL: &[&str] = &[
     "srv",
     "opt",
+    "tmp",
     "var",
     "mnt",
     "media",
@@ -134,7 +134,8 @@ const OWN_FOLDERS: usize = 2;
 pub(super) fn of(kind: &str, value: &str) -> Option<Vec<Atom>> {
     let mut out = Vec::new();
     match kind {
-        _ if kind.starts_with("path.") => home(value, kind == FOLDERS, &mut out),
+        "path.tmp" => {}
+        _ if kind.starts_with("path.") => home(value, kind, &mut out),
         "git.remote" => remote(value, &mut out),
         "user.email" | "git.email" | "id.account" if value.contains('@') => email(value, 0, &mut out),
         "host.name" | "host.fqdn" | "net.domain" | "net.hostname_dns" if value.contains('.') => {
@@ -153,7 +154,7 @@ pub(super) fn of(kind: &str, value: &str) -> Option<Vec<Atom>> {
     Some(out)
 }
 
-fn home(value: &str, folders: bool, out: &mut Vec<Atom>) {
+fn home(value: &str, kind: &str, out: &mut Vec<Atom>) {
     const MARKS: &[&str] = &[
         "/home/",
         "/Users/",
@@ -175,7 +176,8 @@ fn home(value: &str, folders: bool, out: &mut Vec<Atom>) {
         // A path with its separators turned into hyphens.
         None => {
             let Some(mark) = ["-home-", "-Users-"].iter().find(|mark| value.starts_with(**mark)) else {
-                return own_folders(value, 0, OWN_FOLDERS, out);
+                let folder = matches!(kind, FOLDERS | "path.home" | "path.cwd" | "path.project");
+                return own_folders(value, 0, OWN_FOLDERS, folder, out);
             };
             (mark.len(), value[mark.len()..].find('-').map_or(value.len(), |length| mark.len() + length))
         }
@@ -183,14 +185,14 @@ fn home(value: &str, folders: bool, out: &mut Vec<Atom>) {
     if !NOBODY.contains(&&value[start..end]) {
         out.push((start..end, "user.name"));
     }
-    if folders && end < value.len() {
-        own_folders(value, end, 1, out);
+    if kind == FOLDERS && end < value.len() {
+        own_folders(value, end, 1, false, out);
     }
 }
 
 /// The first `most` folders after `from` that are not everybody's, in a path or in one with its separators turned into
-/// hyphens.
-fn own_folders(value: &str, from: usize, most: usize, out: &mut Vec<Atom>) {
+/// hyphens. `folder`: the path is one itself, and no file.
+fn own_folders(value: &str, from: usize, most: usize, folder: bool, out: &mut Vec<Atom>) {
     let bare = value.strip_prefix("file://").unwrap_or(value);
     let base = value.len() - bare.len();
     let drive = bare.as_bytes().get(1) == Some(&b':');
@@ -213,7 +215,7 @@ fn own_folders(value: &str, from: usize, most: usize, out: &mut Vec<Atom>) {
             return;
         }
         // A file's name is the work itself; a hidden folder names a program.
-        let file = end == value.len() && segment.rsplit_once('.').is_some_and(|(name, _)| !name.is_empty());
+        let file = !folder && end == value.len() && segment.rsplit_once('.').is_some_and(|(name, _)| !name.is_empty());
         let usual = USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(segment));
         let name = Sort::of("path.project", segment) == Some(Sort::Name);
         if segment.len() < 3 || usual || file || segment.starts_with('.') || !name {
@@ -255,7 +257,7 @@ fn remote(value: &str, out: &mut Vec<Atom>) {
         0 => value.find(':'),
         _ => value[start..].find('/').map(|length| start + length),
     };
-    let Some(authority_end) = authority_end else { return home(value, false, out) };
+    let Some(authority_end) = authority_end else { return home(value, "git.remote", out) };
     let authority = &value[start..authority_end];
     let host_start = authority.rfind('@').map_or(0, |at| at + 1);
     let user = &authority[..host_start.saturating_sub(1)];
@@ -293,7 +295,9 @@ mod tests {
             (super::FOLDERS, "-home-ann-work-billing", "ann billing"),
             (super::FOLDERS, "/home/ann/.cache/x", "ann"),
             (super::FOLDERS, "/home/user/acme", "acme"),
-            ("path.cwd", "/srv/acme/billing/src/api/main.rs", "acme billing"),
+            ("path.project", "/srv/acme/billing/src/api/main.rs", "acme billing"),
+            ("path.home", "/tmp/home.x7/acme", "home.x7 acme"),
+            ("path.tmp", "/tmp/acme", ""),
             ("path.project", "-srv-acme-billing", "acme billing"),
             ("path.cwd", r"D:\work\acme\x", "acme"),
             ("path.exec", "/usr/local/acme/bin/node", ""),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::aliases::{Alias, AliasError};
-use super::atoms;
+use super::atoms::{self, Atom};
 use super::mint::{Sort, candidate};
 use super::table::{Pair, Table};
 
@@ -198,7 +198,9 @@ impl Pseudonyms {
 
     /// `value` with its atoms replaced; as it is where pseudonyms stand there already.
     pub fn replace(&mut self, kind: &str, value: &str, in_traffic: impl Fn(&str) -> bool) -> Replaced {
-        let Some(atoms) = atoms::of(kind, value) else {
+        let known = if kind.starts_with("path.") && value.starts_with('-') { self.dashed(value) } else { Vec::new() };
+        let atoms = if known.is_empty() { atoms::of(kind, value) } else { Some(known) };
+        let Some(atoms) = atoms else {
             return match self.atom(kind, value, &in_traffic) {
                 Some(pseudo) => Replaced::By(pseudo.to_string()),
                 None => Replaced::Impossible,
@@ -225,6 +227,27 @@ impl Pseudonyms {
         }
         out.push_str(&value[at..]);
         Replaced::By(out)
+    }
+
+    /// Where known names and folders stand in a path whose separators, and all else but letters and digits, were turned
+    /// into hyphens: it does not say itself where a folder ends.
+    fn dashed(&self, value: &str) -> Vec<Atom> {
+        let mut found: Vec<Atom> = Vec::new();
+        let named = self.pairs.iter().filter(|pair| pair.kind.starts_with("path.") || &*pair.kind == "user.name");
+        let mut names: Vec<String> = named.map(|pair| hyphened(&pair.real)).filter(|name| name.len() >= 3).collect();
+        // Of two that begin alike the longer one is meant.
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        for name in names {
+            for (at, _) in value.match_indices(&name) {
+                let end = at + name.len();
+                let whole = value[..at].ends_with('-') && matches!(value.as_bytes().get(end), None | Some(b'-'));
+                if whole && found.iter().all(|(taken, _)| end <= taken.start || taken.end <= at) {
+                    found.push((at..end, "path.project"));
+                }
+            }
+        }
+        found.sort_by_key(|(range, _)| range.start);
+        found
     }
 
     /// Takes in what another process stored ([`Pseudonyms::to_bytes`]): its pairs are restored here as well. A value that
@@ -276,6 +299,11 @@ impl Pseudonyms {
     }
 }
 
+/// `text` as it stands in the name of a folder that was made of a path.
+fn hyphened(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
 /// Whether one stands in the other.
 fn meet(one: &str, other: &str) -> bool {
     one.contains(other) || other.contains(one)
@@ -316,6 +344,19 @@ mod tests {
         assert_eq!(map.replace("path.exec", "/usr/bin/node", nowhere), Replaced::Nothing);
         assert_eq!(map.replace("path.home", "/home/a", nowhere), Replaced::Impossible);
         assert_eq!(map.replace("user.uid", "1000", nowhere), Replaced::Impossible);
+    }
+
+    #[test]
+    fn folders_are_known_in_paths_of_hyphens() {
+        let mut map = Pseudonyms::new(KEY);
+        let cwd = of(&mut map, "path.cwd", "/tmp/ann.x7/my-shop");
+        let (home, shop) = cwd["/tmp/".len()..].split_once('/').unwrap();
+        let dashed = of(&mut map, "path.project", "-tmp-ann-x7-my-shop");
+        assert!(dashed.ends_with(&format!("-{shop}")), "{dashed}");
+        assert!(!dashed.contains("ann") && !dashed.contains("x7") && !dashed.contains(home), "{dashed}");
+        assert_eq!(map.table().count(dashed.as_bytes()), 2, "each comes back as it was");
+        let login = of(&mut map, "user.name", "jean-luc");
+        assert_eq!(of(&mut map, "path.project", "-home-jean-luc-shop"), format!("-home-{login}-shop"));
     }
 
     #[test]
