@@ -15,7 +15,7 @@ use super::location::{Location, Root};
 use super::policy::{Mode, OnIntegrity, Policy, Question, Subject};
 use super::pseudonym::FOLDERS;
 use super::replace::{StandIns, Token};
-use super::rewrite::{Change, Edit};
+use super::rewrite::{Change, Edit, spelled_text};
 use super::visit::{LayerId, Spelling, Target};
 
 /// One edit, with what its certificate says about it.
@@ -29,6 +29,8 @@ pub(super) struct Planned {
     pub findings: Vec<usize>,
     /// What stands in for a value that cannot be left out.
     pub fallback: Option<String>,
+    /// What the model wrote is sent again.
+    pub recalled: bool,
 }
 
 /// The bytes of a finding.
@@ -162,7 +164,9 @@ impl Judge<'_> {
                     union.end = union.end.max(window.end);
                     taken += 1;
                 }
-                edits.extend(self.edit(decided, &rest[..taken], union));
+                let until = rest.get(taken).map_or(usize::MAX, |&next| decided[next].window().start);
+                let edit = self.edit(decided, &rest[..taken], union);
+                edits.extend(edit.map(|edit| self.to_the_end_of_the_path(decided, edit, until)));
                 rest = &rest[taken..];
             }
         }
@@ -189,6 +193,7 @@ impl Judge<'_> {
             old: recalled.shown.clone(),
             findings,
             fallback: None,
+            recalled: true,
         });
     }
 
@@ -225,7 +230,33 @@ impl Judge<'_> {
             location.steps.push(super::location::Step::Window(window.start as u32, window.end as u32));
         }
         let edit = Edit { target: one.target, window, change };
-        Some(Planned { edit, location, old, findings: members.to_vec(), fallback })
+        Some(Planned { edit, location, old, findings: members.to_vec(), fallback, recalled: false })
+    }
+
+    /// A path that goes on behind what was found may name a folder again that has a pseudonym. The edit takes in as much, up
+    /// to the next one at `until`.
+    fn to_the_end_of_the_path(&self, decided: &[Decided], mut planned: Planned, until: usize) -> Planned {
+        let path =
+            |&index: &usize| decided[index].action == Action::Pseudonym && decided[index].raw.kind.starts_with("path.");
+        let (Change::Replace(text), Some(window)) = (&mut planned.edit.change, &mut planned.edit.window) else {
+            return planned;
+        };
+        let target = planned.edit.target;
+        let raw = self.layers.get(target.layer.0 as usize).and_then(|layer| layer.content.get(target.raw.range()));
+        let (Some(raw), true) = (raw, planned.findings.iter().any(path)) else { return planned };
+        let whole = spelled_text(target.spelling, raw);
+        let behind = whole.get(window.end..until.min(whole.len())).unwrap_or_default();
+        let separated = matches!(behind.first(), Some(b'/' | b'\\'));
+        let ends = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"/\\._-+@~%".contains(byte) && byte.is_ascii();
+        let length = behind.iter().position(ends).unwrap_or(behind.len());
+        let Some(rest) = std::str::from_utf8(&behind[..length]).ok().filter(|_| separated) else { return planned };
+        let Some(other) = self.stand_ins.rest_of_path(rest) else { return planned };
+        text.push_str(&other);
+        planned.old.push_str(rest);
+        window.end += rest.len();
+        planned.location.steps.pop();
+        planned.location.steps.push(super::location::Step::Window(window.start as u32, window.end as u32));
+        planned
     }
 
     /// The text of the lead with its stricter inner findings already replaced.
@@ -303,7 +334,8 @@ impl Judge<'_> {
                 // The model wrote it so of its own accord.
                 continue;
             }
-            if seals.iter().any(|seal| bond(seal, &edit.location) == Bond::Holds) {
+            // What the model wrote is what the provider sealed.
+            if !edit.recalled && seals.iter().any(|seal| bond(seal, &edit.location) == Bond::Holds) {
                 continue;
             }
             let broken: Vec<_> = seals.iter().filter(|seal| bond(seal, &edit.location) == Bond::Breaks).collect();

@@ -173,7 +173,8 @@ impl Skim {
 
     pub fn finish(mut self) -> Result<Members, NotJson> {
         if let State::Number(digits) = self.state {
-            self.state = if digits.may_end() { State::Done } else { State::Broken };
+            // Inside an array or an object it is not all there was to come.
+            self.state = if digits.may_end() && self.open.is_empty() { State::Done } else { State::Broken };
         }
         if self.state == State::Done { Ok(self.members) } else { Err(NotJson) }
     }
@@ -420,6 +421,8 @@ mod tests {
             "\"open",
             "{} {}",
             "[1 2]",
+            "[0",
+            "{\"a\":1",
             "nul",
             &deep,
         ] {

@@ -229,6 +229,26 @@ impl Pseudonyms {
         Replaced::By(out)
     }
 
+    /// The rest of a path with the folders replaced that have a pseudonym already; none where there is none of them.
+    pub fn known_folders(&self, rest: &str) -> Option<String> {
+        let mut out = String::with_capacity(rest.len() + 16);
+        let mut any = false;
+        for segment in rest.split_inclusive(['/', '\\']) {
+            let name = segment.trim_end_matches(['/', '\\']);
+            let pair = self.by_real.get(name).map(|&number| &self.pairs[number]);
+            match pair.filter(|pair| name.len() >= 3 && (pair.kind.starts_with("path.") || &*pair.kind == "user.name"))
+            {
+                Some(pair) => {
+                    any = true;
+                    out.push_str(&pair.pseudo);
+                    out.push_str(&segment[name.len()..]);
+                }
+                None => out.push_str(segment),
+            }
+        }
+        any.then_some(out)
+    }
+
     /// Where known names and folders stand in a path whose separators, and all else but letters and digits, were turned
     /// into hyphens: it does not say itself where a folder ends.
     fn dashed(&self, value: &str) -> Vec<Atom> {

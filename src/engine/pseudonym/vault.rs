@@ -89,6 +89,11 @@ impl Vault {
         self.pairs().replace(kind, value, in_traffic)
     }
 
+    /// See [`Pseudonyms::known_folders`].
+    pub fn known_folders(&self, rest: &str) -> Option<String> {
+        self.pairs().known_folders(rest)
+    }
+
     /// The pairs as they are now.
     pub fn table(&self) -> Arc<Table> {
         self.pairs().table()

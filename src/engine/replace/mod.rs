@@ -84,6 +84,12 @@ impl StandIns<'_> {
         }
     }
 
+    /// What stands for the rest of a path behind a value that has a pseudonym: folders that have one keep it there. None
+    /// where nothing changes.
+    pub fn rest_of_path(&self, rest: &str) -> Option<String> {
+        self.drawing.and_then(|drawing| drawing.vault.known_folders(rest))
+    }
+
     fn redact(&self, kind: &str, value: &str) -> String {
         let (family, _) = kind.split_once('.').unwrap_or((kind, ""));
         match family {
