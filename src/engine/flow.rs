@@ -17,7 +17,7 @@ use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
 use super::policy::{Mode, Question, Subject};
-use super::pseudonym::{RestoreStats, Vault};
+use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
 use super::settle::{Judge, Planned, Recalled, Settled};
@@ -211,6 +211,7 @@ impl Engine {
             },
             layers: &decoded.layers,
             recalled,
+            digests_follow: matches!(unit.part, Part::Document(_)),
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
         Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
@@ -241,9 +242,12 @@ impl Engine {
             settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
         let mut rewritten = None;
         let mut certificate = None;
+        let mut edited_body = None;
         if refusal.is_none() && !settled.edits.is_empty() {
             let (outcome, failed) = make(unit, &decoded, &mut settled);
-            (rewritten, certificate) = outcome.unzip();
+            if let Some(made) = outcome {
+                (rewritten, certificate, edited_body) = (Some(made.rewritten), Some(made.certificate), Some(made.body));
+            }
             if failed && self.on_error == OnError::Closed {
                 refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
             }
@@ -269,6 +273,12 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
+        if refusal.is_none() {
+            let prefix = self.prefix(unit, &decoded, edited_body);
+            if let Some(certificate) = &mut certificate {
+                certificate.prefix = prefix;
+            }
+        }
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -290,6 +300,21 @@ impl Engine {
             certificate,
             lesson: Lesson::default(),
         }
+    }
+
+    /// How much of a conversation's body leaves as it left in the turn before. Asked where something could have changed.
+    fn prefix(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<u64> {
+        let target = unit.request.head.target();
+        let whole = matches!(unit.part, Part::Document(_));
+        if !whole
+            || self.policy.mode() == Mode::Audit
+            || Family::of_path(target).is_none()
+            || !self.may_change(unit.request)
+        {
+            return None;
+        }
+        let body = edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))?;
+        self.vault.turn(&unit.request.host, target, &body)
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
@@ -465,8 +490,16 @@ fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
     }
 }
 
+/// Edits that were made.
+struct Made {
+    rewritten: Rewritten,
+    certificate: Certificate,
+    /// The body as it leaves, its content codings undone.
+    body: Bytes,
+}
+
 /// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made.
-fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(Rewritten, Certificate)>, bool) {
+fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Made>, bool) {
     let mut failed = false;
     if matches!(unit.part, Part::Chunk { .. }) {
         // A piece of a body that goes on: its length is already promised, and a value may be cut at its ends.
@@ -495,7 +528,7 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(R
                 let certificate =
                     Certificate::of(certified.collect(), rewrite.rest_before, rewrite.rest_after, integrity);
                 let rewritten = Rewritten { head: rewrite.head, payload: rewrite.payload };
-                return (Some((rewritten, certificate)), failed);
+                return (Some(Made { rewritten, certificate, body: rewrite.body }), failed);
             }
             Err(error) => error,
         };

@@ -341,7 +341,7 @@ fn certificate_line<'a>(
         rest_before: hex(&certificate.rest_before),
         rest_after: hex(&certificate.rest_after),
         integrity: integrity.collect(),
-        prefix: None,
+        prefix: certificate.prefix,
     }
 }
 

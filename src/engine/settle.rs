@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::decode::{Layer, Origin};
 use super::detect::RawFinding;
+use super::detect::integrity::{Binding, binding};
 use super::finding::{Action, Detector, Finding};
 use super::location::{Location, Root};
 use super::policy::{Mode, OnIntegrity, Policy, Question, Subject};
@@ -75,6 +76,8 @@ pub(super) struct Judge<'a> {
     pub stand_ins: StandIns<'a>,
     pub layers: &'a [Layer],
     pub recalled: Vec<Recalled>,
+    /// The head leaves with the body, so digests in it follow.
+    pub digests_follow: bool,
 }
 
 impl Judge<'_> {
@@ -326,8 +329,14 @@ impl Judge<'_> {
     /// Applies `on_integrity` to the edits of bytes that an integrity value covers, and writes down what
     /// the others do.
     fn weigh_integrity(&self, decided: &[Decided], edits: Vec<Planned>, settled: &mut Settled) {
-        let seals: Vec<&RawFinding> =
-            decided.iter().map(|one| &one.raw).filter(|raw| raw.kind.starts_with("integrity.")).collect();
+        let follows = |raw: &RawFinding| {
+            self.digests_follow
+                && binding(&raw.kind) == Some(Binding::Digest)
+                && matches!(raw.location.root, Root::Header { .. })
+        };
+        let seals = decided.iter().map(|one| &one.raw);
+        let seals = seals.filter(|raw| raw.kind.starts_with("integrity.") && !follows(raw));
+        let seals: Vec<&RawFinding> = seals.collect();
         let mut edited = vec![false; decided.len()];
         for edit in edits {
             if edit.edit.change == Change::Replace(edit.old.clone()) {

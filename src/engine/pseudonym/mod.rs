@@ -31,6 +31,7 @@ mod sse;
 #[cfg(test)]
 mod stream_model;
 mod table;
+mod turns;
 mod vault;
 
 pub(super) use atoms::FOLDERS;
