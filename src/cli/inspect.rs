@@ -13,12 +13,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Engine, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part, Refusal, Root,
-    Severity, Templates, Unit, finding_line, flow_line,
+    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part,
+    Refusal, Root, Severity, Templates, Unit, finding_line, flow_line,
 };
 use crate::record;
 use crate::report::text::{Style, Tally};
@@ -38,6 +39,9 @@ pub struct Args {
     /// Write each request as the policy would send it to `DIR/<flow>.http`
     #[arg(long, value_name = "DIR")]
     emit: Option<PathBuf>,
+    /// Say of every finding of this flow which rule of the policy decided it
+    #[arg(long, value_name = "FLOW")]
+    explain: Option<String>,
     /// Captured requests, or folders of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -56,7 +60,7 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, &error),
     };
     start_log(&options);
-    let inspection = match Inspection::prepare(&options, &args.files, args.emit) {
+    let inspection = match Inspection::prepare(&options, &args.files, args.emit, args.explain) {
         Ok(inspection) => inspection,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -76,6 +80,7 @@ struct Inspection {
     body_limit: usize,
     reveal: bool,
     emit: Option<PathBuf>,
+    explain: Option<String>,
     files: Vec<PathBuf>,
 }
 
@@ -95,7 +100,12 @@ struct Inspected {
 }
 
 impl Inspection {
-    fn prepare(options: &Options, files: &[PathBuf], emit: Option<PathBuf>) -> Result<Self, StartError> {
+    fn prepare(
+        options: &Options,
+        files: &[PathBuf],
+        emit: Option<PathBuf>,
+        explain: Option<String>,
+    ) -> Result<Self, StartError> {
         let facts = match &options.facts {
             Some(path) => {
                 let text = start::read(path)?;
@@ -108,6 +118,13 @@ impl Inspection {
         let mut kept = KeptPseudonyms::default();
         let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
         let files = captures(files)?;
+        if let Some(flow) = &explain
+            && !files.iter().any(|file| flow_id(file) == *flow)
+        {
+            let known: Vec<String> = files.iter().take(8).map(|file| flow_id(file)).collect();
+            let message = format!("--explain: no flow is called {flow}; there are {}", known.join(", "));
+            return Err(StartError::Wrong(message));
+        }
         if let Some(folder) = &emit {
             refuse_collisions(&files, folder)?;
             fs::create_dir_all(folder)
@@ -121,6 +138,7 @@ impl Inspection {
             body_limit: options.body_limit()?.0,
             reveal: options.reveal,
             emit,
+            explain,
             files,
         })
     }
@@ -135,6 +153,7 @@ impl Inspection {
         let mut worst = None;
         let mut damaged = 0;
         let mut withheld = BTreeMap::new();
+        let mut explained = String::new();
         self.compare_among_themselves();
         let progress = progress(self.files.len(), options.quiet);
         for batch in self.files.chunks(BATCH) {
@@ -157,6 +176,9 @@ impl Inspection {
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
                 }
+                if self.explain.as_deref() == Some(&*flow_id(path)) {
+                    explained = self.explanation(&inspected);
+                }
                 for finding in &inspected.findings {
                     worst = worst.max(Some(finding.severity));
                     tally.finding(&inspected.host, finding, self.reveal);
@@ -177,13 +199,44 @@ impl Inspection {
         for (message, count) in withheld {
             tally.note(format!("withheld ×{count}: {message}"));
         }
-        if !to_stdout && !options.quiet {
+        if self.explain.is_some() {
+            if !to_stdout {
+                io::stdout().lock().write_all(printable(&explained).as_bytes())?;
+            }
+        } else if !to_stdout && !options.quiet {
             let mut stdout = io::stdout().lock();
             let color = options.color.unwrap_or_default().wanted(stdout.is_terminal());
             let width = crossterm::terminal::size().map_or(120, |(columns, _)| usize::from(columns).max(60));
             stdout.write_all(tally.render(&Style { color, width, reveal: self.reveal }).as_bytes())?;
         }
         Ok(status(options.fail_on(), worst, damaged))
+    }
+
+    /// Why each finding of a request was treated as it was.
+    fn explanation(&self, inspected: &Inspected) -> String {
+        let policy = self.engine.policy();
+        let mut rows = vec![["LOCATION", "KIND", "VALUE", "SURE", "ACTION", "DECIDED BY"].map(str::to_owned)];
+        rows.extend(inspected.findings.iter().map(|finding| {
+            let location = match &finding.shown_location {
+                Some(masked) if !self.reveal => masked.to_string(),
+                _ => finding.location.to_string(),
+            };
+            let plain = self.reveal || finding.detector == Detector::Unread;
+            let value = if plain { finding.value.to_string() } else { Evidence::of(&finding.value).to_string() };
+            let action = match finding.would {
+                Some(would) => format!("log (would {})", would.name()),
+                None => finding.action.name().to_owned(),
+            };
+            let by = match finding.decided_by.as_deref() {
+                Some(rule) => match policy.line_of(rule) {
+                    Some(line) => format!("{} line {line}: {rule}", policy.name()),
+                    None => rule.to_owned(),
+                },
+                None => format!("no rule of {}: what its rule pack proposes", policy.name()),
+            };
+            [location, finding.kind.to_string(), value, format!("{:.2}", finding.confidence), action, by]
+        }));
+        table(&rows)
     }
 
     /// Learns from all files how each client spells its own text, so that one which differs is seen.

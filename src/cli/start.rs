@@ -194,7 +194,11 @@ pub(super) fn enforces(policy: &Policy) -> bool {
 }
 
 pub fn policy(options: &Options) -> Result<Policy, StartError> {
-    let name = options.policy.as_deref().unwrap_or("audit");
+    policy_of(options.policy.as_deref().unwrap_or("audit"))
+}
+
+/// A preset by its name, or a file.
+pub(super) fn policy_of(name: &str) -> Result<Policy, StartError> {
     if let Some(preset) = Policy::preset(name) {
         return Ok(preset);
     }

@@ -219,7 +219,13 @@ impl Judge<'_> {
             let action = if covers { decided[lead].action } else { strictest };
             let text = if covers { self.inner_first(decided, lead, members, &old, &union) } else { old.clone() };
             let kind = if decided[lead].folders && one.kind.starts_with("path.") { FOLDERS } else { &one.kind };
-            let stand_in = self.stand_in(action, kind, &text, one.target.spelling);
+            let encoded = one.observed.as_deref().filter(|observed| {
+                covers && one.detector == Detector::Fact && *observed == old && is_encoded(&one.value, observed)
+            });
+            let stand_in = match encoded {
+                Some(observed) => self.stand_ins.of_encoded(action, kind, &one.value, observed),
+                None => self.stand_in(action, kind, &text, one.target.spelling),
+            };
             match stand_in.unwrap_or(text) {
                 // Nothing more to take away: what stands there is left as it is.
                 same if same == old => return None,
@@ -384,6 +390,12 @@ impl Judge<'_> {
 }
 
 const WHOLE: Range<usize> = 0..usize::MAX;
+
+/// Whether `observed` spells `value` in another way than by its letters.
+fn is_encoded(value: &str, observed: &str) -> bool {
+    let (value, observed) = (value.to_lowercase(), observed.to_lowercase());
+    !observed.contains(&value) && !value.contains(&observed)
+}
 
 impl Decided {
     fn window(&self) -> Range<usize> {
