@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
-use super::restoring::Restoring;
+use super::restoring::{Counting, Restoring};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress};
@@ -83,6 +83,8 @@ enum ResponseState {
         reframe: Option<BodyWriter>,
         /// Puts real values in the place of pseudonyms. Then the body is always re-framed.
         restoring: Option<Box<Restoring>>,
+        /// Counts pseudonyms in a body that passes as it comes.
+        counting: Option<Box<Counting>>,
         keep_client: bool,
         keep_upstream: bool,
     },
@@ -373,14 +375,22 @@ impl<'a> Exchange<'a> {
                     moved = true;
                     self.begin_response(head)?;
                 }
-                ResponseState::Body { reader, reframe, restoring, keep_client, keep_upstream } => {
+                ResponseState::Body { reader, reframe, restoring, counting, keep_client, keep_upstream } => {
+                    let mut count = |data: &[u8]| {
+                        if let Some(counting) = counting {
+                            counting.push(data);
+                        }
+                    };
                     let progress = match reframe {
-                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut |_| {}),
+                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut count),
                         Some(writer) => {
                             let mut data = BytesMut::new();
                             let progress = reader.take(&mut self.up.input, &mut data);
                             match restoring {
-                                None => writer.data(&data, &mut self.client.output),
+                                None => {
+                                    count(&data);
+                                    writer.data(&data, &mut self.client.output);
+                                }
                                 Some(restoring) => {
                                     let ended = matches!(progress, Ok(Progress::Done));
                                     writer.data(&restored(restoring, &data, ended)?, &mut self.client.output);
@@ -430,10 +440,14 @@ impl<'a> Exchange<'a> {
         let http10 = self.head.minor_version() == 0;
         let until_close = head.framing() == Framing::UntilClose;
         // HTTP/1.0 knows no chunks: the body is sent plain and ends with the connection.
-        let restoring = match head.framing() {
+        let answers = match head.framing() {
             Framing::None | Framing::Length(0) => None,
-            _ => self.intake.answers().and_then(|answers| answers.restoring(head.status(), |name| head.get(name))),
+            _ => self.intake.answers(),
         };
+        let restoring = answers.as_ref().and_then(|answers| answers.restoring(head.status(), |name| head.get(name)));
+        let counting = answers.filter(|_| restoring.is_none());
+        let counting =
+            counting.and_then(|answers| answers.counting(head.status(), |name| head.get(name))).map(Box::new);
         let unchunked = http10 && (head.framing() == Framing::Chunked || restoring.is_some());
         // A response that ends by closing is re-framed, so that a truncation cannot pass for its end.
         let reframe = (until_close || restoring.is_some()) && !http10;
@@ -458,7 +472,14 @@ impl<'a> Exchange<'a> {
         self.response = if reader.is_done() {
             ResponseState::Done { keep_client, keep_upstream }
         } else {
-            ResponseState::Body { reader, reframe, restoring: restoring.map(Box::new), keep_client, keep_upstream }
+            ResponseState::Body {
+                reader,
+                reframe,
+                restoring: restoring.map(Box::new),
+                counting,
+                keep_client,
+                keep_upstream,
+            }
         };
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 
 use super::intake::Intake;
-use crate::engine::pseudonym::{Carrier, Family, RestoreLimits, RestoreStats, Restorer};
+use crate::engine::pseudonym::{Carrier, Counter, Family, RestoreLimits, RestoreStats, Restorer};
 use crate::engine::{Engine, Request, Vault};
 use crate::wire::coding::Undoing;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
@@ -60,10 +60,30 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// None where nothing is ever restored: by the policy, or since the form of the answer is not known.
+    /// None where nothing is ever restored by the policy.
     pub fn of(engine: &Arc<Engine>, request: &Arc<Request>, counts: &Arc<Counts>) -> Option<Self> {
-        let restores = engine.policy().may_restore() && Family::of_path(request.head.target()).is_some();
-        restores.then(|| Self { engine: engine.clone(), request: request.clone(), counts: counts.clone() })
+        engine.policy().may_restore().then(|| Self {
+            engine: engine.clone(),
+            request: request.clone(),
+            counts: counts.clone(),
+        })
+    }
+
+    /// What counts the pseudonyms in the body of a response with these fields, which passes as it comes: nobody knows where
+    /// in such an answer the assistant looks.
+    pub fn counting<'h>(&self, status: u16, field: impl Fn(&'static str) -> Option<&'h [u8]>) -> Option<Counting> {
+        let table = self.engine.vault().table();
+        let text = |name: &'static str| field(name).and_then(|value| std::str::from_utf8(value).ok());
+        let kind = text("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
+        let readable = ["text/", "application/json", "application/x-ndjson", "application/connect", "application/grpc"];
+        let looked_at = readable.iter().any(|known| kind.starts_with(known)) || kind.ends_with("+json");
+        if table.is_empty() || !looked_at || matches!(status, 204 | 304) || self.request.head.method() == "HEAD" {
+            return None;
+        }
+        self.counts.begun.store(true, Ordering::Relaxed);
+        let codings = codings(text("content-encoding").unwrap_or_default());
+        let account = Account { vault: self.engine.vault().clone(), counts: self.counts.clone() };
+        Some(Counting { counter: Counter::new(table), codings: codings.ok(), account, seen: 0 })
     }
 
     /// What restores the body of a response with these fields; none where it passes as it comes.
@@ -81,26 +101,21 @@ impl Answers {
         };
         let restorer = self.engine.restorer(&self.request, carrier, RestoreLimits::default())?;
         self.counts.begun.store(true, Ordering::Relaxed);
-        let mut codings = Vec::new();
-        for coding in text("content-encoding").unwrap_or_default().split(',').map(str::trim) {
-            if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
-                continue;
-            }
-            let Some(undoing) = Undoing::of(coding) else {
+        let codings = match codings(text("content-encoding").unwrap_or_default()) {
+            Ok(codings) => codings,
+            Err(coding) => {
                 tracing::warn!(host = %self.request.host, coding, "an answer cannot be read; pseudonyms in it are not put back");
                 self.counts.add(&RestoreStats { unread: 1, ..RestoreStats::default() });
                 return None;
-            };
-            codings.push(undoing);
-        }
-        // Listed in the order applied (RFC 9110, section 8.4), so the last one is undone first.
-        codings.reverse();
+            }
+        };
         let account = Account { vault: self.engine.vault().clone(), counts: self.counts.clone() };
         Some(Restoring { restorer, codings, account })
     }
 
     /// What restores the messages of the server of a WebSocket. `extensions`: the server's `Sec-WebSocket-Extensions`.
     pub fn messages(&self, extensions: Option<&str>) -> Option<RestoringMessages> {
+        Family::of_path(self.request.head.target())?;
         let limits = RestoreLimits::default();
         let deflate = extensions.map(Deflate::from_response).transpose().ok()?.flatten();
         self.counts.begun.store(true, Ordering::Relaxed);
@@ -113,6 +128,51 @@ impl Answers {
             answers: self.clone(),
             lost: false,
         })
+    }
+}
+
+/// What undoes the codings of a list, the last one first (RFC 9110, section 8.4: listed in the order applied). The name of
+/// one that cannot be undone otherwise.
+fn codings(list: &str) -> Result<Vec<Undoing>, &str> {
+    let named = list.split(',').map(str::trim);
+    let named = named.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    let mut codings = named.map(|coding| Undoing::of(coding).ok_or(coding)).collect::<Result<Vec<_>, _>>()?;
+    codings.reverse();
+    Ok(codings)
+}
+
+/// A body that passes as it comes.
+pub struct Counting {
+    counter: Counter,
+    /// None once a content coding could not be undone.
+    codings: Option<Vec<Undoing>>,
+    account: Account,
+    seen: u64,
+}
+
+impl Counting {
+    /// Looks at the next piece.
+    pub fn push(&mut self, data: &[u8]) {
+        let Some(codings) = &mut self.codings else { return };
+        if codings.is_empty() {
+            self.seen += self.counter.push(data);
+            return;
+        }
+        let undone = codings.iter_mut().try_fold(data.to_vec(), |piece, undoing| {
+            let mut out = Vec::new();
+            undoing.push(&piece, &mut out).map(|()| out)
+        });
+        match undone {
+            Ok(piece) => self.seen += self.counter.push(&piece),
+            Err(_) => self.codings = None,
+        }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let unread = u64::from(self.codings.is_none());
+        self.account.close(&RestoreStats { unrestored: self.seen, unread, ..RestoreStats::default() });
     }
 }
 

@@ -237,6 +237,9 @@ fn a_whole_answer_is_restored_over_http2_and_an_unknown_one_passes() {
         let answer = client.exchange(request("POST", "/v1/other", &fields), Some(body.as_bytes()), None).await;
         assert!(answer.fields.iter().any(|(name, _)| name == "content-encoding"), "{answer:?}");
         assert!(!upstream.log.requests().iter().any(|seen| utf8(&seen.body).contains(LOGIN)));
+        let flow =
+            divulge.wait_for("the other flow", |line| line["type"] == "flow" && line["path"] == "/v1/other").await;
+        assert_eq!(flow["restored"]["unrestored"], 2, "what the client saw is counted: {flow}");
     });
 }
 

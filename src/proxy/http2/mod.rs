@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
-use super::restoring::{Answers, Restoring, RestoringMessages};
+use super::restoring::{Answers, Counting, Restoring, RestoringMessages};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
@@ -436,7 +436,7 @@ impl Stream {
         };
         let upstream_to_client = async {
             match restoring.as_mut().filter(|_| accepted) {
-                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, None).await,
+                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, None, None).await,
                 Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
             }
         };
@@ -562,7 +562,10 @@ async fn download(
     let (mut parts, mut body) = head.into_parts();
     let end = body.is_end_stream();
     let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
-    let mut restoring = answers.filter(|_| !end).and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    let answers = answers.filter(|_| !end);
+    let mut restoring = answers.as_ref().and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    let counting = answers.filter(|_| restoring.is_none());
+    let mut counting = counting.and_then(|answers| answers.counting(parts.status.as_u16(), field));
     if restoring.is_some() {
         for name in OF_THE_BODY {
             parts.headers.remove(*name);
@@ -573,7 +576,7 @@ async fn download(
     if end {
         return Ok(());
     }
-    pump_down(&mut body, &mut down, deadlines.idle, restoring.as_mut()).await
+    pump_down(&mut body, &mut down, deadlines.idle, restoring.as_mut(), counting.as_mut()).await
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.
@@ -604,6 +607,7 @@ async fn pump_down(
     down: &mut SendStream<Bytes>,
     idle: Duration,
     mut restoring: Option<&mut Restoring>,
+    mut counting: Option<&mut Counting>,
 ) -> Result<(), Broken> {
     loop {
         let next = timeout(idle, async {
@@ -619,6 +623,9 @@ async fn pump_down(
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
         let last = body.is_end_stream();
+        if let Some(counting) = &mut counting {
+            counting.push(&chunk);
+        }
         let chunk = match &mut restoring {
             Some(restoring) => restored(restoring, &chunk, last)?,
             None => chunk,
