@@ -55,6 +55,8 @@ pub struct FlowSummary {
     pub unread: Vec<Unread>,
     pub kinds: BTreeMap<Arc<str>, u64>,
     pub verdict: Verdict,
+    /// Edits that the policy wanted and that could not be made: `on_error` decided about the request.
+    pub unmade: u64,
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
@@ -141,6 +143,7 @@ impl Flow {
         let summary = &mut self.summary;
         summary.bytes_sent += audited.bytes_sent;
         summary.bytes_read += audited.bytes_read;
+        summary.unmade += audited.unmade;
         summary.unread.extend(audited.unread.iter().cloned());
         for finding in &audited.findings {
             *summary.kinds.entry(finding.kind.clone()).or_default() += 1;
@@ -170,6 +173,7 @@ pub(super) struct Audited {
     outgoing: Outgoing,
     certificate: Option<Certificate>,
     lesson: Lesson,
+    unmade: u64,
 }
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
@@ -243,12 +247,14 @@ impl Engine {
         let mut rewritten = None;
         let mut certificate = None;
         let mut edited_body = None;
+        let mut unmade = 0;
         if refusal.is_none() && !settled.edits.is_empty() {
-            let (outcome, failed) = make(unit, &decoded, &mut settled);
+            let outcome;
+            (outcome, unmade) = make(unit, &decoded, &mut settled);
             if let Some(made) = outcome {
                 (rewritten, certificate, edited_body) = (Some(made.rewritten), Some(made.certificate), Some(made.body));
             }
-            if failed && self.on_error == OnError::Closed {
+            if unmade > 0 && self.on_error == OnError::Closed {
                 refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
             }
         }
@@ -299,6 +305,7 @@ impl Engine {
             outgoing,
             certificate,
             lesson: Lesson::default(),
+            unmade,
         }
     }
 
@@ -335,6 +342,7 @@ impl Engine {
             outgoing,
             certificate: None,
             lesson: Lesson::default(),
+            unmade: 0,
         }
     }
 
@@ -498,19 +506,20 @@ struct Made {
     body: Bytes,
 }
 
-/// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made.
-fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Made>, bool) {
-    let mut failed = false;
+/// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made. Says how many
+/// could not.
+fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Made>, u64) {
+    let mut unmade = 0;
     if matches!(unit.part, Part::Chunk { .. }) {
         // A piece of a body that goes on: its length is already promised, and a value may be cut at its ends.
-        failed = !settled.edits.is_empty();
+        unmade = settled.edits.len() as u64;
         for edit in std::mem::take(&mut settled.edits) {
             undone(&mut settled.findings, &edit);
         }
     }
     loop {
         if settled.edits.is_empty() {
-            return (None, failed);
+            return (None, unmade);
         }
         let edits = settled.edits.iter().map(|edit| edit.edit.clone()).collect();
         let error = match rewrite(unit, decoded, edits) {
@@ -528,7 +537,7 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Ma
                 let certificate =
                     Certificate::of(certified.collect(), rewrite.rest_before, rewrite.rest_after, integrity);
                 let rewritten = Rewritten { head: rewrite.head, payload: rewrite.payload };
-                return (Some(Made { rewritten, certificate, body: rewrite.body }), failed);
+                return (Some(Made { rewritten, certificate, body: rewrite.body }), unmade);
             }
             Err(error) => error,
         };
@@ -544,12 +553,13 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Ma
             planned.edit.change = Change::Replace(text);
             continue;
         }
-        failed = true;
         if at >= settled.edits.len() {
+            unmade += settled.edits.len() as u64;
             for edit in std::mem::take(&mut settled.edits) {
                 undone(&mut settled.findings, &edit);
             }
         } else {
+            unmade += 1;
             let edit = settled.edits.remove(at);
             undone(&mut settled.findings, &edit);
         }

@@ -222,6 +222,9 @@ struct FlowLine<'a> {
     unread: Vec<UnreadLine>,
     kinds: BTreeMap<&'a str, u64>,
     verdict: super::flow::Verdict,
+    /// Edits that the policy wanted and that could not be made.
+    #[serde(skip_serializing_if = "is_zero")]
+    unmade: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,6 +241,10 @@ struct RestoredLine {
     withheld: u64,
     /// Answers and events that could not be read.
     unread: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -306,6 +313,7 @@ pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
             .collect(),
         kinds: summary.kinds.iter().map(|(kind, count)| (&**kind, *count)).collect(),
         verdict: summary.verdict,
+        unmade: summary.unmade,
         certificate: summary.certificate.as_ref().map(|certificate| certificate_line(certificate, summary, context)),
         restored: summary.restored.map(|stats| RestoredLine {
             restored: stats.restored,
