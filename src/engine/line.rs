@@ -75,7 +75,7 @@ pub fn value_hmac(key: &[u8; 32], value: &str) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         // Writing to a string cannot fail.
         let _ = write!(out, "{byte:02x}");
