@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
-use super::policy::{Mode, Question, Subject};
+use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
@@ -176,11 +176,50 @@ pub(super) struct Audited {
     unmade: u64,
 }
 
+/// Not all of a unit could be masked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a value in it cannot be replaced, or not all of it can be read")]
+pub struct Unmasked;
+
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
+    /// The unit with every value that is found in it replaced by one of its shape, whatever the policy says: for
+    /// recordings. None where nothing is found; where a value cannot be replaced, an error.
+    pub fn masked(&self, unit: &Unit<'_>) -> Result<Option<Rewritten>, Unmasked> {
+        static MASK: LazyLock<Policy> =
+            LazyLock::new(|| Policy::parse("mask", "[[rule]]\naction = 'redact'\n").expect("one rule that takes all"));
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let masking = || {
+            let (decoded, mut settled, _) = self.settle(unit, client, &Templates::default(), &MASK, None);
+            let (made, unmade) = make(unit, &decoded, &mut settled);
+            if unmade > 0 || decoded.unread.iter().any(is_failure) {
+                Err(Unmasked)
+            } else {
+                Ok(made.map(|made| made.rewritten))
+            }
+        };
+        catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
+    }
+
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
+        let drawing = Some(&*self.vault);
+        let (decoded, settled, lesson) = self.settle(unit, client, templates, &self.policy, drawing);
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// Decodes and inspects a unit, and decides about what is found by `policy`. Pseudonyms come from `vault`; without one
+    /// the unit leaves for a recording.
+    fn settle(
+        &self,
+        unit: &Unit<'_>,
+        client: Client<'_>,
+        templates: &Templates,
+        policy: &Policy,
+        vault: Option<&Vault>,
+    ) -> (Decoded, Settled, Lesson) {
         let mut detectors = Detectors {
             rules: self
                 .rules
@@ -191,12 +230,16 @@ impl Engine {
             marks: Vec::new(),
             plain_names: HashSet::new(),
             template: self.scan(unit, client, templates),
-            memory: (self.policy.may_restore() && self.vault.remembers()).then_some(&self.vault),
+            memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);
         let (mut found, lesson) = detectors.finish(&decoded.layers);
+        if vault.is_none() {
+            // A recording goes to nobody who would check what seals it.
+            found.retain(|raw| !raw.kind.starts_with("integrity."));
+        }
         let host = unit.request.host.as_str();
         Destination {
             host,
@@ -206,19 +249,19 @@ impl Engine {
         }
         .mark(&mut found);
         let judge = Judge {
-            policy: &self.policy,
+            policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns {
                 key: &self.digest_key,
                 offset: self.facts.offset(),
-                drawing: Some(Drawing { vault: &self.vault, layers: &decoded.layers }),
+                drawing: vault.map(|vault| Drawing { vault, layers: &decoded.layers }),
             },
             layers: &decoded.layers,
             recalled,
             digests_follow: matches!(unit.part, Part::Document(_)),
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
-        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+        (decoded, settled, lesson)
     }
 
     /// What one unit teaches about its client, and nothing else: for a first pass over many requests.

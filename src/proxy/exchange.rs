@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
-use super::restoring::{Counting, Restoring};
+use super::restoring::{Counting, Restoring, recorded_head};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress};
@@ -376,24 +376,30 @@ impl<'a> Exchange<'a> {
                     self.begin_response(head)?;
                 }
                 ResponseState::Body { reader, reframe, restoring, counting, keep_client, keep_upstream } => {
-                    let mut count = |data: &[u8]| {
+                    let tape = self.intake.tape();
+                    let mut pass = |data: &[u8]| {
                         if let Some(counting) = counting {
                             counting.push(data);
                         }
+                        if let Some(tape) = tape {
+                            tape.received(data);
+                        }
                     };
                     let progress = match reframe {
-                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut count),
+                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut pass),
                         Some(writer) => {
                             let mut data = BytesMut::new();
                             let progress = reader.take(&mut self.up.input, &mut data);
                             match restoring {
                                 None => {
-                                    count(&data);
+                                    pass(&data);
                                     writer.data(&data, &mut self.client.output);
                                 }
                                 Some(restoring) => {
                                     let ended = matches!(progress, Ok(Progress::Done));
-                                    writer.data(&restored(restoring, &data, ended)?, &mut self.client.output);
+                                    let data = restored(restoring, &data, ended)?;
+                                    pass(&data);
+                                    writer.data(&data, &mut self.client.output);
                                 }
                             }
                             progress
@@ -403,6 +409,9 @@ impl<'a> Exchange<'a> {
                     match progress {
                         Err(_) => return Err(Broken::Cut("the response body is malformed")),
                         Ok(Progress::Done) => {
+                            if let Some(tape) = tape {
+                                tape.received_all();
+                            }
                             if let Some(writer) = reframe {
                                 let trailers = restoring.as_ref().and_then(|_| reader.trailers());
                                 let _ = writer.end(trailers, &mut self.client.output);
@@ -423,6 +432,10 @@ impl<'a> Exchange<'a> {
         if head.status() == 101 {
             // The parser lets a 101 through only where an upgrade was offered.
             head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
+            if let Some(tape) = self.intake.tape() {
+                tape.answered(head.raw().clone());
+                tape.received_all();
+            }
             self.response = ResponseState::Switched(Box::new(head));
             return Ok(());
         }
@@ -463,7 +476,17 @@ impl<'a> Exchange<'a> {
             },
             &mut self.client.output,
         );
+        if let Some(tape) = self.intake.tape() {
+            let fields = head.fields().iter().map(|field| (head.bytes(field.name), head.bytes(field.value)));
+            let kept = recorded_head(head.status(), head.reason(), restoring.is_some(), fields);
+            tape.answered(kept);
+        }
         let reader = BodyReader::new(head.framing(), *self.limits);
+        if reader.is_done()
+            && let Some(tape) = self.intake.tape()
+        {
+            tape.received_all();
+        }
         let reframe = match (reframe, unchunked) {
             (true, _) => Some(BodyWriter::new(Framing::Chunked)),
             (_, true) => Some(BodyWriter::new(Framing::UntilClose)),
@@ -496,9 +519,16 @@ impl<'a> Exchange<'a> {
             }
             ResponseState::Body { reader, reframe, restoring, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
+                if let Some(tape) = self.intake.tape() {
+                    tape.received_all();
+                }
                 if let Some(writer) = reframe {
                     if let Some(restoring) = restoring {
-                        writer.data(&restored(restoring, &[], true)?, &mut self.client.output);
+                        let rest = restored(restoring, &[], true)?;
+                        if let Some(tape) = self.intake.tape() {
+                            tape.received(&rest);
+                        }
+                        writer.data(&rest, &mut self.client.output);
                     }
                     let _ = writer.end(None, &mut self.client.output);
                 }

@@ -112,6 +112,13 @@ struct StoredLines {
     lines: Vec<String>,
 }
 
+/// Where a writer stands.
+#[derive(Clone, Copy)]
+pub struct WriterState {
+    chain: Chain,
+    packs: u32,
+}
+
 /// Turns what happens into the bytes that are appended to a file.
 pub struct SessionWriter {
     chain: Chain,
@@ -133,6 +140,17 @@ impl SessionWriter {
     /// them is not looked for: their bytes are kept again.
     pub fn resume(scan: &Scan) -> Self {
         Self { chain: scan.chain, packs: scan.packs.len() as u32, known: HashMap::new() }
+    }
+
+    /// Where it stands: for [`SessionWriter::restore`], if what it gave next could not be written.
+    pub fn clone_state(&self) -> WriterState {
+        WriterState { chain: self.chain, packs: self.packs }
+    }
+
+    /// Goes back to `state`: what was given since is not in the file.
+    pub fn restore(&mut self, state: WriterState) {
+        (self.chain, self.packs) = (state.chain, state.packs);
+        self.known.retain(|_, extent| extent.0 < state.packs);
     }
 
     /// Hex, for whoever wants to note where a session ended.
