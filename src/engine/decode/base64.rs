@@ -132,33 +132,38 @@ const LETTER: [bool; 256] = {
 /// Every such run holds two whole groups of four bytes, counted from the beginning of the text, so only where two
 /// neighbouring groups are letters throughout is anything looked at byte by byte.
 pub(crate) fn runs(text: &[u8], shortest: usize, runs: &mut Vec<Range<usize>>) {
-    // Zero for a letter: a group is one where its four bytes are zero together.
-    let mut flags = [0u8; FLAGS];
     let mut behind = 0;
+    // Zero for a letter; beyond the text there are none.
+    let mut flags = [1u8; FLAGS];
+    // Zero for four letters, the first for the last four of the block before; and for eight.
+    let mut groups = [1u8; FLAGS / 4 + 1];
+    let mut pairs = [1u8; FLAGS / 4];
     for (block, bytes) in text.chunks(FLAGS).enumerate() {
         for (flag, &byte) in flags.iter_mut().zip(bytes) {
             *flag = u8::from(!is_letter_by_range(byte));
         }
-        // Beyond the text there are no letters.
-        let used = bytes.len().next_multiple_of(4).min(FLAGS);
-        flags[bytes.len()..used].fill(1);
-        let (groups, _) = flags[..used].as_chunks::<4>();
-        // The last group of a block is looked at with the first of the next.
-        let mut before = block > 0 && text[block * FLAGS - 4..block * FLAGS].iter().all(|&byte| is_letter(byte));
-        for (index, group) in groups.iter().enumerate() {
-            let whole = u32::from_ne_bytes(*group) == 0;
-            if whole && before {
-                let at = block * FLAGS + index * 4;
-                if at >= behind {
-                    let start = at - text[behind..at].iter().rev().take_while(|&&byte| is_letter(byte)).count();
-                    let end = at + text[at..].iter().take_while(|&&byte| is_letter(byte)).count();
-                    if end - start >= shortest {
-                        runs.push(start..end);
-                    }
-                    behind = end;
+        let count = bytes.len() / 4;
+        let (pairs, groups) = (&mut pairs[..count], &mut groups[..=count]);
+        for (group, flags) in groups[1..].iter_mut().zip(flags.as_chunks::<4>().0) {
+            *group = u8::from(u32::from_ne_bytes(*flags) != 0);
+        }
+        for (pair, two) in pairs.iter_mut().zip(groups.windows(2)) {
+            *pair = two[0] | two[1];
+        }
+        groups[0] = groups[count];
+        let mut next = 0;
+        while let Some(index) = memchr::memchr(0, &pairs[next..]) {
+            let at = block * FLAGS + (next + index) * 4;
+            next += index + 1;
+            if at >= behind {
+                let start = at - text[behind..at].iter().rev().take_while(|&&byte| is_letter(byte)).count();
+                let end = at + text[at..].iter().take_while(|&&byte| is_letter(byte)).count();
+                if end - start >= shortest {
+                    runs.push(start..end);
                 }
+                behind = end;
+                next = next.max((end - block * FLAGS) / 4).min(count);
             }
-            before = whole;
         }
     }
 }
