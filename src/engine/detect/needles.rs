@@ -35,6 +35,8 @@ const BLOCK: usize = 2048;
 
 /// A block with what may stand behind it.
 const ROOM: usize = BLOCK + 24;
+/// More than a block has words of eight.
+const ROOM_FOR_PLACES: usize = 512;
 
 pub(crate) struct Needles {
     filter: Box<[u8; 1 << FILTER_BITS]>,
@@ -157,27 +159,29 @@ impl Needles {
     #[inline]
     fn find_in_block(&self, block: &[u8], text: &[u8], base: usize, hit: &mut impl FnMut(u32, usize, usize)) {
         let (words, _) = block.as_chunks::<8>();
-        let Some((first, rest)) = words.split_first() else { return };
-        let mut word = u64::from_le_bytes(*first);
-        for (index, next) in rest.iter().enumerate() {
-            let next = u64::from_le_bytes(*next);
-            let grams =
-                [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
-            // One branch for eight bytes of a text in which there is nothing.
-            if self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3]) != 0 {
-                let mut at = base + index * 8;
-                for gram in grams {
-                    if self.holds(gram) != 0 {
-                        self.look_up(gram, text, at, hit);
-                    }
-                    at += STRIDE;
+        // First all places, without a branch on what stands there, then those where there may be something.
+        let mut places = [0u16; ROOM_FOR_PLACES];
+        let mut count = 0;
+        for (index, pair) in words.windows(2).enumerate() {
+            let grams = grams(pair);
+            let holds = self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3]);
+            places[count % ROOM_FOR_PLACES] = index as u16;
+            count += usize::from(holds);
+        }
+        for &index in places.get(..count).unwrap_or_default() {
+            let index = usize::from(index);
+            let Some(pair) = words.get(index..index + 2) else { continue };
+            let mut at = base + index * 8;
+            for gram in grams(pair) {
+                if self.holds(gram) != 0 {
+                    self.look_up(gram, text, at, hit);
                 }
+                at += STRIDE;
             }
-            word = next;
         }
     }
 
-    /// Not zero where `gram` may be a piece of a needle.
+    /// One where `gram` may be a piece of a needle.
     #[inline(always)]
     fn holds(&self, gram: u32) -> u8 {
         self.filter[hash(gram)]
@@ -249,6 +253,14 @@ fn fold(byte: u8) -> u8 {
     } else {
         JOINT
     }
+}
+
+/// The pieces that begin in the first of two neighbouring words.
+#[inline(always)]
+fn grams(pair: &[[u8; 8]]) -> [u32; 4] {
+    let word = |index: usize| pair.get(index).map_or(0, |word| u64::from_le_bytes(*word));
+    let (word, next) = (word(0), word(1));
+    [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16]
 }
 
 #[inline(always)]
