@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::layer::{Codec, Member};
@@ -190,11 +190,12 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
         match ended {
             None => {
                 let trailer = input.get(end..end + 8);
-                let mut crc = Crc::new();
-                crc.update(&content[before..]);
+                let made = &content[before..];
+                // Modulo 2^32 (RFC 1952, section 2.3.1).
+                let (crc, size) = (crc32fast::hash(made), made.len() as u32);
                 let coded = at..(end + 8).min(input.len());
                 let mut wrong_trailer = None;
-                if trailer != Some([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].as_flattened()) {
+                if trailer != Some([crc.to_le_bytes(), size.to_le_bytes()].as_flattened()) {
                     stop = Some("malformed");
                     wrong_trailer = Some(Span::of(end..coded.end));
                 }
