@@ -29,14 +29,32 @@ const GRAM: usize = 4;
 /// Shorter ones, with the bounds that they have, cannot be found this way.
 pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
 
-const FILTER_BITS: u32 = 16;
+/// As wide as a hash.
+const FILTER_BITS: u32 = u16::BITS;
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
 const BLOCK: usize = 2048;
 
 /// A block with what may stand behind it.
 const ROOM: usize = BLOCK + 24;
-/// More than a block has words of eight.
-const ROOM_FOR_PLACES: usize = 512;
+
+/// What a search needs beside its text. Kept from text to text.
+pub(crate) struct Room {
+    folded: Box<[u8]>,
+    /// Of the pieces of `folded`.
+    hashes: Box<[u16]>,
+    /// Where four of them have to be looked up.
+    places: Box<[u16]>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            folded: vec![0; ROOM].into(),
+            hashes: vec![0; BLOCK / STRIDE].into(),
+            places: vec![0; BLOCK / STRIDE / 4].into(),
+        }
+    }
+}
 
 pub(crate) struct Needles {
     filter: Box<[u8; 1 << FILTER_BITS]>,
@@ -105,7 +123,8 @@ impl Needles {
         let mut start = 0;
         while let Some(&(gram, _)) = pieces.get(start) {
             let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
-            filter[hash(gram)] = 1;
+            let [a, b, c, d] = gram.to_le_bytes();
+            filter[usize::from(hash_of([a, b], [c, d]))] = 1;
             let mut at = slot_of(gram, slots.len());
             while slots[at].count > 0 {
                 at = (at + 1) & (slots.len() - 1);
@@ -126,13 +145,10 @@ impl Needles {
     }
 
     /// Calls `hit` with the number, the start and the length of every needle in `text`, in order of what was looked at.
-    /// `block` is room that is kept from text to text.
-    pub fn find(&self, text: &[u8], block: &mut Vec<u8>, mut hit: impl FnMut(u32, usize, usize)) {
+    pub fn find(&self, text: &[u8], room: &mut Room, mut hit: impl FnMut(u32, usize, usize)) {
         // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
         let length = text.len() + 2;
-        if block.len() < ROOM {
-            block.resize(ROOM, 0);
-        }
+        let Room { folded, hashes, places } = room;
         let mut base = 0;
         while base + GRAM <= length {
             let wanted = (length - base).min(BLOCK + 8);
@@ -140,51 +156,60 @@ impl Needles {
             let to = (base + wanted - 1).min(text.len());
             let lead = usize::from(base == 0);
             let source = text.get(from..to).unwrap_or_default();
-            block[0] = JOINT;
-            for (folded, &byte) in block[lead..].iter_mut().zip(source) {
+            folded[0] = JOINT;
+            for (folded, &byte) in folded[lead..].iter_mut().zip(source) {
                 *folded = fold(byte);
             }
             let mut filled = lead + source.len();
             if filled < wanted {
-                block[filled] = JOINT;
+                folded[filled] = JOINT;
                 filled += 1;
             }
             // Zeros behind the last place: no folded text holds one.
-            block[filled..filled + 8].fill(0);
-            self.find_in_block(&block[..filled.next_multiple_of(8).min(BLOCK) + 8], text, base, &mut hit);
+            folded[filled..filled + 8].fill(0);
+            let used = filled.next_multiple_of(8).min(BLOCK);
+            let folded = &folded[..used + STRIDE];
+            let hashes = &mut hashes[..used / STRIDE];
+            let (units, _) = folded.as_chunks::<2>();
+            for (hash, (first, second)) in hashes.iter_mut().zip(units.iter().zip(&units[1..])) {
+                *hash = hash_of(*first, *second);
+            }
+            self.find_in_block(folded, hashes, places, &mut |gram, place| {
+                self.look_up(gram, text, base + place, &mut hit);
+            });
             base += BLOCK;
         }
     }
 
-    #[inline]
-    fn find_in_block(&self, block: &[u8], text: &[u8], base: usize, hit: &mut impl FnMut(u32, usize, usize)) {
-        let (words, _) = block.as_chunks::<8>();
+    /// Calls `look_up` with what may be a piece of a needle, and its place.
+    #[inline(always)]
+    fn find_in_block(&self, folded: &[u8], hashes: &[u16], places: &mut [u16], look_up: &mut impl FnMut(u32, usize)) {
         // First all places, without a branch on what stands there, then those where there may be something.
-        let mut places = [0u16; ROOM_FOR_PLACES];
         let mut count = 0;
-        for (index, pair) in words.windows(2).enumerate() {
-            let grams = grams(pair);
-            let holds = self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3]);
-            places[count % ROOM_FOR_PLACES] = index as u16;
+        for (index, four) in hashes.as_chunks::<4>().0.iter().enumerate() {
+            let holds = self.holds(four[0]) | self.holds(four[1]) | self.holds(four[2]) | self.holds(four[3]);
+            if let Some(place) = places.get_mut(count) {
+                *place = index as u16;
+            }
             count += usize::from(holds);
         }
         for &index in places.get(..count).unwrap_or_default() {
-            let index = usize::from(index);
-            let Some(pair) = words.get(index..index + 2) else { continue };
-            let mut at = base + index * 8;
-            for gram in grams(pair) {
-                if self.holds(gram) != 0 {
-                    self.look_up(gram, text, at, hit);
+            let first = usize::from(index) * 4;
+            for place in first..first + 4 {
+                if hashes.get(place).is_some_and(|&hash| self.holds(hash) != 0) {
+                    let place = place * STRIDE;
+                    if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
+                        look_up(u32::from_le_bytes(*gram), place);
+                    }
                 }
-                at += STRIDE;
             }
         }
     }
 
-    /// One where `gram` may be a piece of a needle.
+    /// One where something with `hash` may be a piece of a needle.
     #[inline(always)]
-    fn holds(&self, gram: u32) -> u8 {
-        self.filter[hash(gram)]
+    fn holds(&self, hash: u16) -> u8 {
+        self.filter[usize::from(hash)]
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -255,17 +280,12 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
-/// The pieces that begin in the first of two neighbouring words.
+/// Of the two halves of a piece: the compiler makes eight of them at a time. With these factors the hashes of what prose and
+/// code are full of, runs of blanks above all, lie apart; with many others they do not.
 #[inline(always)]
-fn grams(pair: &[[u8; 8]]) -> [u32; 4] {
-    let word = |index: usize| pair.get(index).map_or(0, |word| u64::from_le_bytes(*word));
-    let (word, next) = (word(0), word(1));
-    [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16]
-}
-
-#[inline(always)]
-fn hash(gram: u32) -> usize {
-    (gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
+fn hash_of(first: [u8; 2], second: [u8; 2]) -> u16 {
+    let (first, second) = (u16::from_le_bytes(first), u16::from_le_bytes(second));
+    first.wrapping_mul(0x0de7).wrapping_add(second.wrapping_mul(0xa3c1))
 }
 
 #[inline]
@@ -308,7 +328,7 @@ mod tests {
 
     fn found(needles: &Needles, text: &[u8]) -> Vec<(u32, usize)> {
         let mut found = Vec::new();
-        needles.find(text, &mut Vec::new(), |number, start, _| found.push((number, start)));
+        needles.find(text, &mut Room::default(), |number, start, _| found.push((number, start)));
         found.sort_unstable();
         found
     }
