@@ -108,14 +108,16 @@ fn next_odd(bytes: &[u8], at: usize) -> Option<usize> {
     if is_odd(*rest.first()?) {
         return Some(at);
     }
-    let (blocks, tail) = rest.as_chunks::<32>();
     // All of a block are looked at, without a branch: the compiler takes sixteen in one instruction.
-    let odd = |block: &[u8; 32]| block.iter().fold(0u8, |odd, &byte| odd | u8::from(is_odd(byte))) != 0;
-    let found = match blocks.iter().position(odd) {
-        Some(block) => block * 32 + blocks[block].iter().position(|&byte| is_odd(byte))?,
-        None => blocks.len() * 32 + tail.iter().position(|&byte| is_odd(byte))?,
+    fn is_there(block: &[u8]) -> bool {
+        block.iter().fold(false, |odd, &byte| odd | is_odd(byte))
+    }
+    let (large, tail) = rest.as_chunks::<64>();
+    let from = match large.iter().position(|block| is_there(block)) {
+        Some(block) => block * 64,
+        None => large.len() * 64 + tail.as_chunks::<16>().0.iter().take_while(|block| !is_there(*block)).count() * 16,
     };
-    Some(at + found)
+    rest[from..].iter().position(|&byte| is_odd(byte)).map(|found| at + from + found)
 }
 
 /// A control character that is neither white space nor the start of a terminal's sequence, or the first byte of a character

@@ -42,7 +42,7 @@ pub(crate) struct Room {
     folded: Box<[u8]>,
     /// Of the pieces of `folded`.
     hashes: Box<[u16]>,
-    /// Where four of them have to be looked up.
+    /// Where one of eight of them has to be looked up.
     places: Box<[u16]>,
 }
 
@@ -51,7 +51,7 @@ impl Default for Room {
         Self {
             folded: vec![0; ROOM].into(),
             hashes: vec![0; BLOCK / STRIDE].into(),
-            places: vec![0; BLOCK / STRIDE / 4].into(),
+            places: vec![0; BLOCK / STRIDE / 8].into(),
         }
     }
 }
@@ -186,30 +186,34 @@ impl Needles {
     fn find_in_block(&self, folded: &[u8], hashes: &[u16], places: &mut [u16], look_up: &mut impl FnMut(u32, usize)) {
         // First all places, without a branch on what stands there, then those where there may be something.
         let mut count = 0;
-        for (index, four) in hashes.as_chunks::<4>().0.iter().enumerate() {
-            let holds = self.holds(four[0]) | self.holds(four[1]) | self.holds(four[2]) | self.holds(four[3]);
+        for (index, eight) in hashes.chunks(8).enumerate() {
             if let Some(place) = places.get_mut(count) {
                 *place = index as u16;
             }
-            count += usize::from(holds);
+            count += usize::from(self.held(eight) != 0);
         }
         for &index in places.get(..count).unwrap_or_default() {
-            let first = usize::from(index) * 4;
-            for place in first..first + 4 {
-                if hashes.get(place).is_some_and(|&hash| self.holds(hash) != 0) {
-                    let place = place * STRIDE;
-                    if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
-                        look_up(u32::from_le_bytes(*gram), place);
-                    }
+            let first = usize::from(index) * 8;
+            let Some(eight) = hashes.get(first..hashes.len().min(first + 8)) else { continue };
+            let mut held = self.held(eight);
+            while held != 0 {
+                let place = (first + held.trailing_zeros() as usize / 8) * STRIDE;
+                held &= held - 1;
+                if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
+                    look_up(u32::from_le_bytes(*gram), place);
                 }
             }
         }
     }
 
-    /// One where something with `hash` may be a piece of a needle.
+    /// A byte for each of up to eight hashes: one where something with it may be a piece of a needle.
     #[inline(always)]
-    fn holds(&self, hash: u16) -> u8 {
-        self.filter[usize::from(hash)]
+    fn held(&self, eight: &[u16]) -> u64 {
+        let held = |hash: u16| self.filter[usize::from(hash)];
+        match eight.first_chunk::<8>() {
+            Some(eight) => u64::from_le_bytes(eight.map(held)),
+            None => eight.iter().rev().fold(0, |word, &hash| word << 8 | u64::from(held(hash))),
+        }
     }
 
     /// Compares what has `gram` with the text around place `at`.
