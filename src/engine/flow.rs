@@ -11,6 +11,7 @@ use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::credentials::Destination;
 use super::detect::facts::{FactFindings, Met};
+use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
@@ -228,7 +229,7 @@ impl Engine {
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
-            plain_names: HashSet::new(),
+            plain_names: HashSet::default(),
             template: self.scan(unit, client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
@@ -439,7 +440,7 @@ struct Detectors<'e> {
     found: FactFindings,
     marks: Vec<RawFinding>,
     /// Member names in which nothing is: the same few stand in a document again and again.
-    plain_names: HashSet<Box<[u8]>>,
+    plain_names: HashSet<Box<[u8]>, Keyed>,
     template: Scan<'e>,
     /// Where texts of earlier answers are remembered, if any are.
     memory: Option<&'e Vault>,
