@@ -274,6 +274,10 @@ impl Writer {
                 }
             }
             Entry::Closed { meta, time, summary } => {
+                // A flow's line says that it is over: by then it is in the session too, whatever comes.
+                if let Some(tape) = &self.parts.tape {
+                    tape.settled();
+                }
                 self.write(|context| flow_line(&summary, context), &meta, &timestamp(time));
                 if self.parts.tally {
                     let client = meta.client.as_deref().map(|client| (client, meta.client_version.as_deref()));

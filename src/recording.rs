@@ -13,7 +13,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,8 @@ use crate::wire::head::{HeadEdit, RequestHead};
 
 /// Bytes that wait for the writer before further exchanges are dropped.
 const QUEUE: usize = 128 << 20;
+/// Entries after which those who wait are told.
+const MOST_AT_ONCE: u64 = 64;
 /// What an entry costs beside its bytes.
 const ENTRY: usize = 512;
 
@@ -100,6 +102,11 @@ pub struct SessionTape {
     waiting: Arc<AtomicUsize>,
     pub counters: Arc<RecordCounters>,
     limit: usize,
+    /// Entries handed over, and those of them that are written.
+    handed: Arc<AtomicU64>,
+    done: Arc<(Mutex<u64>, Condvar)>,
+    /// The greatest number among the ids that the file has already.
+    pub last_flow: u64,
 }
 
 impl SessionTape {
@@ -110,6 +117,7 @@ impl SessionTape {
             return;
         }
         self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.handed.fetch_add(1, Ordering::SeqCst);
         if self.queue.send((entry, bytes)).is_err() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -123,6 +131,15 @@ impl SessionTape {
     /// After a reload: what masks from now on.
     pub fn engine(&self, engine: Arc<Engine>) {
         self.hand_over(Entry::Engine(engine), 0);
+    }
+
+    /// Waits until all that was handed over so far is in the file, a second at most: for whoever says that it is.
+    pub fn settled(&self) {
+        let wanted = self.handed.load(Ordering::SeqCst);
+        let (done, changed) = &*self.done;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(done, Duration::from_secs(1), |done| *done < wanted);
+        drop(waited);
     }
 
     /// For a summary.
@@ -149,6 +166,7 @@ impl SessionTape {
     /// Waits until everything handed over is written. False if that took too long.
     pub fn finish(&self) -> bool {
         let (done, wait) = mpsc::sync_channel(1);
+        self.handed.fetch_add(1, Ordering::SeqCst);
         self.queue.send((Entry::Finish(done), 0)).is_ok() && wait.recv_timeout(Duration::from_secs(20)).is_ok()
     }
 
@@ -321,11 +339,14 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let (queue, entries) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let counters = sink.counters.clone();
+    let last_flow = sink.last_flow;
     let held = waiting.clone();
+    let done = Arc::new((Mutex::new(0), Condvar::new()));
+    let written = done.clone();
     let file = sink.plan.file.display().to_string();
-    let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held));
+    let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held, &written));
     spawned.map_err(|source| RecordError::Io { file, source })?;
-    Ok(SessionTape { queue, waiting, counters, limit })
+    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow })
 }
 
 struct Sink {
@@ -336,6 +357,7 @@ struct Sink {
     length: u64,
     failing: bool,
     counters: Arc<RecordCounters>,
+    last_flow: u64,
 }
 
 impl Sink {
@@ -347,10 +369,11 @@ impl Sink {
         if file.metadata().map_err(wrong)?.len() == 0 {
             let (writer, first) = SessionWriter::begin(&plan.about(None));
             file.write_all(&first).map_err(wrong)?;
-            return Ok(Self { plan, file, writer, length: first.len() as u64, failing: false, counters });
+            return Ok(Self { plan, file, writer, length: first.len() as u64, failing: false, counters, last_flow: 0 });
         }
         // Somebody's file is not written into; one of ours goes on behind its last sound record.
         let reader = SessionReader::open(&file).map_err(|source| RecordError::Foreign { file: named(), source })?;
+        let last_flow = reader.ids().filter_map(|id| id.parse().ok()).max().unwrap_or(0);
         let scan = reader.scan;
         if let Some(damage) = &scan.damage {
             let torn = damage.reason.contains("ends within");
@@ -368,14 +391,15 @@ impl Sink {
         }
         file.seek(SeekFrom::Start(scan.end)).map_err(wrong)?;
         let writer = SessionWriter::resume(&scan);
-        Ok(Self { plan, file, writer, length: scan.end, failing: false, counters })
+        Ok(Self { plan, file, writer, length: scan.end, failing: false, counters, last_flow })
     }
 
-    fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize) {
+    fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
         let mut lines: Vec<(String, Vec<String>)> = Vec::new();
         while let Ok((first, bytes)) = entries.recv() {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
             let mut entry = Some(first);
+            let mut taken = 1;
             // Lines that wait together are written together.
             loop {
                 match entry.take() {
@@ -394,11 +418,26 @@ impl Sink {
                     Ok((next, bytes)) => {
                         waiting.fetch_sub(bytes, Ordering::Relaxed);
                         entry = Some(next);
+                        taken += 1;
                     }
                     Err(_) => break,
                 }
+                if taken == MOST_AT_ONCE {
+                    break;
+                }
+            }
+            if let Some(rest) = entry {
+                match rest {
+                    Entry::Line { flow, line } => lines.push((flow, vec![line])),
+                    other => {
+                        self.lines(&mut lines);
+                        self.take(other);
+                    }
+                }
             }
             self.lines(&mut lines);
+            *done.0.lock().unwrap_or_else(PoisonError::into_inner) += taken;
+            done.1.notify_all();
         }
     }
 

@@ -105,10 +105,19 @@ struct Inspection {
     files: Vec<Source>,
 }
 
+/// What every line of one flow says about it.
+struct Named {
+    time: String,
+    id: String,
+    host: String,
+    method: String,
+    path: String,
+    client: Option<(String, Option<String>)>,
+}
+
 /// What one file came to.
 struct Inspected {
-    host: String,
-    client: Option<(String, Option<String>)>,
+    named: Named,
     findings: Vec<Finding>,
     summary: FlowSummary,
     /// JSON lines, if they are wanted.
@@ -180,7 +189,7 @@ impl Inspection {
         for batch in self.files.chunks(BATCH) {
             for (path, inspected) in batch.iter().zip(self.inspect(batch, findings.is_some())) {
                 progress.inc(1);
-                let inspected = match inspected {
+                let mut inspected = match inspected {
                     Ok(inspected) => inspected,
                     Err(error) => {
                         damaged += 1;
@@ -193,18 +202,21 @@ impl Inspection {
                     let said = format!("{}: {damage}; audited as far as it goes", path.name());
                     progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
                 }
+                // Turn by turn, in their order.
+                inspected.summary.place(self.engine.vault());
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
+                    writeln!(out, "{}", flow_line(&inspected.summary, &self.context(&inspected.named)))?;
                 }
                 if self.explain.as_deref() == Some(&*path.id()) {
                     explained = self.explanation(&inspected);
                 }
                 for finding in &inspected.findings {
                     worst = worst.max(Some(finding.severity));
-                    tally.finding(&inspected.host, finding, self.reveal);
+                    tally.finding(&inspected.named.host, finding, self.reveal);
                 }
-                let client = inspected.client.as_ref().map(|(name, version)| (name.as_str(), version.as_deref()));
-                tally.flow(&inspected.host, client, &inspected.summary, self.reveal);
+                let client = inspected.named.client.as_ref().map(|(name, version)| (name.as_str(), version.as_deref()));
+                tally.flow(&inspected.named.host, client, &inspected.summary, self.reveal);
                 if let Some(refusal) = &inspected.refusal {
                     *withheld.entry(refusal.message.clone()).or_insert(0u64) += 1;
                 }
@@ -297,39 +309,43 @@ impl Inspection {
                 break;
             }
         }
-        let path_shown = flow.path(self.reveal);
-        let client = flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned)));
-        let id = flow.id().to_owned();
+        let named = Named {
+            path: flow.path(self.reveal),
+            client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
+            id: flow.id().to_owned(),
+            host: captured.request.host.clone(),
+            method: captured.request.head.method().to_owned(),
+            time: record::timestamp(SystemTime::now()),
+        };
         let summary = flow.close();
         let mut text = String::new();
         if lines {
-            let time = record::timestamp(SystemTime::now());
-            let context = LineContext {
-                time: &time,
-                session: &self.session,
-                flow: &id,
-                host: &captured.request.host,
-                method: Some(captured.request.head.method()),
-                path: Some(&path_shown),
-                client: client.as_ref().map(|(name, _)| name.as_str()),
-                client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
-                reveal: self.reveal,
-                digest_key: &self.digest_key,
-            };
             for finding in &findings {
-                text.push_str(&finding_line(finding, &context));
+                text.push_str(&finding_line(finding, &self.context(&named)));
                 text.push('\n');
             }
-            text.push_str(&flow_line(&summary, &context));
-            text.push('\n');
         }
         let written = self.emit.as_ref().and_then(|_| captured.outgoing(&outgoing));
         let refusal = match outgoing {
             Outgoing::Withheld(refusal) => Some(refusal),
             _ => None,
         };
-        let host = captured.request.host.clone();
-        Ok(Inspected { host, client, findings, summary, lines: text, outgoing: written, refusal, damage })
+        Ok(Inspected { named, findings, summary, lines: text, outgoing: written, refusal, damage })
+    }
+
+    fn context<'a>(&'a self, named: &'a Named) -> LineContext<'a> {
+        LineContext {
+            time: &named.time,
+            session: &self.session,
+            flow: &named.id,
+            host: &named.host,
+            method: Some(&named.method),
+            path: Some(&named.path),
+            client: named.client.as_ref().map(|(name, _)| name.as_str()),
+            client_version: named.client.as_ref().and_then(|(_, version)| version.as_deref()),
+            reveal: self.reveal,
+            digest_key: &self.digest_key,
+        }
     }
 
     /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.

@@ -61,10 +61,24 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// The body of a conversation's turn as it leaves, until [`FlowSummary::place`] has compared it.
+    turn: Option<(Arc<Request>, Bytes)>,
     /// What became of pseudonyms in the answer, where any could stand in it.
     pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
     pub lesson: Lesson,
+}
+
+impl FlowSummary {
+    /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
+    /// the order in which the requests were sent.
+    pub fn place(&mut self, vault: &Vault) {
+        let Some((request, body)) = self.turn.take() else { return };
+        let prefix = vault.turn(&request.host, request.head.target(), &body);
+        if let Some(certificate) = &mut self.certificate {
+            certificate.prefix = prefix;
+        }
+    }
 }
 
 impl Flow {
@@ -107,6 +121,9 @@ impl Flow {
             finding.shown_location = self.summary.names.masked(&finding.location);
         }
         self.count(&audited);
+        if let Some(body) = audited.turn {
+            self.summary.turn = Some((self.request.clone(), body));
+        }
         self.summary.lesson.add(audited.lesson);
         Audit {
             findings: audited.findings,
@@ -175,6 +192,8 @@ pub(super) struct Audited {
     certificate: Option<Certificate>,
     lesson: Lesson,
     unmade: u64,
+    /// A conversation's body as it leaves.
+    turn: Option<Bytes>,
 }
 
 /// Not all of a unit could be masked.
@@ -323,12 +342,7 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
-        if refusal.is_none() {
-            let prefix = self.prefix(unit, &decoded, edited_body);
-            if let Some(certificate) = &mut certificate {
-                certificate.prefix = prefix;
-            }
-        }
+        let turn = refusal.is_none().then(|| self.turn(unit, &decoded, edited_body)).flatten();
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -350,22 +364,21 @@ impl Engine {
             certificate,
             lesson: Lesson::default(),
             unmade,
+            turn,
         }
     }
 
-    /// How much of a conversation's body leaves as it left in the turn before. Asked where something could have changed.
-    fn prefix(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<u64> {
-        let target = unit.request.head.target();
+    /// A conversation's body as it leaves, its content codings undone. Where nothing could have changed nobody asks.
+    fn turn(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
         let whole = matches!(unit.part, Part::Document(_));
         if !whole
             || self.policy.mode() == Mode::Audit
-            || Family::of_path(target).is_none()
+            || Family::of_path(unit.request.head.target()).is_none()
             || !self.may_change(unit.request)
         {
             return None;
         }
-        let body = edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))?;
-        self.vault.turn(&unit.request.host, target, &body)
+        edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
@@ -387,6 +400,7 @@ impl Engine {
             certificate: None,
             lesson: Lesson::default(),
             unmade: 0,
+            turn: None,
         }
     }
 

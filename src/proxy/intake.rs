@@ -290,12 +290,13 @@ impl Intake {
         if let Some(flow) = self.flow.take() {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
+            summary.place(self.engine.vault());
             self.learner.learn(std::mem::take(&mut summary.lesson));
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
-            self.recorder.closed(&self.meta, summary);
             if let Some(tape) = &self.tape {
                 tape.end();
             }
+            self.recorder.closed(&self.meta, summary);
         }
     }
 

@@ -80,6 +80,8 @@ pub struct SharedParts {
 
 impl Shared {
     pub fn new(parts: SharedParts) -> Self {
+        // Flows of a session that goes on have ids of their own.
+        let last_flow = parts.tape.as_ref().map_or(0, |tape| tape.last_flow);
         Self {
             engine: ArcSwap::new(parts.engine),
             authority: parts.authority,
@@ -98,7 +100,7 @@ impl Shared {
             },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),
-            flows: AtomicU64::new(0),
+            flows: AtomicU64::new(last_flow),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `upstreams` | where connections go and whom they trust |
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
+//! | `sessions` | what `--record` keeps |
 //! | `framing` | malformed messages never pass |
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
@@ -31,6 +32,7 @@ mod policy;
 mod pseudonyms;
 mod run;
 mod serve;
+mod sessions;
 mod streaming;
 mod tunnels;
 mod upstreams;

@@ -163,6 +163,11 @@ impl Serve {
         self.arg(format!("{option}={}", path.display()))
     }
 
+    /// A path beside the state.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// With host facts of this list instead of this machine's own.
     pub fn facts(self, facts: &[(&str, &str)]) -> Self {
         let list: Vec<Value> =
