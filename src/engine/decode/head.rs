@@ -47,7 +47,11 @@ impl<V: Visitor> Walker<'_, V> {
                 let tail = Tail::Header { name: &name, repeat };
                 let text = head.bytes(field.value);
                 let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
-                if matches!(credentials, sniff::Reading::Plain) {
+                let paired = percent::is_encoded(text) && pairs::named(LeafKind::Header, &name, text).next().is_some();
+                if paired {
+                    // `k=v,k=v` encodes each of its values, never the whole.
+                    self.leaf(LeafKind::Header, &name, text, target, tail);
+                } else if matches!(credentials, sniff::Reading::Plain) {
                     self.value(LeafKind::Header, &name, text, target, tail);
                 } else {
                     self.leaf(LeafKind::Header, &name, text, target, tail);
