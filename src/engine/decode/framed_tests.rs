@@ -190,3 +190,26 @@ fn a_unary_message_is_decompressed_as_its_body() {
         assert!(decoded.unread.is_empty());
     }
 }
+
+#[test]
+fn a_message_of_texts_is_a_message_wherever_it_stands() {
+    // All of it prints, but for the tags.
+    let message = [pb(1, &[b'a'; 64]), pb(2, b"laptop-of-ann-in-the-office"), pb(3, &[b'b'; 90])].concat();
+    let (seen, _) = json(serde_json::json!({ "a": BASE64_STANDARD.encode(&message) }).to_string());
+    seen.has("body!json:/a!b64!pb:/2", "laptop-of-ann-in-the-office");
+    let part = "--b\r\ncontent-disposition: form-data; name=\"a\"\r\ncontent-type: application/x-protobuf\r\n\r\n";
+    let body = [part.as_bytes(), &message, b"\r\n--b--\r\n"].concat();
+    let (seen, _) = document(&[("content-type", "multipart/form-data; boundary=b")], body);
+    seen.has("body!multipart:/a!pb:/2", "laptop-of-ann-in-the-office");
+    let (seen, _) = document(&[("content-type", "application/proto")], pb(7, &message));
+    seen.has("body!pb:/7/2", "laptop-of-ann-in-the-office");
+    assert!(!seen.body().iter().any(|leaf| leaf.starts_with("body!pb:/7 = ")));
+}
+
+#[test]
+fn text_of_two_bytes_a_character_is_no_list_of_numbers() {
+    let wide: Vec<u8> =
+        "the.machine.called.laptop-of-ann.in.the.office".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (seen, _) = document(&[("content-type", "application/proto")], [pb(1, b"event"), pb(2, &wide)].concat());
+    assert!(seen.leaves.iter().any(|(at, _, _, text)| at == "body!pb:/2" && text.len() == wide.len()));
+}

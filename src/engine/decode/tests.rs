@@ -172,6 +172,25 @@ fn compression_without_a_signature_is_told_by_what_comes_out() {
 }
 
 #[test]
+fn compression_without_a_signature_is_read_in_hex_as_well() {
+    let text = br#"{"zone":"Asia/Shanghai","home":"/home/ann"}"#;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    deflate.write_all(text).unwrap();
+    let coded = crate::engine::line::hex(&deflate.finish().unwrap());
+    let (seen, _) = json(serde_json::json!({ "a": coded }).to_string());
+    seen.has("body!json:/a!hex!deflate!json:/home", "/home/ann");
+}
+
+#[test]
+fn pairs_in_a_header_are_encoded_one_by_one() {
+    let request = request("/", &[("baggage", "path=%2Fhome%2Fann,zone=UTC"), ("x-note", "%2Fhome%2Fann")]);
+    let (seen, _) = seen(&request, Part::Head);
+    seen.has("header:/baggage", "path=%2Fhome%2Fann,zone=UTC");
+    seen.has("header:/x-note!url", "/home/ann");
+    assert!(!seen.leaves.iter().any(|(at, _, _, text)| at == "header:/baggage!url" && text.contains("UTC")));
+}
+
+#[test]
 fn stacked_content_codings_are_undone_last_first() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     zlib.write_all(br#"{"a":1}"#).unwrap();
@@ -320,6 +339,9 @@ fn a_body_in_an_alphabet_of_its_own_is_read() {
             let (seen, _) = document(&[("content-type", kind)], body.clone());
             seen.has("body!qoder!json:/0/mid", "0011");
             seen.has("body!qoder!json:/0/payload!json:/cwd", "/home/ann");
+            let coded = super::qoder::encode(BASE64_STANDARD.encode(json).as_bytes(), exchanged);
+            let (seen, _) = document(&[], coded);
+            seen.has("body!qoder!b64!json:/0/mid", "0011");
         }
     }
 }
