@@ -151,7 +151,9 @@ impl<'r> Inspector<'r> {
 
     /// Whether people, models and files speak at `place`, not the client alone.
     pub(crate) fn is_shared(&self, place: &dyn Place) -> bool {
-        self.region(&place.location(), place).is_shared()
+        let location = place.location();
+        super::region::is_uploaded(&location)
+            || self.region(&location, place).is_shared() && !super::region::is_packed(&location)
     }
 
     fn scan(&mut self, leaf: &Leaf<'_>) {
