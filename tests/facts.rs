@@ -5,25 +5,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use divulge::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Part, Policy, Request, RuleSet};
+use divulge::engine::{
+    Audit, DecodeLimits, Engine, EngineParts, Facts, OnError, Outgoing, Part, Policy, Request, RuleSet,
+};
 use divulge::wire::head::RequestHead;
 use serde_json::json;
 
 /// `kind at location` of each fact that is found, windows aside.
 fn found(facts: &[(&str, &str)], fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Vec<String> {
-    let engine = Arc::new(Engine::new(EngineParts {
-        rules: RuleSet::builtin(),
-        facts: Facts::of(facts.iter().map(|&(kind, value)| (kind.to_owned(), value.to_owned()))),
-        policy: Policy::preset("audit").unwrap(),
-        digest_key: [7; 32],
-        limits: DecodeLimits::default(),
-        on_error: OnError::Open,
-    }));
-    let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let head = RequestHead::from_parts("POST", "/v1/x", fields);
-    let request = Arc::new(Request { host: "api.example.com".into(), port: 443, secure: true, head });
-    let mut flow = engine.open("1".into(), request);
-    let audit = flow.audit(Part::Document(Bytes::from(body.into())));
+    let audit = audited("audit", facts, fields, body);
     let facts = audit.findings.iter().filter(|finding| finding.detector.name() == "fact");
     facts
         .map(|finding| {
@@ -32,6 +22,22 @@ fn found(facts: &[(&str, &str)], fields: &[(&str, &str)], body: impl Into<Vec<u8
             format!("{} at {place}", finding.kind)
         })
         .collect()
+}
+
+fn audited(policy: &str, facts: &[(&str, &str)], fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Audit {
+    let engine = Arc::new(Engine::new(EngineParts {
+        rules: RuleSet::builtin(),
+        facts: Facts::of(facts.iter().map(|&(kind, value)| (kind.to_owned(), value.to_owned()))),
+        policy: Policy::preset(policy).unwrap(),
+        digest_key: [7; 32],
+        limits: DecodeLimits::default(),
+        on_error: OnError::Open,
+    }));
+    let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let head = RequestHead::from_parts("POST", "/v1/x", fields);
+    let request = Arc::new(Request { host: "api.example.com".into(), port: 443, secure: true, head });
+    let mut flow = engine.open("1".into(), request);
+    flow.audit(Part::Document(Bytes::from(body.into())))
 }
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -130,4 +136,34 @@ fn a_token_holds_nothing_but_what_its_parts_hold() {
         let found = found(&facts, JSON, json!({ "a": token }).to_string());
         assert_eq!(found, ["path.cwd at body!json:/a!jwt:/1!json:/cwd"]);
     }
+}
+
+#[test]
+fn names_of_fields_are_searched_as_their_values_are() {
+    let facts = [("user.name", "jorinde-k"), ("path.home", "/home/jorinde-k")];
+    let fields = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("x-user-jorinde-k", "1"),
+        ("cookie", "seen-jorinde-k=1; theme=dark"),
+    ];
+    assert_eq!(
+        found(&facts, &fields, "a=1&%2Fhome%2Fjorinde-k=on"),
+        [
+            "user.name at header:/x-user-jorinde-k",
+            "user.name at header:/cookie!cookie:/seen-jorinde-k",
+            "path.home at body!form:/~1home~1jorinde-k",
+        ]
+    );
+}
+
+#[test]
+fn names_of_fields_are_edited_where_they_stand() {
+    let facts = [("user.name", "jorinde-k"), ("path.home", "/home/jorinde-k")];
+    let fields = [("content-type", "application/x-www-form-urlencoded"), ("x-user-jorinde-k", "1")];
+    let audit = audited("strict", &facts, &fields, "a=1&%2Fhome%2Fjorinde-k=on&b=2");
+    let Outgoing::Rewritten(rewritten) = &audit.outgoing else { panic!("{:?}", audit.outgoing) };
+    let body = String::from_utf8_lossy(&rewritten.payload);
+    assert!(body.starts_with("a=1&") && body.ends_with("&b=2") && !body.contains("jorinde"), "{body}");
+    let head: Vec<_> = rewritten.head.iter().map(|edit| String::from_utf8_lossy(&edit.bytes)).collect();
+    assert!(head.len() == 1 && !head[0].contains("jorinde"), "{head:?}");
 }

@@ -359,7 +359,7 @@ struct Detectors<'e> {
 impl Visitor for Detectors<'_> {
     #[inline]
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        let name = leaf.kind == LeafKind::JsonName && leaf.text.len() <= LONGEST_NAME;
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
         if name && self.plain_names.contains(leaf.text) {
             self.template.leaf(leaf, place);
             return;

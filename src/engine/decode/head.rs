@@ -39,6 +39,8 @@ impl<V: Visitor> Walker<'_, V> {
                     && head.bytes(other.name).eq_ignore_ascii_case(head.bytes(field.name))
             };
             let repeat = head.fields()[..index].iter().filter(same).count() as u32;
+            let target = Target { layer: HEAD, raw: field.name, spelling: Spelling::Raw };
+            self.field_name(head.bytes(field.name), target, Tail::Header { name: &name, repeat });
             if name == "cookie" {
                 self.cookies(head.raw(), field.value.range(), repeat);
             } else {
@@ -126,6 +128,11 @@ impl<V: Visitor> Walker<'_, V> {
             }
             let from = memchr(b'=', pair).map_or(0, |equals| equals + 1);
             let name = String::from_utf8_lossy(&pair[..from.saturating_sub(1)]);
+            if from > 1 {
+                let raw = Span::of(start..start + from - 1);
+                let target = Target { layer: HEAD, raw, spelling: Spelling::Raw };
+                self.field_name(&pair[..from - 1], target, Tail::Cookie(&name));
+            }
             // A value may stand in quotes, which are no part of it.
             let quoted = pair.len() > from + 1 && pair[from..].starts_with(b"\"") && pair.ends_with(b"\"");
             let value = from + usize::from(quoted)..pair.len() - usize::from(quoted);

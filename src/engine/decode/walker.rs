@@ -43,6 +43,9 @@ fn whole(missed: f64) -> u64 {
     (missed - 1e-6).ceil().max(0.0) as u64
 }
 
+/// Shorter names of fields say nothing.
+const SHORTEST_NAME: usize = 4;
+
 /// Reports beyond this many are added to the last one.
 const MOST_UNREAD: usize = 1000;
 
@@ -294,6 +297,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);
+    }
+
+    /// The name of a field, which can be a fact as well as its value. What it is a name of is not asked of it: it is handed out
+    /// without one.
+    pub fn field_name(&mut self, text: &[u8], target: Target, tail: Tail<'_>) {
+        if text.len() >= SHORTEST_NAME {
+            self.leaf(LeafKind::FieldName, "", text, target, tail);
+        }
     }
 
     /// The texts among bytes that are none.

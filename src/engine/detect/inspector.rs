@@ -271,9 +271,10 @@ impl<'r> Inspector<'r> {
 impl Visitor for Inspector<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.role.note(leaf, place);
-        let labelled = self.label.step(leaf, place, self.rules.labels());
+        let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
         self.labelled = labelled;
-        if leaf.kind != LeafKind::JsonName && !leaf.text.is_empty() {
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
+        if !name && !leaf.text.is_empty() {
             let candidates = if labelled {
                 let label = std::mem::take(&mut self.label);
                 let candidates = self.candidates(label.text());

@@ -600,7 +600,8 @@ impl Known {
     /// How sure it is that these bytes are the fact; none where they only look alike.
     fn confidence(&self, at: At<'_>, range: &Range<usize>, raw: bool) -> Option<f32> {
         let leaf = at.leaf;
-        if leaf.kind == LeafKind::JsonName && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
+        if name && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
             // `linux_distro_id` names a field, on whatever system.
             return None;
         }
