@@ -528,7 +528,8 @@ fn payload(part: &Part) -> Bytes {
         | Part::Frame { bytes, .. }
         | Part::Line { bytes, .. }
         | Part::Message { bytes, .. }
-        | Part::Chunk { bytes, .. } => bytes.clone(),
+        | Part::Chunk { bytes, .. }
+        | Part::Trailers(bytes) => bytes.clone(),
     }
 }
 

@@ -225,7 +225,8 @@ impl Work<'_> {
             | Part::Frame { bytes, .. }
             | Part::Line { bytes, .. }
             | Part::Message { bytes, .. }
-            | Part::Chunk { bytes, .. } => bytes.clone(),
+            | Part::Chunk { bytes, .. }
+            | Part::Trailers(bytes) => bytes.clone(),
         }
     }
 
@@ -294,7 +295,7 @@ impl Work<'_> {
         let one_pair = head.fields().iter().any(cookie);
         let name = head.fields().iter().any(|field| inside(field.name));
         let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-        if name && !(splice.bytes.iter().all(token) && !splice.bytes.is_empty()) {
+        if name && (splice.bytes.is_empty() || !splice.bytes.iter().all(token)) {
             return false;
         }
         let ends = |byte: &u8| match byte {

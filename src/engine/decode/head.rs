@@ -92,6 +92,26 @@ impl<V: Visitor> Walker<'_, V> {
         }
     }
 
+    /// The fields after a chunked body (RFC 9110, section 6.5), one on a line.
+    pub(super) fn trailer_fields(&mut self, layer: LayerId) {
+        let content = self.content(layer);
+        let mut at = 0;
+        for line in content.split(|&byte| byte == b'\n') {
+            let start = at;
+            at += line.len() + 1;
+            let line = line.trim_ascii_end();
+            let Some(colon) = memchr(b':', line) else { continue };
+            let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
+            let tail = Tail::Trailer(&name);
+            let raw = Span::of(start..start + colon);
+            self.field_name(&line[..colon], Target { layer, raw, spelling: Spelling::Raw }, tail);
+            let value = line[colon + 1..].trim_ascii_start();
+            let end = start + line.len();
+            let target = Target { layer, raw: Span::of(end - value.len()..end), spelling: Spelling::Raw };
+            self.value(LeafKind::Trailer, &name, value, target, tail);
+        }
+    }
+
     fn path(&mut self, raw: &[u8], path: Range<usize>) {
         let mut scratch = self.scratch();
         let mut at = path.start;

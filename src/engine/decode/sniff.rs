@@ -31,6 +31,12 @@ pub(super) enum Reading {
         bytes: Vec<u8>,
         class: Class,
     },
+    /// Base64 from its last character to its first.
+    Reversed {
+        spelling: Base64,
+        bytes: Vec<u8>,
+        class: Class,
+    },
     Hex {
         upper: bool,
         bytes: Vec<u8>,
@@ -57,7 +63,7 @@ impl Reading {
     pub fn is_certain(&self) -> bool {
         match self {
             Reading::Document(_) => true,
-            Reading::Qoder { .. } => true,
+            Reading::Qoder { .. } | Reading::Reversed { .. } => true,
             Reading::Plain | Reading::Jwt(_) => false,
             Reading::Base64 { class, .. }
             | Reading::Hex { class, .. }
@@ -153,7 +159,10 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
     }
     let word = text.trim_ascii();
     let start = text.len() - text.trim_ascii_start().len();
-    let reading = hex(word, json_depth).or_else(|| base64(word, json_depth)).or_else(|| qoder(word, json_depth));
+    let reading = hex(word, json_depth)
+        .or_else(|| reversed(word, json_depth))
+        .or_else(|| base64(word, json_depth))
+        .or_else(|| qoder(word, json_depth));
     (start..start + word.len(), reading.unwrap_or(Reading::Plain))
 }
 
@@ -240,6 +249,23 @@ fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
         class = Coding::without_signature(&bytes).map_or(class, Class::Coded);
     }
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
+}
+
+/// Base64 of a JSON document written backwards. Ends as one begins, so that little else is ever tried.
+fn reversed(text: &[u8], json_depth: usize) -> Option<Reading> {
+    // `{"` and `[{`.
+    if !text.ends_with(b"Jye") && !text.ends_with(b"s3W") {
+        return None;
+    }
+    let forwards: Vec<u8> = text.iter().rev().copied().collect();
+    let spelling = base64::recognise(&forwards)?;
+    let bytes = base64::decode(&forwards, spelling)?;
+    let class = class(&bytes, json_depth);
+    matches!(class, Class::Json | Class::Lines).then_some(Reading::Reversed { spelling, bytes, class })
+}
+
+pub(super) fn is_reversed(text: &[u8], json_depth: usize) -> bool {
+    reversed(text.trim_ascii(), json_depth).is_some()
 }
 
 pub(super) fn is_qoder(text: &[u8], json_depth: usize) -> bool {

@@ -79,12 +79,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
             | Part::Frame { bytes, .. }
             | Part::Line { bytes, .. }
             | Part::Message { bytes, .. }
-            | Part::Chunk { bytes, .. } => bytes.clone(),
+            | Part::Chunk { bytes, .. }
+            | Part::Trailers(bytes) => bytes.clone(),
         };
         if matches!(unit.part, Part::Head | Part::Document(_)) {
             self.head(head);
         }
-        let bytes_sent = payload.len() as u64;
+        // Those of the body: trailers are fields.
+        let bytes_sent = if matches!(unit.part, Part::Trailers(_)) { 0 } else { payload.len() as u64 };
         self.sent = bytes_sent;
         if !payload.is_empty() {
             if u32::try_from(payload.len()).is_err() {
@@ -210,6 +212,11 @@ impl<'v, V: Visitor> Walker<'v, V> {
             Reading::Base64 { spelling, bytes, class } => {
                 let step = if spelling.url { Step::B64Url } else { Step::B64 };
                 (bytes, Codec::Base64(spelling), step, class)
+            }
+            Reading::Reversed { spelling, bytes, class } => {
+                // Turning about has no step of its own.
+                let step = if spelling.url { Step::B64Url } else { Step::B64 };
+                (bytes, Codec::Reversed(spelling), step, class)
             }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
             Reading::Qoder { exchanged, bytes, class } => (bytes, Codec::Qoder { exchanged }, Step::Qoder, class),
