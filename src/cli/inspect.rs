@@ -225,7 +225,16 @@ impl Inspection {
             format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
         })?;
         let mut flow = self.engine.open(flow_id(path), captured.request.clone());
-        let (findings, outgoing) = self.audit(&mut flow, &captured);
+        let (mut findings, mut outgoing) = self.audit(&mut flow, &captured);
+        let mut trailers = Outgoing::Unchanged(Bytes::new());
+        if let Some(part) = captured.trailers() {
+            let audit = flow.audit(part);
+            findings.extend(audit.findings);
+            match audit.outgoing {
+                Outgoing::Withheld(refusal) => outgoing = Outgoing::Withheld(refusal),
+                may_leave => trailers = may_leave,
+            }
+        }
         let path_shown = flow.path(self.reveal);
         let client = flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned)));
         let id = flow.id().to_owned();
@@ -252,7 +261,7 @@ impl Inspection {
             text.push_str(&flow_line(&summary, &context));
             text.push('\n');
         }
-        let written = self.emit.as_ref().and_then(|_| captured.outgoing(&outgoing));
+        let written = self.emit.as_ref().and_then(|_| captured.outgoing_with(&outgoing, &trailers));
         let refusal = match outgoing {
             Outgoing::Withheld(refusal) => Some(refusal),
             _ => None,

@@ -28,7 +28,7 @@ use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
 use crate::wire::head::Framing;
 
-use message::{answer, head_of, interim, outgoing, withheld};
+use message::{answer, head_of, interim, judged, outgoing, withheld};
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -384,6 +384,7 @@ impl Stream {
                 None => {
                     let trailers = self.body.trailers().await.map_err(client_broken)?;
                     let release = self.intake.finish().map_err(Broken::Withheld)?;
+                    let trailers = judged(&mut self.intake, trailers).map_err(Broken::Withheld)?;
                     return Ok((release, true, trailers));
                 }
             }
@@ -526,6 +527,13 @@ async fn upload(
     let trailers = body.trailers().await.map_err(client_broken)?;
     let release = match intake.finish() {
         Ok(release) => release,
+        Err(refusal) => {
+            up.send_reset(Reason::CANCEL);
+            return Err(Broken::Withheld(refusal));
+        }
+    };
+    let trailers = match judged(intake, trailers) {
+        Ok(trailers) => trailers,
         Err(refusal) => {
             up.send_reset(Reason::CANCEL);
             return Err(Broken::Withheld(refusal));
