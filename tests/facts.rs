@@ -61,12 +61,27 @@ fn labels_of_every_layout_support_what_stands_behind_them() {
 }
 
 #[test]
+fn the_locales_of_one_machine_are_no_list() {
+    let facts = [("locale.accept_language", "ja-JP,ja;q=0.9,en;q=0.8"), ("net.mac", "00:1b:44:11:3a:b7")];
+    let text = "mac: 00:1b:44:11:3a:b7\nlang: ja_JP.UTF-8\nlocale: ja-JP\nlanguages: ja-JP,ja;q=0.9,en;q=0.8\n";
+    let body = json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
+    let found = found(&facts, JSON, body);
+    assert!(found.contains(&"locale.accept_language at body!json:/messages/0/content".to_owned()), "{found:?}");
+}
+
+#[test]
 fn members_of_one_document_support_each_other() {
     let facts = [("geo.city", "Pune"), ("net.ip.public", "84.38.2.177")];
     let content = |inner: &str| json!({ "messages": [{ "role": "tool", "content": inner }] }).to_string();
     let both = found(&facts, JSON, content(r#"{"ip":"84.38.2.177","city":"Pune"}"#));
     assert!(both.contains(&"geo.city at body!json:/messages/0/content!json:/city".to_owned()), "{both:?}");
     assert!(found(&facts, JSON, content(r#"{"ip":"84.38.2.170","city":"Pune"}"#)).is_empty());
+    // A setting that most machines have is a fixture's as likely as this machine's.
+    let facts_of_many = [("env.shell", "/bin/zsh"), ("path.home", "/home/jorinde")];
+    let fixture = content(r#"{"users":[{"name":"bob","shell":"/bin/zsh"}]}"#);
+    assert!(found(&facts_of_many, JSON, fixture).is_empty());
+    let own = found(&facts_of_many, JSON, content(r#"{"home":"/home/jorinde","shell":"/bin/zsh"}"#));
+    assert!(own.contains(&"env.shell at body!json:/messages/0/content!json:/shell".to_owned()), "{own:?}");
     // What a program has packed is its own.
     let packed = content(&BASE64_STANDARD.encode(r#"{"event":"start","city":"Pune"}"#));
     assert_eq!(found(&facts, JSON, packed), ["geo.city at body!json:/messages/0/content!b64!json:/city"]);

@@ -475,9 +475,18 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
     let words = around.iter().flat_map(|side| {
         side.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'/' | b'_' | b'-' | b'+' | b':'))
     });
+    // `ja-JP`, `ja_JP.UTF-8` and `ja` are one machine's.
+    let place = |word: &[u8]| -> Vec<u8> {
+        word.iter().take(5).map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect()
+    };
+    let others = words.filter(|word| !word.is_empty() && like(word));
+    let mut others = others.filter(|word| !word.eq_ignore_ascii_case(&own));
     // `<arch>…</arch>` is one word.
-    let mut like = words.filter(|word| !word.is_empty() && like(word));
-    like.next().is_some_and(|first| like.any(|word| !word.eq_ignore_ascii_case(first)))
+    if kind.starts_with("locale.") {
+        let mut others = others.map(place).filter(|other| *other != place(&own));
+        return others.next().is_some_and(|first| others.any(|word| word != first));
+    }
+    others.next().is_some_and(|first| others.any(|word| !word.eq_ignore_ascii_case(first)))
 }
 
 /// What else stands in a list of values of a kind.

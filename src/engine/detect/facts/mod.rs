@@ -323,7 +323,10 @@ impl Matcher {
         };
         if alone && let Some(confidence) = known.confidence(at, &range, raw) {
             let inside = range.len() < leaf.text.len();
-            let weak = known.strength == Strength::Weak || inside && (known.everyday || known.is_about_place());
+            // In a document that anybody may have written, `"shell": "/bin/bash"` is a fixture's as likely as this machine's.
+            let member = leaf.kind == LeafKind::JsonString && known.everyday;
+            let weak =
+                known.strength == Strength::Weak || member || inside && (known.everyday || known.is_about_place());
             let undone = matches!(
                 spelling,
                 Spelling::Base64 { .. } | Spelling::Hex | Spelling::Percent | Spelling::Html | Spelling::Escaped
