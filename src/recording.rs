@@ -186,6 +186,7 @@ impl SessionTape {
             exchange,
             body: Vec::new(),
             body_bytes: 0,
+            trailers: Bytes::new(),
             answer: BytesMut::new(),
             requested: false,
             ended: false,
@@ -206,6 +207,8 @@ struct Running {
     exchange: Exchange,
     body: Vec<Bytes>,
     body_bytes: usize,
+    /// They come when the request is written already, and are kept with its end.
+    trailers: Bytes,
     answer: BytesMut,
     requested: bool,
     ended: bool,
@@ -231,6 +234,11 @@ impl Tape {
     /// Bytes of the request that went by uninspected, and are not kept.
     pub fn sent_unseen(&self) {
         self.with(|running| running.exchange.request.body_state = BodyState::Cut);
+    }
+
+    /// The fields behind the request's body.
+    pub fn trailers(&self, bytes: &Bytes) {
+        self.with(|running| running.trailers = bytes.clone());
     }
 
     /// The request is complete.
@@ -317,6 +325,7 @@ impl Running {
         let end = Exchange {
             id: self.exchange.id.clone(),
             ended: Some(now()),
+            request: Message { trailers: std::mem::take(&mut self.trailers), ..Message::default() },
             response: self.exchange.response.take(),
             messages: std::mem::take(&mut self.exchange.messages),
             host: self.exchange.host.clone(),
@@ -490,6 +499,7 @@ impl Sink {
             return;
         }
         let host = exchange.host.clone();
+        exchange.request.trailers = Bytes::new();
         if let Some(response) = &mut exchange.response {
             let fields: Vec<(&[u8], &[u8])> = response.fields().collect();
             // The engine takes requests: the fields of an answer are looked through as those of one.

@@ -309,6 +309,15 @@ impl Inspection {
                 break;
             }
         }
+        let mut trailers = Outgoing::Unchanged(Bytes::new());
+        if let Some(part) = captured.trailers() {
+            let audit = flow.audit(part);
+            findings.extend(audit.findings);
+            match audit.outgoing {
+                Outgoing::Withheld(refusal) => outgoing = Outgoing::Withheld(refusal),
+                may_leave => trailers = may_leave,
+            }
+        }
         let named = Named {
             path: flow.path(self.reveal),
             client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
@@ -325,7 +334,7 @@ impl Inspection {
                 text.push('\n');
             }
         }
-        let written = self.emit.as_ref().and_then(|_| captured.outgoing(&outgoing));
+        let written = self.emit.as_ref().and_then(|_| captured.outgoing_with(&outgoing, &trailers));
         let refusal = match outgoing {
             Outgoing::Withheld(refusal) => Some(refusal),
             _ => None,

@@ -471,7 +471,7 @@ impl Visitor for Detectors<'_> {
         if self.memory.is_some() {
             self.remember(leaf, place);
         }
-        let name = leaf.kind == LeafKind::JsonName && leaf.text.len() <= LONGEST_NAME;
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
         if name && self.plain_names.contains(leaf.text) {
             self.template.leaf(leaf, place);
             return;
@@ -662,7 +662,8 @@ fn payload(part: &Part) -> Bytes {
         | Part::Frame { bytes, .. }
         | Part::Line { bytes, .. }
         | Part::Message { bytes, .. }
-        | Part::Chunk { bytes, .. } => bytes.clone(),
+        | Part::Chunk { bytes, .. }
+        | Part::Trailers(bytes) => bytes.clone(),
     }
 }
 

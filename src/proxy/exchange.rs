@@ -17,7 +17,7 @@ use super::intake::{Intake, Release};
 use super::restoring::{Counting, Restoring, recorded_head};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
-use crate::wire::body::{BodyReader, BodyWriter, Progress};
+use crate::wire::body::{BodyReader, BodyWriter, Progress, Trailers};
 use crate::wire::head::{ForwardRequest, ForwardResponse, Framing, HeadEdit, RequestHead, ResponseHead, TargetOut};
 use crate::wire::limits::Limits;
 
@@ -73,6 +73,8 @@ pub struct Exchange<'a> {
 pub struct RequestState {
     pub reader: BodyReader,
     writer: Option<BodyWriter>,
+    /// Those that may leave, where they were held.
+    trailers: Option<Trailers>,
     pub done: bool,
 }
 
@@ -99,7 +101,7 @@ impl RequestState {
     pub fn new(head: &RequestHead, limits: &Limits) -> Self {
         let reader = BodyReader::new(head.framing(), *limits);
         let done = reader.is_done();
-        Self { reader, writer: None, done }
+        Self { reader, writer: None, trailers: None, done }
     }
 
     /// Reads a held body from `input` and gives what may go of it.
@@ -111,9 +113,23 @@ impl RequestState {
             self.done = true;
             let last = intake.finish()?;
             release = join(release, last);
+            if let Some(trailers) = self.reader.trailers() {
+                self.trailers = Some(judged(trailers, intake)?);
+            }
         }
         Ok((release.head.is_some() || !release.payload.is_empty() || self.done).then_some(release))
     }
+}
+
+/// The trailers that may leave.
+fn judged(trailers: &Trailers, intake: &mut Intake) -> Result<Trailers, Refusal> {
+    let raw = intake.trailers(trailers.raw())?;
+    if raw == *trailers.raw() {
+        return Ok(trailers.clone());
+    }
+    let limits = Limits { trailer_bytes: raw.len() + trailers.raw().len() + 64, ..Limits::default() };
+    Trailers::read(&raw, &limits)
+        .ok_or_else(|| Refusal { reason: "edit", message: "an edit gave no valid trailer".to_owned() })
 }
 
 fn join(first: Release, second: Release) -> Release {
@@ -217,7 +233,7 @@ impl<'a> Exchange<'a> {
         }
         if self.request.done {
             // A held body is written whole, so that its length is what its head says.
-            let ended = writer.end(self.request.reader.trailers(), &mut self.up.output);
+            let ended = writer.end(self.request.trailers.as_ref(), &mut self.up.output);
             debug_assert!(ended.is_ok());
         }
     }
@@ -290,6 +306,9 @@ impl<'a> Exchange<'a> {
             // Nothing can be changed any more, so the last bytes went out before they are inspected.
             self.judged = true;
             let _ = self.intake.finish();
+            if let Some(trailers) = self.request.reader.trailers() {
+                let _ = self.intake.trailers(trailers.raw());
+            }
         }
         Ok(moved || (was_full && self.up.output.len() < WINDOW))
     }

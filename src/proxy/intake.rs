@@ -279,6 +279,12 @@ impl Intake {
         }
     }
 
+    /// The fields after the body: what may go in their place. Asked last.
+    pub fn trailers(&mut self, raw: &Bytes) -> Result<Bytes, Refusal> {
+        let release = self.audit(Part::Trailers(raw.clone()));
+        if self.hold { Ok(release?.payload) } else { Ok(raw.clone()) }
+    }
+
     /// Ends the flow: its line is written. A body that broke off before is inspected as far as it came.
     pub fn close(&mut self) {
         if self.flow.is_none() {
@@ -442,6 +448,7 @@ impl Intake {
                 | Part::Frame { bytes, .. }
                 | Part::Line { bytes, .. }
                 | Part::Chunk { bytes, .. } => tape.sent(bytes),
+                Part::Trailers(bytes) => tape.trailers(bytes),
                 Part::Head => {}
             }
             if matches!(part, Part::Document(_)) {
@@ -499,6 +506,10 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
     let spelled_in_text = kind.starts_with("application/grpc-web-text");
     if (kind.starts_with("application/grpc") && !spelled_in_text) || kind.starts_with("application/connect+") {
         return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
+    }
+    // Open for as long as the model listens, so that it is judged message by message.
+    if kind == "application/vnd.amazon.eventstream" && request.head.get("content-encoding").is_none() {
+        return Shape::Envelopes(EnvelopeReader::events(limit), BytesMut::new());
     }
     if matches!(
         kind.as_str(),

@@ -101,6 +101,9 @@ struct StoredFrame {
 struct StoredEnd {
     flow: String,
     at: Option<Millis>,
+    /// Of the request: they come when it is written already.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    trailers: String,
     response: Option<StoredMessage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     messages: Vec<StoredFrame>,
@@ -181,7 +184,9 @@ impl SessionWriter {
             let data = self.bytes(&[&message.data], &mut out).remove(0);
             messages.push(StoredFrame { from_client: message.from_client, text: message.text, at: message.at, data });
         }
-        self.json(END, &StoredEnd { flow: exchange.id.clone(), at: exchange.ended, response, messages }, &mut out);
+        let trailers = String::from_utf8_lossy(&exchange.request.trailers).into_owned();
+        let stored = StoredEnd { flow: exchange.id.clone(), at: exchange.ended, trailers, response, messages };
+        self.json(END, &stored, &mut out);
         out
     }
 
@@ -386,6 +391,7 @@ impl<R: Read + Seek> SessionReader<R> {
             match self.json::<StoredEnd>(place)? {
                 Ok(stored) => {
                     exchange.ended = stored.at;
+                    exchange.request.trailers = stored.trailers.into();
                     if let Some(response) = &stored.response {
                         exchange.response = Some(self.restored(response, place.0, &mut damages)?);
                     }

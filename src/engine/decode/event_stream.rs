@@ -109,12 +109,11 @@ pub(super) fn is_likely(bytes: &[u8]) -> bool {
 }
 
 impl<V: Visitor> Walker<'_, V> {
-    /// The messages of `layer`.
-    pub(super) fn events(&mut self, layer: LayerId, name: &str) {
+    /// The messages of `layer`, counted from `number`.
+    pub(super) fn events(&mut self, layer: LayerId, mut number: u64, name: &str) {
         self.layers[layer.0 as usize].format = Format::Events;
         let content = self.content(layer);
         let mut at = 0;
-        let mut number = 0;
         while at < content.len() {
             self.steps.push(Step::Event(number));
             let message = message_at(&content, at);

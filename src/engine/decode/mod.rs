@@ -21,6 +21,7 @@
 //! share, where a coding stands between), so `bytes_read` and what `unread` lists add up to `bytes_sent`. The
 //! head is always read and counted in neither.
 
+mod aws_chunked;
 mod base64;
 mod body;
 mod coding;

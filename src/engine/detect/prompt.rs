@@ -116,7 +116,7 @@ impl Inspector<'_> {
             | LeafKind::JsonNull
             | LeafKind::PbVarint
             | LeafKind::PbFixed => false,
-            LeafKind::JsonName => leaf.text.iter().any(|byte| matches!(byte, b'/' | b'\\')),
+            LeafKind::JsonName | LeafKind::FieldName => leaf.text.iter().any(|byte| matches!(byte, b'/' | b'\\')),
             _ => true,
         };
         if !holds_text || leaf.text.len() < SHORTEST {

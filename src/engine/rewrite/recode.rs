@@ -16,6 +16,11 @@ const BROTLI_WINDOW: u32 = 22;
 pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
         Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
+        Codec::Reversed(spelling) => {
+            let mut text = encode_base64(content, *spelling);
+            text.reverse();
+            Some(text)
+        }
         Codec::Qoder { exchanged } => Some(qoder::encode(content, *exchanged)),
         Codec::Gzip(members) => members_again(members, coded, splices, content, |member, part, out| {
             let header = coded.get(member.header.range())?;
@@ -64,7 +69,12 @@ pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
             drop(encoder);
             Some(out)
         }
-        Codec::Identity | Codec::Percent | Codec::Html | Codec::QuotedPrintable | Codec::Hex { .. } => None,
+        Codec::Identity
+        | Codec::AwsChunked
+        | Codec::Percent
+        | Codec::Html
+        | Codec::QuotedPrintable
+        | Codec::Hex { .. } => None,
     }
 }
 

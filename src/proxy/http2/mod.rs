@@ -31,7 +31,7 @@ use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
 
-use message::{answer, head_of, interim, outgoing, withheld};
+use message::{answer, head_of, interim, judged, outgoing, withheld};
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -388,6 +388,7 @@ impl Stream {
                 None => {
                     let trailers = self.body.trailers().await.map_err(client_broken)?;
                     let release = self.intake.finish().map_err(Broken::Withheld)?;
+                    let trailers = judged(&mut self.intake, trailers).map_err(Broken::Withheld)?;
                     return Ok((release, true, trailers));
                 }
             }
@@ -536,6 +537,13 @@ async fn upload(
     let trailers = body.trailers().await.map_err(client_broken)?;
     let release = match intake.finish() {
         Ok(release) => release,
+        Err(refusal) => {
+            up.send_reset(Reason::CANCEL);
+            return Err(Broken::Withheld(refusal));
+        }
+    };
+    let trailers = match judged(intake, trailers) {
+        Ok(trailers) => trailers,
         Err(refusal) => {
             up.send_reset(Reason::CANCEL);
             return Err(Broken::Withheld(refusal));
