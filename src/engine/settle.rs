@@ -169,7 +169,14 @@ impl Judge<'_> {
         let old = assembled(decided, members, &union);
         let removal = if covers { decided[lead].action } else { strictest } == Action::Strip;
         let mut fallback = None;
-        let change = if removal && !matches!(one.location.root, Root::Path(_)) {
+        let restored = one.restored.as_ref().filter(|_| covers);
+        let change = if let Some(restored) = restored {
+            // Not coarser but as it always is, whatever the action: others cannot tell it from their own.
+            match *restored == old {
+                true => return None,
+                false => Change::Replace(restored.clone()),
+            }
+        } else if removal && !matches!(one.location.root, Root::Path(_)) {
             fallback = self.stand_in(Action::Redact, &one.kind, &old, one.target.spelling);
             Change::Remove
         } else {
@@ -212,7 +219,9 @@ impl Judge<'_> {
             let (start, end) = (window.start - union.start, window.end.saturating_sub(union.start));
             let (Some(between), Some(piece)) = (old.get(at..start), old.get(start..end)) else { continue };
             text.push_str(between);
-            if inner.action != Action::Strip {
+            if let Some(restored) = &inner.raw.restored {
+                text.push_str(restored);
+            } else if inner.action != Action::Strip {
                 let stand_in = self.stand_in(inner.action, &inner.raw.kind, piece, Spelling::Raw);
                 text.push_str(stand_in.as_deref().unwrap_or(piece));
             }
@@ -394,9 +403,13 @@ fn join(kept: &mut Decided, other: Decided) {
     let confidence = kept.raw.confidence.max(other.raw.confidence);
     let by = if other.action > kept.action { other.by.clone() } else { kept.by.clone() };
     let rule = kept.raw.rule.clone().or_else(|| other.raw.rule.clone());
+    let restored = kept.raw.restored.take().or_else(|| other.raw.restored.clone());
     if weight(&other.raw) > weight(&kept.raw) {
         kept.raw = other.raw;
     }
+    // What a mark is made of may be plainer to another detector, but only a template knows what belongs there. A fact
+    // is not a mark: what the policy says of it stands.
+    kept.raw.restored = restored.filter(|_| kept.raw.kind.starts_with("cov."));
     kept.raw.severity = severity;
     kept.raw.confidence = confidence;
     kept.raw.rule = rule;

@@ -22,6 +22,7 @@ fn raw(kind: &str, detector: Detector, window: Option<Range<usize>>, action: Opt
         target: Target { layer: LayerId(1), raw: Span::of(9..9 + TEXT.len()), spelling: Spelling::JsonString },
         window,
         action,
+        restored: None,
     }
 }
 

@@ -261,6 +261,7 @@ impl<'r> Inspector<'r> {
             target: leaf.target,
             window,
             action: rule.action,
+            restored: None,
         };
         self.found.push(Found { rule: number, finding, unsigned: false });
     }

@@ -14,12 +14,14 @@ mod book;
 mod fold;
 mod structure;
 mod text;
+mod unlike;
 
 use std::ops::Range;
 
 pub use self::book::{Lesson, Templates};
 use self::structure::Structure;
-use self::text::{Spot, digest, mix};
+use self::text::{digest, mix};
+use self::unlike::Odd;
 use super::RawFinding;
 use super::covert;
 use super::inspector::Role;
@@ -157,10 +159,11 @@ impl<'t> Scan<'t> {
             if !in_known_text(&known, index) {
                 continue;
             }
-            let Some((kind, window)) = difference(text, spot, self.templates.text(usual.spelling)) else { continue };
             let confidence = if usual.agree >= 3 && usual.others == 0 { 0.9 } else { 0.75 };
-            let window = window.start + start..window.end + start;
-            self.add(kind, leaf, place.location(), Some(window), confidence, Severity::Medium);
+            for odd in unlike::differences(text, spot, self.templates.text(usual.spelling)) {
+                let odd = Odd { window: odd.window.start + start..odd.window.end + start, ..odd };
+                self.add(odd, leaf, place.location(), (confidence, Severity::Medium));
+            }
         }
         self.spelling = spelling;
     }
@@ -173,55 +176,52 @@ impl<'t> Scan<'t> {
             if let (Some(&(at, c)), None) = (odd.next(), odd.next())
                 && all.len() > 5
             {
-                let window = at..at + c.len_utf8();
-                self.add("cov.apostrophe", leaf, place.location(), Some(window), UNLEARNED, Severity::Medium);
+                let (window, restored) = (at..at + c.len_utf8(), Some(usual.to_string()));
+                let odd = Odd { kind: "cov.apostrophe", window, restored };
+                self.add(odd, leaf, place.location(), (UNLEARNED, Severity::Medium));
             }
         }
     }
 
-    fn add(
-        &mut self,
-        kind: &'static str,
-        leaf: &Leaf<'_>,
-        mut location: Location,
-        window: Option<Range<usize>>,
-        confidence: f32,
-        severity: Severity,
-    ) {
-        let window = window.filter(|window| *window != (0..leaf.text.len()));
+    fn add(&mut self, odd: Odd, leaf: &Leaf<'_>, mut location: Location, worth: (f32, Severity)) {
+        let window = Some(odd.window).filter(|window| *window != (0..leaf.text.len()));
         let bytes = leaf.text.get(window.clone().unwrap_or(0..leaf.text.len())).unwrap_or_default();
         if let Some(window) = &window {
             location.steps.push(Step::Window(window.start as u32, window.end as u32));
         }
         let value = String::from_utf8_lossy(bytes).into_owned();
-        self.push(kind, location, leaf.target, window, value, (confidence, severity));
+        let raw = raw(odd.kind, location, leaf.target, value, worth);
+        self.push(RawFinding { window, restored: odd.restored, ..raw });
     }
 
-    fn push(
-        &mut self,
-        kind: &'static str,
-        location: Location,
-        target: Target,
-        window: Option<Range<usize>>,
-        value: String,
-        (confidence, severity): (f32, Severity),
-    ) {
-        if self.found.len() >= MOST {
-            return;
+    fn push(&mut self, raw: RawFinding) {
+        if self.found.len() < MOST {
+            self.found.push(raw);
         }
-        self.found.push(RawFinding {
-            kind: kind.into(),
-            location,
-            detector: Detector::Template,
-            rule: None,
-            severity,
-            confidence,
-            value,
-            observed: None,
-            target,
-            window,
-            action: None,
-        });
+    }
+}
+
+/// A finding in the whole of its leaf.
+fn raw(
+    kind: &'static str,
+    location: Location,
+    target: Target,
+    value: String,
+    (confidence, severity): (f32, Severity),
+) -> RawFinding {
+    RawFinding {
+        kind: kind.into(),
+        location,
+        detector: Detector::Template,
+        rule: None,
+        severity,
+        confidence,
+        value,
+        observed: None,
+        target,
+        window: None,
+        action: None,
+        restored: None,
     }
 }
 
@@ -337,44 +337,6 @@ fn contractions(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
         matches!(letters.to_ascii_lowercase().as_str(), "s" | "t" | "d" | "m" | "re" | "ve" | "ll")
             && text[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphabetic())
     })
-}
-
-/// What sort of mark `spot` has, and its bytes, beside the usual spelling.
-fn difference(text: &str, spot: &Spot, usual: Option<&str>) -> Option<(&'static str, Range<usize>)> {
-    let gap = &text[spot.gap.clone()];
-    let whole = if gap.is_empty() { spot.word.clone() } else { spot.gap.clone() };
-    let Some(usual) = usual else { return Some(("cov.homoglyph", whole)) };
-    let (usual_gap, usual_odd) = usual.split_at(usual.find('\u{1}').unwrap_or(usual.len()));
-    if usual_gap.starts_with('\u{2}') {
-        return Some(("cov.homoglyph", whole));
-    }
-    if gap != usual_gap {
-        let (here, there) = text::difference(gap, usual_gap);
-        let (ours, theirs) = (&gap[here.clone()], &usual_gap[there]);
-        let spaces = |text: &str| text.bytes().all(|byte| byte == b' ');
-        let line_end = gap[here.end..].starts_with(['\n', '\r'])
-            || ours.contains('\r')
-            || theirs.contains('\r')
-            || spot.word.is_empty() && gap[here.end..].is_empty();
-        let mut kind = fold::kind(ours, theirs, spot.date);
-        if kind == "cov.space" && line_end {
-            kind = "cov.trailing_ws";
-        } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && spaces(gap) && !spot.prose {
-            return None;
-        }
-        let window = here.start + spot.gap.start..here.end + spot.gap.start;
-        return Some((kind, if window.is_empty() { whole } else { window }));
-    }
-    let word = &text[spot.word.clone()];
-    let usual: Vec<&str> = usual_odd.split('\u{1}').skip(1).collect();
-    for (index, range) in text::odd(word) {
-        let c = &word[range.clone()];
-        if usual.iter().all(|usual| **usual != format!("{index}{c}")) {
-            return Some((fold::kind(c, "", false), range.start + spot.word.start..range.end + spot.word.start));
-        }
-    }
-    let missing = usual.first().map_or("", |usual| usual.trim_start_matches(|c: char| c.is_ascii_digit()));
-    Some((fold::kind("", missing, false), spot.word.clone()))
 }
 
 /// How much a mark can carry, in bits: log2 of the spellings that its place could have.

@@ -360,6 +360,7 @@ impl Matcher {
             target: leaf.target,
             window: (!whole).then_some(hit.range),
             action: None,
+            restored: None,
         };
         Found { fact: hit.fact, encoded: hit.encoded, finding }
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::text::{digest, mix};
-use super::{Scan, name_of, pattern};
+use super::{Scan, name_of, pattern, raw};
 use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::detect::region::Region;
@@ -99,15 +99,15 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
     let mut moved: Vec<String> = Vec::new();
     let mut cased: Vec<String> = Vec::new();
     for field in head.fields().iter().take(100) {
-        let raw = String::from_utf8_lossy(head.bytes(field.name)).into_owned();
-        let name = raw.to_ascii_lowercase();
+        let spelled = String::from_utf8_lossy(head.bytes(field.name)).into_owned();
+        let name = spelled.to_ascii_lowercase();
         let code = digest(0, name.as_bytes());
         if seen.iter().any(|(other, _)| *other == code) {
             continue;
         }
         let place = scan.form(CASE, mix(agent, code));
-        if scan.differs(place, &raw) {
-            cased.push(raw);
+        if scan.differs(place, &spelled) {
+            cased.push(spelled);
         }
         for (other, before) in &seen {
             let place = scan.form(ORDER, mix(mix(agent, code.min(*other)), code.max(*other)));
@@ -128,7 +128,7 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
         }
         names.truncate(FEW * 2);
         let location = Location { root: Root::Head, steps: Vec::new() };
-        scan.push(kind, location, target, None, names.join(", "), STRUCTURE);
+        scan.push(raw(kind, location, target, names.join(", "), STRUCTURE));
     }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn gaps(scan: &mut Scan<'_>, layers: &[Layer]) {
         if let (Some(spelled), Some(location), false) = (odd, gap.location, named) {
             named = true;
             let value = format!("{spelled:?} between members");
-            scan.push("cov.json_ws", location, gap.target, None, value, STRUCTURE);
+            scan.push(raw("cov.json_ws", location, gap.target, value, STRUCTURE));
         }
     }
 }
@@ -245,7 +245,7 @@ fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
             reported = true;
             scan.structure.orders += 1;
             let value = String::from_utf8_lossy(leaf.text).into_owned();
-            scan.push("cov.key_order", object_of(place), leaf.target, None, value, STRUCTURE);
+            scan.push(raw("cov.key_order", object_of(place), leaf.target, value, STRUCTURE));
         }
     }
     if let Some(object) = scan.structure.open.last_mut() {
@@ -268,7 +268,8 @@ fn number(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
     let at = scan.form(NUMBER, here);
     if scan.differs(at, style) && scan.structure.numbers < FEW {
         scan.structure.numbers += 1;
-        scan.add("cov.number", leaf, place.location(), None, STRUCTURE.0, STRUCTURE.1);
+        let value = String::from_utf8_lossy(leaf.text).into_owned();
+        scan.push(raw("cov.number", place.location(), leaf.target, value, STRUCTURE));
     }
 }
 

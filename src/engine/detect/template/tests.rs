@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::engine::Unit;
-use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Part, Policy, RuleSet};
+use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Outgoing, Part, Policy, RuleSet};
 use crate::wire::head::RequestHead;
 
 const SYSTEM: &str = "You are a coding assistant. Don't guess what you can't see; the user's files are what's there. \
@@ -39,10 +39,14 @@ fn plain(prompt: &str) -> (Vec<(&'static str, String)>, String) {
 }
 
 fn engine() -> Engine {
+    under(Policy::preset("audit").expect("a preset"))
+}
+
+fn under(policy: Policy) -> Engine {
     Engine::new(EngineParts {
         rules: RuleSet::builtin(),
         facts: Facts::default(),
-        policy: Policy::preset("audit").expect("a preset"),
+        policy,
         digest_key: [7; 32],
         limits: DecodeLimits::default(),
         on_error: OnError::Open,
@@ -61,8 +65,16 @@ fn found(
     earlier: &[(Vec<(&'static str, String)>, String)],
     request: &(Vec<(&'static str, String)>, String),
 ) -> Vec<(String, String)> {
-    let teacher = engine().with_templates(Arc::default(), true);
-    let teacher = Arc::new(teacher);
+    let engine = Arc::new(engine().with_templates(Arc::new(learned(earlier)), false));
+    let (request, part) = sent(request);
+    let mut flow = engine.open("now".to_owned(), request);
+    let findings = flow.audit(part).findings;
+    let templates = findings.iter().filter(|finding| matches!(finding.detector, Detector::Template | Detector::Covert));
+    templates.map(|finding| (finding.kind.to_string(), finding.location.to_string())).collect()
+}
+
+fn learned(earlier: &[(Vec<(&'static str, String)>, String)]) -> Templates {
+    let teacher = Arc::new(engine().with_templates(Arc::default(), true));
     let mut templates = Templates::default();
     for one in earlier {
         let (request, part) = sent(one);
@@ -70,12 +82,21 @@ fn found(
         flow.audit(part);
         templates.learn(flow.close().lesson, 0);
     }
-    let engine = Arc::new(engine().with_templates(Arc::new(templates), false));
+    templates
+}
+
+/// The body that leaves when marks get `action`.
+fn forwarded(action: &str, earlier: &Templates, request: &(Vec<(&'static str, String)>, String)) -> String {
+    let policy = format!("[[rule]]\nkind = 'cov.*'\naction = '{action}'\n[[rule]]\naction = 'log'\n");
+    let engine = under(Policy::parse("t.toml", &policy).expect("a policy"));
+    let engine = Arc::new(engine.with_templates(Arc::new(earlier.clone()), false));
     let (request, part) = sent(request);
-    let mut flow = engine.open("now".to_owned(), request);
-    let findings = flow.audit(part).findings;
-    let templates = findings.iter().filter(|finding| matches!(finding.detector, Detector::Template | Detector::Covert));
-    templates.map(|finding| (finding.kind.to_string(), finding.location.to_string())).collect()
+    let outgoing = match engine.open("now".to_owned(), request).audit(part).outgoing {
+        Outgoing::Unchanged(body) => body,
+        Outgoing::Rewritten(rewritten) => rewritten.payload,
+        Outgoing::Withheld(_) => panic!("withheld"),
+    };
+    String::from_utf8(outgoing.to_vec()).expect("the body is text")
 }
 
 fn others() -> Vec<(Vec<(&'static str, String)>, String)> {
@@ -112,6 +133,53 @@ fn one_odd_character_in_a_clients_text_is_named() {
             let expected = format!("body!json:{place}");
             assert!(found_kind == kind && location.starts_with(&expected), "{to}: {found:?}");
         }
+    }
+}
+
+#[test]
+fn a_mark_gives_way_to_what_the_other_requests_have() {
+    // Of a client that writes curly apostrophes here and straight ones there, an accent, a wide space.
+    let own = |body: &str| {
+        body.replacen("user's files", "user\u{2019}s files", 1)
+            .replacen("in \\\"plain\\\" words ...", "in \u{201c}plain\u{201d} words\u{a0}... a r\u{e9}sum\u{e9}", 1)
+            .replacen("a file from", "a file,\u{200b} from", 1)
+    };
+    let earlier: Vec<_> = ["fix", "what's this?", "rename"].map(|prompt| request(prompt, &own)).to_vec();
+    let earlier = learned(&earlier);
+    let clean = request("x", &own);
+    for (from, to) in [
+        ("Today's", "Today\u{2019}s"),
+        ("Today's", "Today\\u02bcs"),
+        ("user\u{2019}s files", "user's files"),
+        ("user\u{2019}s files", "user\\u0027s files"),
+        ("2026-11-27", "2026/11/27"),
+        ("2026-11-27", "2026\\u5e7411\\u670827\\u65e5"),
+        ("s fine to", "s fine\\u00a0to"),
+        ("fine to ask", "fine to  ask"),
+        ("words\u{a0}...", "words ..."),
+        ("fine to ask", "f\\u0456ne to ask"),
+        ("It's fine", "lt's fine"),
+        ("careful, and", "careful,\\u200b and"),
+        ("a file,\u{200b} from", "a file, from"),
+        ("careful, and", "care\u{2060}ful, and"),
+        ("r\u{e9}sum\u{e9}", "re\\u0301sum\u{e9}"),
+        (r"yours.\n", r"yours. \n"),
+        (r"yours.\n", r"yours.\r\n"),
+        ("linux - use", "linux \u{2013} use"),
+        ("\u{201c}plain\u{201d}", "\\\"plain\u{201d}"),
+        ("absolute; don't", "absolute; don\\u2019t"),
+        ("Don't mention", "Don\u{2019}t mention"),
+    ] {
+        let marked = (clean.0.clone(), clean.1.replacen(from, to, 1));
+        assert_ne!(marked.1, clean.1, "{from}");
+        for action in ["generalize", "redact", "strip"] {
+            // What the client spells with an escape stays spelled so; nothing here is.
+            assert_eq!(forwarded(action, &earlier, &marked), clean.1, "{action} {to}");
+        }
+        assert_eq!(forwarded("log", &earlier, &marked), marked.1);
+    }
+    for action in ["generalize", "redact", "strip"] {
+        assert_eq!(forwarded(action, &earlier, &clean), clean.1, "{action}");
     }
 }
 

@@ -34,6 +34,8 @@ struct Token {
 const PLAIN: u64 = 4;
 /// Longest spelling that is kept.
 const LONGEST: usize = 48;
+/// Odd characters of a word that are kept.
+pub(super) const MOST_ODD: usize = 12;
 
 pub(super) fn mix(hash: u64, value: u64) -> u64 {
     (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
@@ -188,10 +190,10 @@ pub(super) fn spelling(text: &str, spot: &Spot, out: &mut String) {
         out.push_str(&format!("\u{2}{:x}", digest(0, gap.as_bytes())));
     }
     let word = &text[spot.word.clone()];
-    if word.is_ascii() {
+    if !fold::may_be_odd(word) {
         return;
     }
-    for (index, range) in odd(word).into_iter().take(LONGEST / 4) {
+    for (index, range) in odd(word).into_iter().take(MOST_ODD) {
         let odd = &word[range];
         // Which digit it is is the number's affair.
         let c = odd
@@ -209,6 +211,9 @@ pub(super) fn odd(word: &str) -> Vec<(usize, Range<usize>)> {
     let mut odd = Vec::new();
     for (at, c) in word.char_indices() {
         if c.is_ascii() {
+            if fold::letter(c) != c && !c.is_ascii_digit() {
+                odd.push((index, at..at + 1));
+            }
             index += 1;
             continue;
         }
