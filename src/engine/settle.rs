@@ -91,7 +91,7 @@ impl Judge<'_> {
             proposed: raw.action.unwrap_or(Action::Log),
         };
         let decision = self.policy.decide(&self.subject, &question);
-        let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind));
+        let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind) || is_choice(&raw));
         let action = if fixed { Action::Log } else { decision.action };
         Decided { raw, action, by: decision.by }
     }
@@ -465,6 +465,11 @@ fn is_form(kind: &str) -> bool {
             | "cov.presence"
             | "cov.list_order"
     )
+}
+
+/// A word that others have in another's place: which one is not known, and without it the sentence would say less.
+fn is_choice(raw: &RawFinding) -> bool {
+    raw.kind.as_ref() == "cov.word" && raw.restored.is_none()
 }
 
 /// What an integrity value says about an edit.

@@ -11,7 +11,9 @@
 //! people wrote into the client's text, unless the same words stand around it in several requests.
 
 mod book;
+mod compare;
 mod fold;
+mod regional;
 mod structure;
 mod text;
 mod unlike;
@@ -34,8 +36,6 @@ use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
-/// Places next to one, on both sides together, that must be those of a known text.
-const AROUND: usize = 4;
 /// Bytes of one text that are looked at; no client writes more.
 const LONGEST: usize = 1 << 20;
 /// Names and indices around a value.
@@ -53,11 +53,13 @@ pub struct Scan<'t> {
     /// Forms that were compared, and those of them in which the others differ among themselves.
     forms: u32,
     unstable: u32,
+    /// The same of pairs of items of lists.
+    pairs: u32,
+    loose_pairs: u32,
     seed: u64,
     role: Role,
     structure: Structure,
     lesson: Lesson,
-    spelling: String,
     found: Vec<RawFinding>,
 }
 
@@ -78,11 +80,12 @@ impl<'t> Scan<'t> {
             active: learning || known.is_some(),
             forms: 0,
             unstable: 0,
+            pairs: 0,
+            loose_pairs: 0,
             seed: page,
             role: Role::default(),
             structure: Structure::default(),
             lesson: Lesson::of(page, learning),
-            spelling: String::new(),
             found: Vec::new(),
         }
     }
@@ -101,6 +104,9 @@ impl<'t> Scan<'t> {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
         }
+        if self.pairs >= 8 && self.loose_pairs * 2 > self.pairs {
+            self.found.retain(|raw| &*raw.kind != "cov.list_order" || raw.window.is_some());
+        }
         (self.found, self.lesson)
     }
 
@@ -118,21 +124,31 @@ impl<'t> Scan<'t> {
                 if self.page.is_none() && !text.is_ascii() {
                     self.odd_apostrophe(text, leaf, place);
                 }
-                self.stretch(text, 0..text.len(), 0, leaf, place);
+                self.stretch(text, (0..text.len(), 0, true), leaf, place);
             }
-            Region::Tools => self.stretch(text, 0..text.len(), 1, leaf, place),
+            Region::Tools => {
+                let own = !self.structure.is_foreign_tool(place.pointer());
+                let name = mix(1, self.structure.tool(place.pointer()));
+                self.stretch(text, (0..text.len(), name, own), leaf, place);
+            }
             Region::Conversation if self.active => {
                 for (name, block) in blocks(text) {
                     let name = digest(2, text[name].as_bytes());
-                    self.stretch(text, block, name, leaf, place);
+                    self.stretch(text, (block, name, false), leaf, place);
                 }
             }
             _ => {}
         }
     }
 
-    /// One stretch of text that the client wrote.
-    fn stretch(&mut self, text: &str, range: Range<usize>, name: u64, leaf: &Leaf<'_>, place: &dyn Place) {
+    /// One stretch of text that the client wrote: `own` where nobody else put words into it.
+    fn stretch(
+        &mut self,
+        text: &str,
+        (range, name, own): (Range<usize>, u64, bool),
+        leaf: &Leaf<'_>,
+        place: &dyn Place,
+    ) {
         if !self.active {
             return;
         }
@@ -142,30 +158,12 @@ impl<'t> Scan<'t> {
             end -= 1;
         }
         let (start, text) = (range.start, &text[range.start..end]);
-        let spots = text::spots(text, around);
-        let own = self.templates.own();
-        let known: Vec<bool> = match self.page {
-            Some(page) => spots.iter().map(|spot| page.knows(spot.place, own)).collect(),
-            None => Vec::new(),
-        };
-        let mut spelling = std::mem::take(&mut self.spelling);
-        for (index, spot) in spots.iter().enumerate() {
-            text::spelling(text, spot, &mut spelling);
-            let spelled = self.lesson.note(spot.place, &spelling);
-            if known.get(index) != Some(&true) || self.found.len() >= MOST {
-                continue;
-            }
-            let Some(usual) = self.page.and_then(|page| page.unlike(spot.place, spelled, own)) else { continue };
-            if !in_known_text(&known, index) {
-                continue;
-            }
-            let confidence = if usual.agree >= 3 && usual.others == 0 { 0.9 } else { 0.75 };
-            for odd in unlike::differences(text, spot, self.templates.text(usual.spelling)) {
-                let odd = Odd { window: odd.window.start + start..odd.window.end + start, ..odd };
-                self.add(odd, leaf, place.location(), (confidence, Severity::Medium));
-            }
+        let users = users_part(text);
+        let reading = text::read(text, around, if own { users } else { 0 });
+        for (odd, worth) in self.compare(text, around, &reading, users) {
+            let odd = Odd { window: odd.window.start + start..odd.window.end + start, ..odd };
+            self.add(odd, leaf, place.location(), worth);
         }
-        self.spelling = spelling;
     }
 
     /// One apostrophe that is not like all others of its text: worth a look where nothing was learned yet.
@@ -283,11 +281,21 @@ fn pattern(pointer: &[Segment<'_>]) -> u64 {
     })
 }
 
-/// Whether the place at `index` stands in a text that others have too, and not in words that came together twice.
-fn in_known_text(known: &[bool], index: usize) -> bool {
-    let before = known[..index].iter().rev().take(AROUND).take_while(|known| **known).count();
-    let after = known[index + 1..].iter().take(AROUND).take_while(|known| **known).count();
-    before + after >= AROUND.min(known.len() - 1)
+/// Where the text goes over to what people wrote into a file.
+fn users_part(text: &str) -> usize {
+    const FILES: &[&str] = &["CLAUDE.md", "AGENTS.md", "GEMINI.md", "copilot-instructions.md", ".cursorrules"];
+    const LEADS: &[&str] = &["Contents of ", "Context from", "Instructions from"];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let lead =
+            LEADS.iter().find_map(|lead| line.find(lead)).is_some_and(|lead| line[lead..].contains(['/', '\\', '.']));
+        let named = FILES.iter().any(|file| line.trim_end().trim_end_matches([':', '`', '*', ')']).ends_with(file));
+        if lead || named && line.starts_with('#') {
+            return at + line.len();
+        }
+        at += line.len();
+    }
+    text.len()
 }
 
 /// `<system-reminder>…</system-reminder>` and the like: name and content of what clients put into messages.
@@ -346,6 +354,11 @@ pub fn capacity(kind: &str, text: &str) -> Option<f64> {
         "cov.date_sep" => Some(2.0),
         "cov.space" => Some(4.0),
         "cov.trailing_ws" => Some(text.chars().count().max(1) as f64),
+        // The orders that so many items can have.
+        "cov.list_order" => {
+            let items = text.matches(',').count().min(99) + 1;
+            Some((2..=items).map(|count| (count as f64).log2()).sum::<f64>().max(1.0))
+        }
         kind if kind.starts_with("cov.") => Some(covert::capacity(kind, text).unwrap_or(1.0)),
         _ => None,
     }

@@ -52,7 +52,7 @@ pub(super) fn is_mark(c: char) -> bool {
 
 /// Whether a word may have another letter than its plain form has, beside digits.
 pub(super) fn may_be_odd(word: &str) -> bool {
-    !word.is_ascii() || word.contains('I')
+    word.bytes().any(|byte| !byte.is_ascii() || byte.is_ascii_uppercase())
 }
 
 /// The plain form of a letter; `#` for a digit.
@@ -77,12 +77,13 @@ pub(super) fn letter(c: char) -> char {
     }
 }
 
-/// The letter or digit that `c` is taken for, where that can be told.
+/// The small letter or the digit that `c` is taken for, where that can be told.
 pub(super) fn plain(c: char) -> Option<char> {
     match letter(c) {
         _ if c.is_ascii_digit() => Some(c),
         '#' => matches!(c, '\u{ff10}'..='\u{ff19}').then(|| char::from_u32(u32::from(c) - 0xfee0)).flatten(),
-        plain => Some(plain),
+        // What looks like `l` and is no capital is one.
+        plain => Some(plain.to_ascii_lowercase()),
     }
 }
 

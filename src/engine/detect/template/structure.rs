@@ -1,6 +1,7 @@
 //! Form that says nothing by itself: the order of fields and members, the case of names, white space between
 //! tokens, the spelling of numbers.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::text::{digest, mix};
@@ -17,6 +18,11 @@ use crate::wire::span::Span;
 const NEAR: usize = 8;
 /// Findings of one sort in one unit.
 const FEW: usize = 8;
+/// Longer strings are no items of a list of names.
+const LONGEST_ITEM: usize = 80;
+/// Lists of one unit, and items of one list.
+const MOST_LISTS: usize = 512;
+const MOST_ITEMS: usize = 512;
 /// Longer gaps hold values, or are drawn for the eye.
 const WIDEST: u32 = 64;
 /// Gaps of one unit.
@@ -28,6 +34,7 @@ const ORDER: u64 = 11;
 const CASE: u64 = 12;
 const WHITE: u64 = 13;
 const NUMBER: u64 = 14;
+const ITEMS: u64 = 15;
 
 #[derive(Default)]
 pub(super) struct Structure {
@@ -36,6 +43,9 @@ pub(super) struct Structure {
     last: Option<(LayerId, u32)>,
     gaps: Vec<Gap>,
     orders: usize,
+    declared: Option<Tool>,
+    lists: HashMap<u64, List>,
+    reordered: usize,
     numbers: usize,
 }
 
@@ -49,6 +59,22 @@ struct Object {
     reported: bool,
 }
 
+/// The tool that is being declared.
+#[derive(Clone, Copy)]
+struct Tool {
+    at: u64,
+    name: u64,
+    /// Its name says that it is not the client's own.
+    foreign: bool,
+}
+
+/// The items of a list so far.
+#[derive(Default)]
+struct List {
+    items: Vec<(u64, String)>,
+    reported: bool,
+}
+
 /// What stands between two values.
 struct Gap {
     /// The later one.
@@ -59,6 +85,17 @@ struct Gap {
 }
 
 impl Structure {
+    /// Whether the value at `pointer` belongs to a tool of a server that the person added: its words come from there.
+    pub fn is_foreign_tool(&self, pointer: &[Segment<'_>]) -> bool {
+        self.declared.is_some_and(|tool| tool.foreign) && self.tool(pointer) != 0
+    }
+
+    /// The digest of the name of the tool that the value at `pointer` belongs to; 0 where that is not known.
+    pub fn tool(&self, pointer: &[Segment<'_>]) -> u64 {
+        let here = tool_at(pointer);
+        self.declared.filter(|tool| here.is_some_and(|at| at == tool.at)).map_or(0, |tool| tool.name)
+    }
+
     /// Bytes were passed over.
     pub fn skip(&mut self) {
         self.last = None;
@@ -77,6 +114,45 @@ impl Scan<'_> {
         self.page
             .and_then(|page| page.unlike(place, spelled, own))
             .is_some_and(|usual| usual.agree >= 3 && usual.others * 3 < usual.agree)
+    }
+
+    /// Takes the next item of a list; names it and the one that it should not follow, where others agree. `list` tells
+    /// the list from all others of the unit, `around` is its place.
+    fn in_order(&mut self, list: u64, around: u64, item: String) -> Option<(String, (f32, Severity))> {
+        let code = digest(0, item.as_bytes());
+        let lists = &mut self.structure.lists;
+        if lists.len() >= MOST_LISTS && !lists.contains_key(&list) {
+            return None;
+        }
+        let mut held = std::mem::take(lists.entry(list).or_default());
+        let mut told = None;
+        let again = held.items.len() >= MOST_ITEMS || held.items.iter().any(|(other, _)| *other == code);
+        let near = if again { 0 } else { held.items.len().min(NEAR) };
+        for (other, name) in held.items.iter().rev().take(near) {
+            let place = self.form(ITEMS, mix(mix(around, code.min(*other)), code.max(*other)));
+            let spelled = self.lesson.note(place, if *other < code { "<" } else { ">" });
+            let Some(page) = self.page else { continue };
+            let own = self.templates.own();
+            if let Some(disagree) = page.disagree(place, spelled, own) {
+                self.pairs += 1;
+                self.loose_pairs += u32::from(disagree);
+            }
+            let worth = match page.unlike(place, spelled, own) {
+                Some(usual) if usual.agree >= 3 && usual.others == 0 => STRUCTURE,
+                Some(_) => continue,
+                None if page.variants(place, spelled).is_some() => (0.5, Severity::Low),
+                None => continue,
+            };
+            if !held.reported {
+                held.reported = true;
+                told = Some((format!("{name}, {item}"), worth));
+            }
+        }
+        if !again {
+            held.items.push((code, item));
+        }
+        self.structure.lists.insert(list, held);
+        told
     }
 
     /// The digest of a place of `sort`. What calls itself otherwise is another program of the same client.
@@ -102,6 +178,9 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
         let spelled = String::from_utf8_lossy(head.bytes(field.name)).into_owned();
         let name = spelled.to_ascii_lowercase();
         let code = digest(0, name.as_bytes());
+        if let Ok(value) = std::str::from_utf8(head.bytes(field.value)) {
+            items_of_header(scan, &name, value);
+        }
         if seen.iter().any(|(other, _)| *other == code) {
             continue;
         }
@@ -132,6 +211,34 @@ pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
     }
 }
 
+/// The items of a value that is a list of names, as in `accept-encoding: gzip, br`.
+fn items_of_header(scan: &mut Scan<'_>, name: &str, value: &str) {
+    const NO_LISTS: &[&str] = &[
+        "date",
+        "expires",
+        "if-modified-since",
+        "cookie",
+        "user-agent",
+        "via",
+        "forwarded",
+        "x-forwarded-for",
+        "authorization",
+        "baggage",
+        "tracestate",
+    ];
+    if !value.contains(',') || value.len() > 1024 || NO_LISTS.contains(&name) {
+        return;
+    }
+    let list = digest(1, name.as_bytes());
+    for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        if let Some((names, worth)) = scan.in_order(list, list, item.to_owned()) {
+            let location = Location { root: Root::Header { name: name.into(), repeat: 0 }, steps: Vec::new() };
+            let target = Target { layer: LayerId(0), raw: Span::new(0, 0), spelling: Spelling::Raw };
+            scan.push(raw("cov.list_order", location, target, names, worth));
+        }
+    }
+}
+
 pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let json = matches!(
         leaf.kind,
@@ -145,9 +252,67 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let here = mix(pattern(pointer), place.depth() as u64);
     white_space(scan, leaf, place, here);
     match leaf.kind {
+        LeafKind::JsonString => item(scan, leaf, place),
         LeafKind::JsonName => member(scan, leaf, place),
         LeafKind::JsonNumber => number(scan, leaf, place, here),
         _ => {}
+    }
+}
+
+/// The tool that a value is about, by its place in the document: `/tools/3`, `/tools/0/functionDeclarations/3`.
+fn tool_at(pointer: &[Segment<'_>]) -> Option<u64> {
+    let at = pointer.iter().position(|segment| matches!(segment, Segment::Name("tools" | "functions")))?;
+    let mut last = at + 1;
+    if let Some([Segment::Name("functionDeclarations" | "function_declarations"), Segment::Index(_)]) =
+        pointer.get(at + 2..at + 4)
+    {
+        last = at + 3;
+    }
+    matches!(pointer.get(last), Some(Segment::Index(_))).then(|| exact(&pointer[..=last]))
+}
+
+/// A place in a document, elements of lists told apart.
+fn exact(pointer: &[Segment<'_>]) -> u64 {
+    pointer.iter().fold(5, |hash, segment| match segment {
+        Segment::Name(name) => mix(hash, digest(0, name.as_bytes())),
+        Segment::Index(index) => mix(hash, *index),
+    })
+}
+
+/// An item of a list that is told by a name of its own: a string, or an object's `name`.
+fn item(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
+    let pointer = place.pointer();
+    let tools = Region::of_steps(pointer.iter().map(name_of)) == Region::Tools;
+    let list = match pointer {
+        [list @ .., Segment::Index(_)] => list,
+        [list @ .., Segment::Index(_), Segment::Name("name")] if tools => list,
+        [list @ .., Segment::Index(_), Segment::Name("function"), Segment::Name("name")] if tools => list,
+        _ => return,
+    };
+    if tools
+        && leaf.name == "name"
+        && let Some(at) = tool_at(pointer).filter(|_| list.len() < 4)
+    {
+        let foreign = leaf.text.starts_with(b"mcp_");
+        scan.structure.declared = Some(Tool { at, name: digest(1, leaf.text), foreign });
+    }
+    // Lists inside records, as in telemetry, may be of anything.
+    let listed = list.iter().any(|segment| matches!(segment, Segment::Index(_)));
+    let region = Region::of_steps(list.iter().map(name_of));
+    let fixed = region == Region::Tools || region == Region::Client && !listed;
+    if !fixed || leaf.text.len() > LONGEST_ITEM || scan.structure.is_foreign_tool(pointer) && listed {
+        return;
+    }
+    let around = mix(pattern(list), place.depth() as u64);
+    // The lists of each tool are its own.
+    let around =
+        if listed && tools && leaf.name != "name" { mix(around, scan.structure.tool(pointer)) } else { around };
+    let value = String::from_utf8_lossy(leaf.text).into_owned();
+    if let Some((names, worth)) = scan.in_order(mix(exact(list), u64::from(leaf.target.layer.0)), around, value)
+        && scan.structure.reordered < FEW
+    {
+        scan.structure.reordered += 1;
+        scan.push(raw("cov.list_order", place.location(), leaf.target, names, worth));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::fold;
 use super::text::{self, Spot};
+use super::{fold, regional};
 
 /// One difference from the usual spelling.
 #[derive(Debug, Eq, PartialEq)]
@@ -34,8 +34,11 @@ pub(super) fn differences(text: &str, spot: &Spot, usual: Option<&str>) -> Vec<O
         let line_end = gap[here.end..].starts_with(['\n', '\r'])
             || ours.contains('\r')
             || theirs.contains('\r')
-            || spot.word.is_empty() && gap[here.end..].is_empty();
-        let mut kind = fold::kind(ours, theirs, spot.date);
+            || spot.last && gap[here.end..].is_empty();
+        let mut kind = match !spot.date && is_stop(ours) && is_stop(theirs) && !both_blank(ours, theirs) {
+            true => "cov.word",
+            false => fold::kind(ours, theirs, spot.date),
+        };
         if kind == "cov.space" && line_end {
             kind = "cov.trailing_ws";
         } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && spaces(gap) && !spot.prose {
@@ -61,8 +64,13 @@ pub(super) fn differences(text: &str, spot: &Spot, usual: Option<&str>) -> Vec<O
     };
     if word != usual_word {
         let (here, there) = text::difference(word, &usual_word);
-        let kind = fold::kind(&word[here.clone()], &usual_word[there.clone()], false);
-        let (window, restored) = match here.is_empty() {
+        let regional = regional::other(word).is_some() || regional::other(&usual_word).is_some();
+        let case = word[here.clone()].eq_ignore_ascii_case(&usual_word[there.clone()]);
+        let kind = match regional || case && !here.is_empty() {
+            true => "cov.word",
+            false => fold::kind(&word[here.clone()], &usual_word[there.clone()], false),
+        };
+        let (window, restored) = match here.is_empty() || regional {
             true => (spot.word.clone(), usual_word),
             false => (here.start + spot.word.start..here.end + spot.word.start, usual_word[there].to_owned()),
         };
@@ -71,8 +79,24 @@ pub(super) fn differences(text: &str, spot: &Spot, usual: Option<&str>) -> Vec<O
     found
 }
 
+fn both_blank(ours: &str, theirs: &str) -> bool {
+    ours.trim().is_empty() && theirs.trim().is_empty()
+}
+
+/// A comma or full stop, or none.
+fn is_stop(part: &str) -> bool {
+    let mut signs = part.chars().filter(|c| !c.is_whitespace());
+    matches!((signs.next(), signs.next()), (None | Some(',' | ';' | '.' | ':' | '!'), None))
+}
+
 /// `word` with the odd characters of the usual spelling in place of its own. None where that cannot be told.
 fn usual_word(word: &str, usual_odd: &str) -> Option<String> {
+    if let Some(regional) = usual_odd.strip_prefix(['\u{1}']).and_then(|odd| odd.strip_prefix(text::REGIONAL)) {
+        return regional.split('\u{1}').next().map(str::to_owned);
+    }
+    if let Some(other) = regional::other(word) {
+        return Some(other);
+    }
     if usual_odd.is_empty() && text::odd(word).is_empty() {
         return Some(word.to_owned());
     }
@@ -113,7 +137,7 @@ mod tests {
 
     /// What the place of `here`'s last word differs in when it is usually spelled as in `usual`.
     fn told(here: &str, usual: &str) -> Vec<(&'static str, String, Option<String>)> {
-        let last = |text: &str| text::spots(text, 0).pop().expect("the text has a word");
+        let last = |text: &str| text::read(text, 0, text.len()).spots.pop().expect("the text has a word");
         let (spot, other) = (last(here), last(usual));
         assert_eq!(spot.place, other.place, "{here} {usual}");
         let mut spelling = String::new();
@@ -142,9 +166,16 @@ mod tests {
             ("a wo\u{200d}rd", "a word", &[("cov.zero_width", "\u{200d}", "")]),
             ("a word", "a wo\u{200d}rd", &[("cov.zero_width", "word", "wo\u{200d}rd")]),
             ("a lt", "a It", &[("cov.homoglyph", "l", "I")]),
+            ("a word", "a Word", &[("cov.word", "w", "W")]),
+            ("THE WOrD", "THE WORD", &[("cov.word", "r", "R")]),
+            ("a \u{412}ord", "a Bord", &[("cov.homoglyph", "\u{412}", "B")]),
             ("a \u{406}t", "a It", &[("cov.homoglyph", "\u{406}", "I")]),
             ("a \u{ff11}2", "a 12", &[("cov.homoglyph", "\u{ff11}", "1")]),
             ("a\u{a0}w\u{43e}rd", "a word", &[("cov.space", "\u{a0}", " "), ("cov.homoglyph", "\u{43e}", "o")]),
+            ("a colour", "a color", &[("cov.word", "colour", "color")]),
+            ("an Organizer", "an Organiser", &[("cov.word", "Organizer", "Organiser")]),
+            ("plain, word", "plain word", &[("cov.word", ",", "")]),
+            ("plain word", "plain, word", &[("cov.word", " ", ", ")]),
             ("2026/11/27", "2026-11-27", &[("cov.date_sep", "/", "-")]),
         ] {
             let expected: Vec<_> = expected
