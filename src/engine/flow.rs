@@ -210,14 +210,14 @@ impl Engine {
         let client = self.rules.client_of(unit.request);
         let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
         let nothing = Templates::default();
-        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        let mut scan = Scan::new((&nothing, &self.texts), true, &self.digest_key, unit.request, client);
         scan.head(unit.request);
         let decoded = walk(unit, &self.limits, &mut scan);
         scan.finish(&decoded.layers).1
     }
 
-    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
-        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+    fn scan<'t>(&'t self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new((templates, &self.texts), self.learns(), &self.digest_key, unit.request, client);
         if matches!(unit.part, Part::Head | Part::Document(_)) {
             scan.head(unit.request);
         }

@@ -81,6 +81,8 @@ pub struct Engine {
     scanner: detect::Scanner,
     templates: RwLock<Arc<Templates>>,
     learns: bool,
+    /// Saves time and changes nothing.
+    texts: detect::template::Cache,
 }
 
 impl Engine {
@@ -88,12 +90,19 @@ impl Engine {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
         let templates = RwLock::default();
-        Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false }
+        let texts = detect::template::Cache::default();
+        Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false, texts }
     }
 
     /// Compares requests with `templates`. With `learns`, each flow's summary holds what it teaches.
     pub fn with_templates(mut self, templates: Arc<Templates>, learns: bool) -> Self {
         (self.templates, self.learns) = (RwLock::new(templates), learns);
+        self
+    }
+
+    #[cfg(test)]
+    fn without_cache(mut self) -> Self {
+        self.texts = detect::template::Cache::OFF;
         self
     }
 

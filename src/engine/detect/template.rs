@@ -11,6 +11,7 @@
 //! people wrote into the client's text, unless the same words stand around it in several requests.
 
 mod book;
+mod cache;
 mod compare;
 mod fold;
 mod regional;
@@ -19,8 +20,11 @@ mod text;
 mod unlike;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use self::book::{Lesson, Templates};
+pub use self::cache::Cache;
+use self::cache::Outcome;
 use self::structure::Structure;
 use self::text::{digest, mix};
 use self::unlike::Odd;
@@ -40,12 +44,16 @@ const MOST: usize = 128;
 const LONGEST: usize = 1 << 20;
 /// Names and indices around a value.
 const DEEPEST: usize = 32;
+/// Confidence and severity.
+type Worth = (f32, Severity);
+
 /// What a single odd apostrophe is worth where nothing is known.
 const UNLEARNED: f32 = 0.6;
 
 /// Looks at one unit: what it teaches, and where it differs from what is known.
 pub struct Scan<'t> {
     templates: &'t Templates,
+    cache: &'t Cache,
     /// What is known of this client, version and endpoint.
     page: Option<&'t book::Page>,
     /// Observations are made at all.
@@ -66,7 +74,7 @@ pub struct Scan<'t> {
 impl<'t> Scan<'t> {
     /// `learning`: whether the lesson is wanted. `key` keeps digests from being tried by others.
     pub fn new(
-        templates: &'t Templates,
+        (templates, cache): (&'t Templates, &'t Cache),
         learning: bool,
         key: &[u8; 32],
         request: &Request,
@@ -76,6 +84,7 @@ impl<'t> Scan<'t> {
         let known = templates.page(page).filter(|page| page.requests() >= 2 + templates.own());
         Self {
             templates,
+            cache,
             page: known,
             active: learning || known.is_some(),
             forms: 0,
@@ -158,12 +167,33 @@ impl<'t> Scan<'t> {
             end -= 1;
         }
         let (start, text) = (range.start, &text[range.start..end]);
-        let users = users_part(text);
-        let reading = text::read(text, around, if own { users } else { 0 });
-        for (odd, worth) in self.compare(text, around, &reading, users) {
+        let revision = self.templates.revision(self.page);
+        let asked = u64::from(own) << 1 | u64::from(self.lesson.wanted());
+        let key = self.cache.key(text, around, asked);
+        let known = key.and_then(|key| self.cache.get(key, revision));
+        let outcome = known.unwrap_or_else(|| {
+            let outcome = self.read(text, around, own);
+            if let Some(key) = key {
+                self.cache.put(key, revision, outcome.clone());
+            }
+            outcome
+        });
+        self.lesson.share(outcome.noted);
+        for (odd, worth) in outcome.odd.iter().cloned() {
             let odd = Odd { window: odd.window.start + start..odd.window.end + start, ..odd };
             self.add(odd, leaf, place.location(), worth);
         }
+    }
+
+    fn read(&mut self, text: &str, around: u64, own: bool) -> Outcome {
+        let users = users_part(text);
+        let reading = text::read(text, around, if own { users } else { 0 });
+        let beside = self.lesson.beside();
+        let lesson = std::mem::replace(&mut self.lesson, beside);
+        let mut odd = self.compare(text, around, &reading, users);
+        odd.truncate(MOST);
+        let noted = std::mem::replace(&mut self.lesson, lesson).into_noted();
+        Outcome { noted: Arc::new(noted), odd: odd.into() }
     }
 
     /// One apostrophe that is not like all others of its text: worth a look where nothing was learned yet.

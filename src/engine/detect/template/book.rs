@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use super::text::mix;
+
 /// Places of one page: those of least digest are kept, whatever order they come in.
 const PLACES: usize = 131_072;
 /// Clients, versions and endpoints.
@@ -33,6 +35,8 @@ const FORMAT: u32 = 2;
 pub struct Templates {
     pages: HashMap<u64, Arc<Page>>,
     texts: Arc<BTreeMap<u32, Box<str>>>,
+    /// Another one for other texts.
+    revision: u64,
     /// The requests that are compared are among those that were learned from.
     own: bool,
 }
@@ -43,6 +47,8 @@ pub(super) struct Page {
     /// Day of the last lesson, as the caller counts.
     day: u32,
     places: Places,
+    /// Another one after each lesson, and for each order of lessons: knowledge that differs has another.
+    revision: u64,
 }
 
 /// Keys are digests already.
@@ -100,8 +106,34 @@ pub struct Lesson {
     page: u64,
     /// Nothing is kept for a lesson that nobody wants.
     wanted: bool,
+    noted: Noted,
+    /// Of texts that may be those of other requests too.
+    shared: Vec<Arc<Noted>>,
+    /// Observations in them.
+    length: usize,
+}
+
+/// How places are spelled, and the spellings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Noted {
     seen: Vec<(u64, u32)>,
     texts: BTreeMap<u32, Box<str>>,
+}
+
+impl Noted {
+    #[cfg(test)]
+    pub fn of(seen: Vec<(u64, u32)>) -> Self {
+        Self { seen, texts: BTreeMap::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Bytes, about.
+    pub fn weight(&self) -> usize {
+        size_of_val(&self.seen[..]) + self.texts.values().map(|text| 48 + text.len()).sum::<usize>()
+    }
 }
 
 impl Lesson {
@@ -122,31 +154,59 @@ impl Lesson {
     pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
         let spelling = if text == " " { SPACE } else { digest_of(text) };
         // Where nothing is odd there is nothing to tell.
-        let told = self.wanted && spelling != SPACE && self.seen.len() < OBSERVED;
-        if told && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
-            self.texts.insert(spelling, text.into());
+        let told = self.wanted && spelling != SPACE && self.noted.seen.len() < OBSERVED;
+        let texts = &mut self.noted.texts;
+        if told && !texts.contains_key(&spelling) && texts.len() < TEXTS {
+            texts.insert(spelling, text.into());
         }
         self.note_code(place, spelling)
     }
 
     /// Notes a spelling that is known by its digest alone.
     pub(super) fn note_code(&mut self, place: u64, spelling: u32) -> u32 {
-        if self.wanted && self.seen.len() < OBSERVED {
-            self.seen.push((place, spelling));
+        if self.wanted && self.noted.seen.len() < OBSERVED {
+            self.noted.seen.push((place, spelling));
         }
         spelling
+    }
+
+    /// An empty lesson of the same request, for one of its texts.
+    pub(super) fn beside(&self) -> Self {
+        Self::of(self.page, self.wanted)
+    }
+
+    pub(super) fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// What was noted one by one.
+    pub(super) fn into_noted(self) -> Noted {
+        self.noted
+    }
+
+    /// Adds what one text teaches.
+    pub(super) fn share(&mut self, noted: Arc<Noted>) {
+        if noted.len() > 0 && self.length + noted.len() <= OBSERVED {
+            self.length += noted.len();
+            self.shared.push(noted);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Noted> {
+        std::iter::once(&self.noted).chain(self.shared.iter().map(|noted| &**noted))
     }
 
     /// Adds what another unit of the same request would teach.
     pub fn add(&mut self, other: Lesson) {
         self.page = other.page;
-        let room = OBSERVED.saturating_sub(self.seen.len());
-        self.seen.extend(other.seen.into_iter().take(room));
-        self.texts.extend(other.texts);
+        let room = OBSERVED.saturating_sub(self.noted.seen.len());
+        self.noted.seen.extend(other.noted.seen.into_iter().take(room));
+        self.noted.texts.extend(other.noted.texts);
+        other.shared.into_iter().for_each(|noted| self.share(noted));
     }
 
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.noted.seen.is_empty() && self.shared.is_empty()
     }
 }
 
@@ -168,13 +228,14 @@ impl Templates {
 
     /// `day` is what the caller counts time in; pages that were not used for long go first.
     pub fn learn(&mut self, lesson: Lesson, day: u32) {
-        let Lesson { page, mut seen, texts, .. } = lesson;
-        if seen.is_empty() {
+        if lesson.is_empty() {
             return;
         }
+        let mut seen: Vec<(u64, u32)> = lesson.all().flat_map(|noted| &noted.seen).copied().collect();
         seen.sort_unstable();
         seen.dedup();
-        let page = Arc::make_mut(self.pages.entry(page).or_default());
+        let page = Arc::make_mut(self.pages.entry(lesson.page).or_default());
+        page.revision = revised(page.revision, &seen);
         page.requests = page.requests.saturating_add(1);
         page.day = page.day.max(day);
         for spellings in seen.chunk_by(|(a, _), (b, _)| a == b) {
@@ -191,9 +252,13 @@ impl Templates {
             let (_, &mut last, _) = digests.select_nth_unstable(PLACES - 1);
             page.places.retain(|&digest, _| digest <= last);
         }
-        if texts.keys().any(|digest| !self.texts.contains_key(digest)) {
+        let new = |noted: &Noted| noted.texts.keys().any(|digest| !self.texts.contains_key(digest));
+        if lesson.all().any(new) {
             let all = Arc::make_mut(&mut self.texts);
-            all.extend(texts);
+            for noted in lesson.all() {
+                all.extend(noted.texts.iter().map(|(digest, text)| (*digest, text.clone())));
+                self.revision = noted.texts.keys().fold(self.revision, |hash, &digest| mix(hash, u64::from(digest)));
+            }
             while all.len() > TEXTS {
                 all.pop_last();
             }
@@ -211,7 +276,7 @@ impl Templates {
         const ENOUGH: u32 = 100;
         let Some(page) = self.pages.get(&lesson.page) else { return !lesson.is_empty() };
         page.requests < ENOUGH
-            || lesson.seen.iter().any(|(place, spelling)| {
+            || lesson.all().flat_map(|noted| &noted.seen).any(|(place, spelling)| {
                 page.places.get(place).is_none_or(|known| {
                     !known.is_free() && known.count(*spelling).is_none_or(|count| count < ENOUGH / 2)
                 })
@@ -227,6 +292,11 @@ impl Templates {
             return Some(" ");
         }
         self.texts.get(&spelling).map(|text| &**text)
+    }
+
+    /// Changes with all that a comparison with `page` depends on.
+    pub(super) fn revision(&self, page: Option<&Page>) -> u64 {
+        page.map_or(0, |page| mix(mix(page.revision, self.revision), 1 + u64::from(self.own)))
     }
 
     pub(super) fn own(&self) -> u32 {
@@ -270,11 +340,19 @@ impl Templates {
                 counts.sort_unstable();
                 (place, Spellings::Several(Box::new(Several { requests, mixed, counts, free })).tidied())
             });
-            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places: places.collect() }))
+            let places: Places = places.collect();
+            let revision = places.iter().fold(u64::from(kept.requests), |sum, (&place, known)| {
+                // In any order, as the places come in any.
+                sum.wrapping_add(known.counts().iter().fold(mix(place, u64::from(known.requests())), |hash, count| {
+                    mix(mix(hash, u64::from(count.0)), u64::from(count.1) << 8 | u64::from(known.mixed().min(255)))
+                }))
+            });
+            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places, revision }))
         };
-        let texts = kept.spellings.into_iter().take(TEXTS).collect();
+        let texts: BTreeMap<u32, Box<str>> = kept.spellings.into_iter().take(TEXTS).collect();
+        let revision = texts.keys().fold(1, |hash, &digest| mix(hash, u64::from(digest)));
         let pages = kept.pages.into_iter().take(PAGES).map(page).collect();
-        Ok(Self { pages, texts: Arc::new(texts), own: false })
+        Ok(Self { pages, texts: Arc::new(texts), revision, own: false })
     }
 }
 
@@ -461,6 +539,11 @@ impl Several {
     fn is_loose(&self, own: u32) -> bool {
         self.mixed > own && self.mixed.saturating_mul(4) > self.requests
     }
+}
+
+fn revised(revision: u64, seen: &[(u64, u32)]) -> u64 {
+    seen.iter()
+        .fold(mix(revision, seen.len() as u64), |hash, &(place, spelling)| mix(mix(hash, place), u64::from(spelling)))
 }
 
 /// The digest of one space, which most spellings are.

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::Scan;
 use super::book::Page;
 use super::text::{self, Reading, Segment, Side, Spot, Toward, mix};
 use super::unlike::{Odd, differences};
+use super::{Scan, Worth};
 use crate::engine::finding::Severity;
 
 /// Places next to one, on both sides together, that must be those of a known text.
@@ -30,8 +30,6 @@ const STRETCH: u64 = 33;
 const FILE: usize = 400;
 /// What stands before the first sentence, and after the last one.
 const EDGE: u32 = 0;
-
-type Worth = (f32, Severity);
 
 /// At least three others agree, and none differs.
 const SURE: f32 = 0.9;

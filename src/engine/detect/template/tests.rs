@@ -274,6 +274,43 @@ fn a_mark_is_seen_among_the_requests_that_taught_it() {
 }
 
 #[test]
+fn nothing_but_time_depends_on_what_was_read_before() {
+    let marks: [(&str, &str); 5] = [
+        ("Today's", "Today\u{2019}s"),
+        ("fine to", "fine\u{a0}to"),
+        ("", ""),
+        ("don't use", "don\u{2019}t use"),
+        ("2026-11-27", "2026/11/27"),
+    ];
+    // The same words again and again, some of them marked, while the templates grow and when they no longer do.
+    let run = |engine: Engine| {
+        let engine = Arc::new(engine.with_templates(Arc::default(), true));
+        let mut templates = Templates::default();
+        let mut told = Vec::new();
+        for turn in 0..40 {
+            let (from, to) = marks[turn * 7 % marks.len()];
+            let one = request(["x", "y"][turn % 2], &|body| {
+                if turn % 3 == 2 { body.replacen(from, to, 1) } else { body.to_owned() }
+            });
+            let (request, part) = sent(&one);
+            let mut flow = engine.open("x".to_owned(), request);
+            told.extend(flow.audit(part).findings.iter().map(|finding| {
+                (turn, finding.kind.to_string(), finding.location.to_string(), finding.confidence.to_string())
+            }));
+            if turn < 20 || turn == 30 {
+                templates.learn(flow.close().lesson, 0);
+                engine.set_templates(Arc::new(templates.clone()));
+            }
+        }
+        (told, templates.to_json(), engine.texts.hits())
+    };
+    let (with, without) = (run(engine()), run(engine().without_cache()));
+    assert_eq!(with.0, without.0);
+    assert_eq!(with.1, without.1);
+    assert!(with.0.len() > 10 && with.2 > 10 && without.2 == 0, "{} {}", with.0.len(), with.2);
+}
+
+#[test]
 fn a_client_that_changes_the_version_of_http_is_no_mark() {
     let mut lower = plain("x");
     for (name, _) in &mut lower.0 {

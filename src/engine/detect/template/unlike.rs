@@ -6,7 +6,7 @@ use super::text::{self, Spot};
 use super::{fold, regional};
 
 /// One difference from the usual spelling.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Odd {
     pub kind: &'static str,
     /// Never empty: where something is missing, what stands beside it.
