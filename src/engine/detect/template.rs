@@ -108,6 +108,7 @@ impl<'t> Scan<'t> {
 
     /// `layers`: those of the walk.
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
+        structure::close(&mut self);
         structure::gaps(&mut self, layers);
         if self.unstable * 2 > self.forms {
             // Whoever sends its fields in any order has no order that something could differ from.

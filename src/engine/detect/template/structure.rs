@@ -35,6 +35,14 @@ const CASE: u64 = 12;
 const WHITE: u64 = 13;
 const NUMBER: u64 = 14;
 const ITEMS: u64 = 15;
+const MEMBERS: u64 = 16;
+
+/// Members of one object.
+const MOST_MEMBERS: usize = 64;
+/// Names and indices around an object whose members are counted.
+const DEEPEST_OBJECT: usize = 4;
+/// Others that must have the same members: a field that is there now and then is no mark.
+const MANY: u32 = 20;
 
 #[derive(Default)]
 pub(super) struct Structure {
@@ -57,6 +65,11 @@ struct Object {
     exact: u64,
     names: Vec<u64>,
     reported: bool,
+    /// Whether which members it has is the client's affair alone.
+    counts: bool,
+    around: u64,
+    first: Option<(Target, Location)>,
+    spelled: Vec<Box<str>>,
 }
 
 /// The tool that is being declared.
@@ -383,27 +396,33 @@ fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
         Segment::Index(index) => mix(hash, *index),
     });
     let name = digest(0, leaf.text);
+    let around = mix(pattern(above), place.depth() as u64);
     let open = &mut scan.structure.open;
     // What was opened inside is closed by now.
-    if let Some(at) = open.iter().rposition(|object| object.layer == layer && object.depth <= depth) {
-        open.truncate(at + 1);
-    }
+    let inside = open.iter().rposition(|object| object.layer == layer && object.depth <= depth).map(|at| at + 1);
+    let mut closed: Vec<Object> = open.drain(inside.unwrap_or(open.len())..).collect();
     let same = open.last().is_some_and(|object| {
         object.layer == layer && object.depth == depth && object.exact == exact && !object.names.contains(&name)
     });
     if !same {
         if open.last().is_some_and(|object| object.layer == layer && object.depth == depth) {
-            open.pop();
+            closed.extend(open.pop());
         }
-        open.push(Object { layer, depth, exact, names: Vec::new(), reported: false });
+        let region = Region::of_steps(above.iter().map(name_of));
+        let counts = depth <= DEEPEST_OBJECT && !matches!(region, Region::Conversation | Region::ToolResult);
+        let first = scan.page.filter(|_| counts).map(|_| (leaf.target, object_of(place)));
+        let (names, spelled) = (Vec::new(), Vec::new());
+        open.push(Object { layer, depth, exact, names, reported: false, counts, around, first, spelled });
     }
     let Some(object) = open.last_mut() else { return };
     let near: Vec<u64> = object.names.iter().rev().take(NEAR).copied().collect();
-    if object.names.len() < 64 {
+    if object.names.len() < MOST_MEMBERS {
         object.names.push(name);
+        if object.counts {
+            object.spelled.push(String::from_utf8_lossy(leaf.text).into());
+        }
     }
     let mut reported = object.reported;
-    let around = mix(pattern(above), place.depth() as u64);
     for other in near {
         let at = scan.form(ORDER, mix(mix(around, name.min(other)), name.max(other)));
         if scan.differs(at, if other < name { "<" } else { ">" }) && !reported && scan.structure.orders < FEW {
@@ -415,6 +434,43 @@ fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     }
     if let Some(object) = scan.structure.open.last_mut() {
         object.reported = reported;
+    }
+    closed.into_iter().for_each(|object| members(scan, object));
+}
+
+/// Notes which members objects have that are still open when the walk is over.
+pub(super) fn close(scan: &mut Scan<'_>) {
+    for object in std::mem::take(&mut scan.structure.open) {
+        members(scan, object);
+    }
+}
+
+/// Notes which members an object has, as all of them but one, and which that one is. Where many others have the same
+/// members and one more, or one fewer, that is named.
+fn members(scan: &mut Scan<'_>, object: Object) {
+    if !object.counts || object.names.len() < 2 || object.names.len() >= MOST_MEMBERS {
+        return;
+    }
+    let all = object.names.iter().fold(0u64, |sum, &name| sum.wrapping_add(mix(9, name)));
+    let without =
+        object.names.iter().zip(&object.spelled).map(|(&name, text)| (all.wrapping_sub(mix(9, name)), &**text));
+    let mut odd = None;
+    for (set, spelled) in std::iter::once((all, "")).chain(without).filter(|(_, text)| text.len() <= LONGEST_ITEM) {
+        let place = scan.form(MEMBERS, mix(object.around, set));
+        let spelling = scan.lesson.note(place, spelled);
+        let usual = scan.page.and_then(|page| page.unlike(place, spelling, scan.templates.own()));
+        if let Some(usual) = usual.filter(|usual| usual.others == 0 && usual.agree >= MANY) {
+            let usual = scan.templates.text(usual.spelling).unwrap_or_default();
+            match (spelled, usual) {
+                ("", missing) => odd = odd.or(Some(missing.to_owned())),
+                (extra, "") => odd = odd.or(Some(extra.to_owned())),
+                // One for another: neither was left out.
+                _ => {}
+            }
+        }
+    }
+    if let (Some(name), Some((target, location))) = (odd, object.first) {
+        scan.push(raw("cov.presence", location, target, name, (0.5, Severity::Low)));
     }
 }
 

@@ -220,6 +220,23 @@ fn slots_people_and_optional_fields_are_no_marks() {
 }
 
 #[test]
+fn one_member_more_or_fewer_is_named_where_twenty_agree() {
+    let twenty: Vec<_> = (0..20).map(|_| plain("x")).collect();
+    let fewer = request("x", &|body| body.replace(r#""temperature":1,"#, ""));
+    let more = request("x", &|body| body.replace(r#""temperature":1,"#, r#""temperature":1,"seed":7,"#));
+    let other = request("x", &|body| body.replace(r#""temperature":1,"#, r#""seed":7,"#));
+    let presence = [("cov.presence".to_owned(), "body!json:".to_owned())];
+    assert_eq!(found(&twenty, &fewer), presence);
+    assert_eq!(found(&twenty, &more), presence);
+    assert_eq!(found(&twenty, &other), []);
+    assert_eq!(found(&twenty[1..], &fewer), []);
+    assert_eq!(found(&twenty, &plain("y")), []);
+    let mut some = twenty.clone();
+    some[3] = fewer.clone();
+    assert_eq!(found(&some, &fewer), []);
+}
+
+#[test]
 fn what_a_person_wrote_into_the_clients_text_is_no_template() {
     // Three projects with rules of their own, all of which say "don't use the".
     let ours = |text: &str| request(text, &str::to_owned);
