@@ -356,6 +356,8 @@ fn lines(rng: &mut Rng, draft: &mut Draft, change: impl Fn(&mut Rng, &mut Vec<St
     Some(())
 }
 
+pub const ANY_WORD: &str = "another word";
+
 pub const MARKS: &[(&str, Mark)] = &[
     ("apostrophe", |rng, draft| swap(rng, draft, "'", "\u{2019}").then_some(&["cov.apostrophe"])),
     ("space", |rng, draft| swap(rng, draft, " ", rng.clone().pick(&["\u{a0}", "  ", "\u{2009}"])).then_some(SPACES)),
@@ -409,7 +411,7 @@ pub const MARKS: &[(&str, Mark)] = &[
         .get(rng.below(6))?;
         swap(rng, draft, from, to).then_some(&["cov.word"])
     }),
-    ("another word", |rng, draft| {
+    (ANY_WORD, |rng, draft| {
         let &(from, to) = SAME.get(rng.below(SAME.len()))?;
         swap(rng, draft, from, to).then_some(&["cov.word"])
     }),
