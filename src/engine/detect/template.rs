@@ -134,7 +134,8 @@ impl<'t> Scan<'t> {
                 if self.page.is_none() && !text.is_ascii() {
                     self.odd_apostrophe(text, leaf, place);
                 }
-                self.stretch(text, (0..text.len(), 0, true), leaf, place);
+                let name = mix(0, text::opening(text));
+                self.stretch(text, (0..text.len(), name, true), leaf, place);
             }
             Region::Tools => {
                 let own = !self.structure.is_foreign_tool(place.pointer());

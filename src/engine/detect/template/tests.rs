@@ -237,6 +237,21 @@ fn one_member_more_or_fewer_is_named_where_twenty_agree() {
 }
 
 #[test]
+fn prompts_for_several_tasks_are_not_compared_with_each_other() {
+    let other = |body: &str| {
+        body.replacen("You are a coding assistant", "You are one who names conversations", 1)
+            .replacen("you can't see; the", "you can't see, the", 1)
+            .replacen("It's fine to ask. ", "", 1)
+            .replacen("Today's", "Today\u{2019}s", 1)
+    };
+    let mut earlier: Vec<_> = (0..6).map(|_| plain("x")).collect();
+    assert_eq!(found(&earlier, &request("x", &other)), []);
+    earlier.extend((0..5).map(|_| request("x", &other)));
+    assert_eq!(found(&earlier, &request("x", &other)), []);
+    assert_eq!(found(&earlier, &plain("x")), []);
+}
+
+#[test]
 fn what_a_person_wrote_into_the_clients_text_is_no_template() {
     // Three projects with rules of their own, all of which say "don't use the".
     let ours = |text: &str| request(text, &str::to_owned);

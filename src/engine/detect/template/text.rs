@@ -107,6 +107,21 @@ pub(super) fn digest(seed: u64, bytes: &[u8]) -> u64 {
         .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// The first words of a text, which tell it from others at the same place: prompts for several tasks say much alike, and
+/// need not spell it alike.
+pub(super) fn opening(text: &str) -> u64 {
+    const WORDS: usize = 5;
+    const NEAR: usize = 160;
+    let mut end = text.len().min(NEAR);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut tokens = tokens(&text[..end]);
+    // The last one may be cut.
+    tokens.truncate(tokens.len().saturating_sub(1).min(WORDS));
+    tokens.iter().fold(WORDS as u64, |opening, token| mix(opening, token.digest))
+}
+
 /// What of a gap is whose: the client's own words, up to `own` bytes, may differ in a comma as well.
 pub(super) fn read(text: &str, around: u64, own: usize) -> Reading {
     let tokens = tokens(text);
