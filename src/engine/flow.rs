@@ -62,7 +62,7 @@ pub struct FlowSummary {
     pub certificate: Option<Certificate>,
     pub names: Names,
     /// The body of a conversation's turn as it leaves, until [`FlowSummary::place`] has compared it.
-    turn: Option<(Arc<Request>, Bytes)>,
+    pub turn: Option<(Arc<Request>, Bytes)>,
     /// What became of pseudonyms in the answer, where any could stand in it.
     pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
@@ -289,14 +289,14 @@ impl Engine {
         let client = self.rules.client_of(unit.request);
         let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
         let nothing = Templates::default();
-        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        let mut scan = Scan::new((&nothing, &self.texts), true, &self.digest_key, unit.request, client);
         scan.head(unit.request);
         let decoded = walk(unit, &self.limits, &mut scan);
         scan.finish(&decoded.layers).1
     }
 
-    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
-        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+    fn scan<'t>(&'t self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new((templates, &self.texts), self.learns(), &self.digest_key, unit.request, client);
         if matches!(unit.part, Part::Head | Part::Document(_)) {
             scan.head(unit.request);
         }

@@ -161,6 +161,7 @@ pub const KINDS: &[Kind] = &[
     kind("cov.number", Low, Session, "bits, in how a number is spelled"),
     kind("cov.presence", Low, Session, "bits, in which fields are there"),
     kind("cov.list_order", Low, Session, "bits, in the order of a list"),
+    kind("cov.word", Low, Session, "bits, in the choice of words and stops"),
     kind("integrity.*", Unique, Session, "nothing of its own: it binds the body, so an edit may break it"),
     kind("audit.unread", Low, Session, "unknown: bytes that could not be decoded"),
     kind("audit.self", Low, Session, "that the client is being audited"),

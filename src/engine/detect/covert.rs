@@ -60,6 +60,7 @@ fn finding(mark: Mark, leaf: &Leaf<'_>, place: &dyn Place) -> Option<RawFinding>
         target: leaf.target,
         window,
         action: None,
+        restored: None,
     })
 }
 

@@ -263,6 +263,7 @@ impl<'r> Inspector<'r> {
             target: leaf.target,
             window,
             action: rule.action,
+            restored: None,
         };
         self.found.push(Found { rule: number, finding, unsigned: false });
     }

@@ -63,6 +63,8 @@ pub struct RawFinding {
     pub window: Option<Range<usize>>,
     /// What the rule's pack suggests.
     pub action: Option<Action>,
+    /// What stands in the window in the client's other requests; every edit puts it there.
+    pub restored: Option<String>,
 }
 
 impl RawFinding {

@@ -414,6 +414,7 @@ impl Matcher {
             target: leaf.target,
             window: (!whole).then_some(hit.range),
             action: None,
+            restored: None,
         };
         Found {
             fact: hit.fact,
