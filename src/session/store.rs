@@ -128,12 +128,18 @@ pub struct SessionWriter {
     packs: u32,
     /// Where a piece stands, by the first half of its SHA-256.
     known: HashMap<[u8; 16], Extent>,
+    packer: zstd::bulk::Compressor<'static>,
+}
+
+fn packer() -> zstd::bulk::Compressor<'static> {
+    zstd::bulk::Compressor::new(LEVEL).expect("memory for one window")
 }
 
 impl SessionWriter {
     /// A new file: the writer and the file's first bytes.
     pub fn begin(about: &About) -> (Self, Vec<u8>) {
-        let mut writer = Self { chain: Sha256::digest(MAGIC).into(), packs: 0, known: HashMap::new() };
+        let mut writer =
+            Self { chain: Sha256::digest(MAGIC).into(), packs: 0, known: HashMap::new(), packer: packer() };
         let mut out = MAGIC.to_vec();
         writer.json(ABOUT, about, &mut out);
         (writer, out)
@@ -142,7 +148,7 @@ impl SessionWriter {
     /// Goes on with a file of which [`Scan`] says that it ends at `chain` with so many records of kind 2. What stands in
     /// them is not looked for: their bytes are kept again.
     pub fn resume(scan: &Scan) -> Self {
-        Self { chain: scan.chain, packs: scan.packs.len() as u32, known: HashMap::new() }
+        Self { chain: scan.chain, packs: scan.packs.len() as u32, known: HashMap::new(), packer: packer() }
     }
 
     /// Where it stands: for [`SessionWriter::restore`], if what it gave next could not be written.
@@ -254,7 +260,7 @@ impl SessionWriter {
     }
 
     fn record(&mut self, kind: u8, content: &[u8], out: &mut Vec<u8>) {
-        let payload = zstd::bulk::compress(content, LEVEL).expect("memory takes what is compressed");
+        let payload = self.packer.compress(content).expect("memory takes what is compressed");
         self.chain = next(&self.chain, kind, payload.len() as u32, &Sha256::digest(&payload).into());
         out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         out.push(kind);
