@@ -103,6 +103,8 @@ struct Inspection {
     emit: Option<PathBuf>,
     explain: Option<String>,
     files: Vec<Source>,
+    /// Requests of which only what was found live is known.
+    masked: Vec<Source>,
 }
 
 /// What every line of one flow says about it.
@@ -148,6 +150,24 @@ impl Inspection {
         let mut kept = KeptPseudonyms::default();
         let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
         let files = sources(files)?;
+        let (masked, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(|source| source.kept().is_some());
+        if let Some(source) = masked.first() {
+            let asked = [
+                (options.policy.is_some(), "--policy"),
+                (options.facts.is_some(), "--facts"),
+                (!options.rules.is_empty(), "--rules"),
+                (emit.is_some(), "--emit"),
+                (explain.is_some(), "--explain"),
+            ];
+            if let Some((_, option)) = asked.iter().find(|(asked, _)| *asked) {
+                let path = source.path().display();
+                return Err(StartError::Wrong(format!(
+                    "{option}: {path} was recorded with bodies {}: its findings are those of the recording, and nothing in it \
+                     can be looked through anew; record with --record-bodies full for that",
+                    source.kept().unwrap_or_default()
+                )));
+            }
+        }
         if let Some(flow) = &explain
             && !files.iter().any(|source| source.id() == *flow)
         {
@@ -170,6 +190,7 @@ impl Inspection {
             emit,
             explain,
             files,
+            masked,
         })
     }
 
@@ -197,6 +218,11 @@ impl Inspection {
                         continue;
                     }
                 };
+                if let Some(damage) = path.damage() {
+                    damaged += 1;
+                    let said = format!("{}: {damage}; what is before it is audited", path.path().display());
+                    progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
+                }
                 if let Some(damage) = &inspected.damage {
                     damaged += 1;
                     let said = format!("{}: {damage}; audited as far as it goes", path.name());
@@ -222,6 +248,24 @@ impl Inspection {
                 }
                 self.write_out(path, inspected.outgoing.as_ref())?;
             }
+        }
+        for source in &self.masked {
+            if let Some(damage) = source.damage() {
+                damaged += 1;
+                eprintln!("divulge: {}", printable(&format!("{}: {damage}", source.path().display())));
+            }
+            for line in source.lines() {
+                let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+                worst = worst.max(serde_json::from_value(value["severity"].clone()).ok());
+                tally.line(&value);
+                if let Some(out) = &mut findings {
+                    writeln!(out, "{line}")?;
+                }
+            }
+        }
+        if let Some(source) = self.masked.first() {
+            let bodies = source.kept().unwrap_or_default();
+            tally.note(format!("bodies were recorded {bodies}: these are the findings of the recording"));
         }
         progress.finish_and_clear();
         self.kept.finish();

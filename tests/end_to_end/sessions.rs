@@ -145,6 +145,19 @@ fn a_masked_session_holds_no_value_and_finds_it_all_the_same() {
             assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         }
 
+        let output = Command::new(BINARY)
+            .env_clear()
+            .env("HOME", divulge.folder.path())
+            .arg("inspect")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let table = text(&output.stdout);
+        assert!(output.status.success() && table.contains("host.fqdn") && table.contains("recorded masked"), "{table}");
+        let output = inspect(&divulge, &["--policy=strict"], &file);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("recorded with bodies masked"), "{}", text(&output.stderr));
+
         let output = inspect(&divulge, &["--find", MACHINE], &file);
         assert!(text(&output.stdout).contains("host.fqdn  body!json:/host"), "{}", text(&output.stdout));
         let output = inspect(&divulge, &["--find", "another.example.com"], &file);

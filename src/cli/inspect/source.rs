@@ -54,6 +54,31 @@ impl Source {
         }
     }
 
+    /// What its session keeps of bodies, if that is not all.
+    pub fn kept(&self) -> Option<String> {
+        let Source::Recorded { session, .. } = self else { return None };
+        let bodies = &session.reader.lock().unwrap_or_else(PoisonError::into_inner).scan.about.bodies;
+        (bodies != "full").then(|| bodies.clone())
+    }
+
+    /// Findings and the flow as they were written live.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Source::Http(_) => Vec::new(),
+            Source::Recorded { session, index, .. } => {
+                let mut reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.lines(*index).unwrap_or_default()
+            }
+        }
+    }
+
+    /// What is wrong with the session as a whole.
+    pub fn damage(&self) -> Option<String> {
+        let Source::Recorded { session, index: 0, .. } = self else { return None };
+        let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.scan.damage.as_ref().map(|damage| format!("{} at byte {}", damage.reason, damage.offset))
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         match self {
