@@ -348,7 +348,7 @@ impl Http1 {
         if let Some(half) = self.shared.pool.take_http1(self.peer.address.ip(), origin).await {
             return Ok(half);
         }
-        let dialled = self.shared.dialer.dial(origin, Offer::only(Version::Http1, silent)).await?;
+        let dialled = self.shared.dial(origin, Offer::only(Version::Http1, silent)).await?;
         Ok(Half::new(dialled.wire))
     }
 
