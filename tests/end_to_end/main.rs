@@ -9,6 +9,8 @@
 //! | `versions` | ALPN mirrored, pools that never mix |
 //! | `websocket` | WebSocket over HTTP/1.1 and HTTP/2, compressed |
 //! | `upstreams` | where connections go and whom they trust |
+//! | `certificates` | which certificates of upstreams are believed |
+//! | `trust` | our own CA, exceptions, revocation lists, old TLS on either side |
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `framing` | malformed messages never pass |
@@ -19,6 +21,7 @@
 
 mod common;
 
+mod certificates;
 mod cli;
 mod clients;
 mod deadlines;
@@ -32,6 +35,7 @@ mod pseudonyms;
 mod run;
 mod serve;
 mod streaming;
+mod trust;
 mod tunnels;
 mod upstreams;
 mod versions;
