@@ -87,7 +87,13 @@ pub fn response_head(data: &[u8]) {
     assert_eq!(theirs.headers.len(), head.fields().len());
     assert!(head.status() != 101 || upgrade || method == "CONNECT", "an upgrade nobody asked for");
     let chunked = head.framing() == Framing::UntilClose && settings & 8 != 0;
-    let how = ForwardResponse { chunked, unchunked: false, close: !head.keep_alive(), upgrade: head.status() == 101 };
+    let how = ForwardResponse {
+        chunked,
+        unchunked: false,
+        close: !head.keep_alive(),
+        upgrade: head.status() == 101,
+        decoded: false,
+    };
     let mut out = BytesMut::new();
     head.write(&how, &mut out);
     let again = ResponseHead::parse(&mut out, method, upgrade, &Limits::default());

@@ -37,6 +37,9 @@ struct Case {
     /// Kinds of the integrity values that the certificate names.
     #[serde(default)]
     integrity: Vec<String>,
+    /// Edits that could not be made.
+    #[serde(default)]
+    unmade: u64,
     /// What may not leave in any form that can be read.
     #[serde(default)]
     gone: Vec<String>,
@@ -133,6 +136,9 @@ fn check(folder: &Path) -> Vec<String> {
     }
     if case.exact && found.len() != case.finds.len() {
         fail(format!("expected nothing but {:#?}, found {found:#?}", case.finds));
+    }
+    if summary.unmade != case.unmade {
+        fail(format!("expected {} edits that cannot be made, there are {}", case.unmade, summary.unmade));
     }
     let verdict = match summary.verdict {
         Verdict::Forwarded => "forwarded",

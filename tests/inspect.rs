@@ -100,6 +100,41 @@ fn strict_edits_declared_places_alone_and_alike_every_time() {
 }
 
 #[test]
+fn a_flow_is_explained_rule_by_rule() {
+    let folder = folder();
+    let args = ["--facts", "facts.json", "--policy", "strict", "--explain", "a", "in"];
+    let output = inspect(folder.path(), &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    let row = table.lines().find(|line| line.starts_with("body!json:/deviceId ")).unwrap_or_else(|| panic!("{table}"));
+    assert!(row.contains("id.device") && row.contains("redact") && row.contains("strict line "), "{row}");
+    assert!(!table.contains("anderson") && !table.contains("9f86d081"), "raw values in\n{table}");
+    let output = inspect(folder.path(), &["--explain", "c", "in"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there are a, b"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn policies_are_checked_without_any_traffic() {
+    let folder = folder();
+    write(folder.path(), "odd.toml", "[[rule]]\nkind = 'tz.*'\naction = 'generalize'\n[[rule]]\naction = 'log'\n");
+    write(folder.path(), "bad.toml", "[[rule]]\nkind = 'id.*'\naction = 'delete'\n");
+    let check = |names: &[&str]| {
+        let command = Command::new(env!("CARGO_BIN_EXE_divulge"));
+        let mut command = command;
+        command.env_clear().args(["rules", "check"]).args(names).current_dir(folder.path());
+        command.output().expect("divulge starts")
+    };
+    let output = check(&["strict", "odd.toml"]);
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("time.local is kept"), "{}", text(&output.stderr));
+    let output = check(&["bad.toml", "strict"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("bad.toml:3"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("strict: "), "the others are checked all the same");
+}
+
+#[test]
 fn a_withheld_request_has_no_file() {
     let folder = folder();
     write(folder.path(), "block.toml", "[[rule]]\nkind = 'id.device'\naction = 'block'\n");

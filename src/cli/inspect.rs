@@ -1,7 +1,9 @@
 //! `divulge inspect FILE…`: audits captured requests as the proxy would have, with no network at all.
 
+mod kept;
+mod source;
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,12 +15,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::source::{Loaded, Source, sources};
+use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Engine, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part, Refusal, Root,
-    Severity, Templates, Unit, finding_line, flow_line,
+    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part,
+    Refusal, Root, Severity, Templates, Unit, finding_line, flow_line,
 };
 use crate::record;
 use crate::report::text::{Style, Tally};
@@ -38,7 +42,19 @@ pub struct Args {
     /// Write each request as the policy would send it to `DIR/<flow>.http`
     #[arg(long, value_name = "DIR")]
     emit: Option<PathBuf>,
-    /// Captured requests, or folders of them
+    /// Say of every finding of this flow which rule of the policy decided it
+    #[arg(long, value_name = "FLOW")]
+    explain: Option<String>,
+    /// Verify the chain of sessions, and recompute the certificates of those with full bodies
+    #[arg(long, conflicts_with_all = ["emit", "explain", "find", "erase"])]
+    verify: bool,
+    /// Say in which flows of sessions this value left, without it being in them
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["emit", "explain", "erase"])]
+    find: Option<String>,
+    /// Take these flows (ids, or globs of them) out of sessions for good; repeatable
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain"])]
+    erase: Vec<String>,
+    /// Captured requests, folders of them, or sessions
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -56,7 +72,16 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, &error),
     };
     start_log(&options);
-    let inspection = match Inspection::prepare(&options, &args.files, args.emit) {
+    if args.verify {
+        return kept::verify(&options, &args.files);
+    }
+    if let Some(value) = &args.find {
+        return kept::find(&options, &args.files, value);
+    }
+    if !args.erase.is_empty() {
+        return kept::erase(&args.files, &args.erase);
+    }
+    let inspection = match Inspection::prepare(&options, &args.files, args.emit, args.explain) {
         Ok(inspection) => inspection,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -76,7 +101,8 @@ struct Inspection {
     body_limit: usize,
     reveal: bool,
     emit: Option<PathBuf>,
-    files: Vec<PathBuf>,
+    explain: Option<String>,
+    files: Vec<Source>,
 }
 
 /// What one file came to.
@@ -95,7 +121,12 @@ struct Inspected {
 }
 
 impl Inspection {
-    fn prepare(options: &Options, files: &[PathBuf], emit: Option<PathBuf>) -> Result<Self, StartError> {
+    fn prepare(
+        options: &Options,
+        files: &[PathBuf],
+        emit: Option<PathBuf>,
+        explain: Option<String>,
+    ) -> Result<Self, StartError> {
         let facts = match &options.facts {
             Some(path) => {
                 let text = start::read(path)?;
@@ -107,7 +138,14 @@ impl Inspection {
         let digest_key = start::digest_key(&options.state_dir()?);
         let mut kept = KeptPseudonyms::default();
         let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
-        let files = captures(files)?;
+        let files = sources(files)?;
+        if let Some(flow) = &explain
+            && !files.iter().any(|source| source.id() == *flow)
+        {
+            let known: Vec<String> = files.iter().take(8).map(Source::id).collect();
+            let message = format!("--explain: no flow is called {flow}; there are {}", known.join(", "));
+            return Err(StartError::Wrong(message));
+        }
         if let Some(folder) = &emit {
             refuse_collisions(&files, folder)?;
             fs::create_dir_all(folder)
@@ -121,6 +159,7 @@ impl Inspection {
             body_limit: options.body_limit()?.0,
             reveal: options.reveal,
             emit,
+            explain,
             files,
         })
     }
@@ -135,6 +174,7 @@ impl Inspection {
         let mut worst = None;
         let mut damaged = 0;
         let mut withheld = BTreeMap::new();
+        let mut explained = String::new();
         self.compare_among_themselves();
         let progress = progress(self.files.len(), options.quiet);
         for batch in self.files.chunks(BATCH) {
@@ -144,18 +184,20 @@ impl Inspection {
                     Ok(inspected) => inspected,
                     Err(error) => {
                         damaged += 1;
-                        progress
-                            .suspend(|| eprintln!("divulge: {}", printable(&format!("{}: {error}", path.display()))));
+                        progress.suspend(|| eprintln!("divulge: {}", printable(&format!("{}: {error}", path.name()))));
                         continue;
                     }
                 };
                 if let Some(damage) = &inspected.damage {
                     damaged += 1;
-                    let said = format!("{}: {damage}; audited as far as it goes", path.display());
+                    let said = format!("{}: {damage}; audited as far as it goes", path.name());
                     progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
                 }
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
+                }
+                if self.explain.as_deref() == Some(&*path.id()) {
+                    explained = self.explanation(&inspected);
                 }
                 for finding in &inspected.findings {
                     worst = worst.max(Some(finding.severity));
@@ -177,13 +219,44 @@ impl Inspection {
         for (message, count) in withheld {
             tally.note(format!("withheld ×{count}: {message}"));
         }
-        if !to_stdout && !options.quiet {
+        if self.explain.is_some() {
+            if !to_stdout {
+                io::stdout().lock().write_all(printable(&explained).as_bytes())?;
+            }
+        } else if !to_stdout && !options.quiet {
             let mut stdout = io::stdout().lock();
             let color = options.color.unwrap_or_default().wanted(stdout.is_terminal());
             let width = crossterm::terminal::size().map_or(120, |(columns, _)| usize::from(columns).max(60));
             stdout.write_all(tally.render(&Style { color, width, reveal: self.reveal }).as_bytes())?;
         }
         Ok(status(options.fail_on(), worst, damaged))
+    }
+
+    /// Why each finding of a request was treated as it was.
+    fn explanation(&self, inspected: &Inspected) -> String {
+        let policy = self.engine.policy();
+        let mut rows = vec![["LOCATION", "KIND", "VALUE", "SURE", "ACTION", "DECIDED BY"].map(str::to_owned)];
+        rows.extend(inspected.findings.iter().map(|finding| {
+            let location = match &finding.shown_location {
+                Some(masked) if !self.reveal => masked.to_string(),
+                _ => finding.location.to_string(),
+            };
+            let plain = self.reveal || finding.detector == Detector::Unread;
+            let value = if plain { finding.value.to_string() } else { Evidence::of(&finding.value).to_string() };
+            let action = match finding.would {
+                Some(would) => format!("log (would {})", would.name()),
+                None => finding.action.name().to_owned(),
+            };
+            let by = match finding.decided_by.as_deref() {
+                Some(rule) => match policy.line_of(rule) {
+                    Some(line) => format!("{} line {line}: {rule}", policy.name()),
+                    None => rule.to_owned(),
+                },
+                None => format!("no rule of {}: what its rule pack proposes", policy.name()),
+            };
+            [location, finding.kind.to_string(), value, format!("{:.2}", finding.confidence), action, by]
+        }));
+        table(&rows)
     }
 
     /// Learns from all files how each client spells its own text, so that one which differs is seen.
@@ -201,24 +274,29 @@ impl Inspection {
         self.engine.set_templates(Arc::new(templates.among_themselves()));
     }
 
-    fn lesson(&self, path: &Path) -> Option<Lesson> {
-        let captured = Captured::read(fs::read(path).ok()?.into()).ok()?;
+    fn lesson(&self, source: &Source) -> Option<Lesson> {
+        let captured = source.load().ok()?.captured;
         let part = if captured.body().len() <= self.body_limit { captured.part() } else { Part::Head };
         Some(self.engine.lesson(&Unit { request: &captured.request, part }))
     }
 
     /// Inspects `batch` on all cores; the results come in its order.
-    fn inspect(&self, batch: &[PathBuf], lines: bool) -> Vec<Result<Inspected, String>> {
+    fn inspect(&self, batch: &[Source], lines: bool) -> Vec<Result<Inspected, String>> {
         on_all_cores(batch, |path| self.inspect_file(path, lines))
     }
 
-    fn inspect_file(&self, path: &Path, lines: bool) -> Result<Inspected, String> {
-        let raw = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-        let captured = Captured::read(raw.into()).map_err(|error| {
-            format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
-        })?;
-        let mut flow = self.engine.open(flow_id(path), captured.request.clone());
-        let (findings, outgoing) = self.audit(&mut flow, &captured);
+    fn inspect_file(&self, source: &Source, lines: bool) -> Result<Inspected, String> {
+        let Loaded { captured, messages, damage, .. } = source.load()?;
+        let mut flow = self.engine.open(source.id(), captured.request.clone());
+        let (mut findings, mut outgoing) = self.audit(&mut flow, &captured);
+        for message in messages {
+            let audit = flow.audit(message);
+            findings.extend(audit.findings);
+            if let Outgoing::Withheld(_) = audit.outgoing {
+                outgoing = audit.outgoing;
+                break;
+            }
+        }
         let path_shown = flow.path(self.reveal);
         let client = flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned)));
         let id = flow.id().to_owned();
@@ -251,16 +329,7 @@ impl Inspection {
             _ => None,
         };
         let host = captured.request.host.clone();
-        Ok(Inspected {
-            host,
-            client,
-            findings,
-            summary,
-            lines: text,
-            outgoing: written,
-            refusal,
-            damage: captured.damage(),
-        })
+        Ok(Inspected { host, client, findings, summary, lines: text, outgoing: written, refusal, damage })
     }
 
     /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.
@@ -291,9 +360,9 @@ impl Inspection {
         (findings, outgoing)
     }
 
-    fn write_out(&self, path: &Path, outgoing: Option<&Bytes>) -> io::Result<()> {
+    fn write_out(&self, source: &Source, outgoing: Option<&Bytes>) -> io::Result<()> {
         let Some(folder) = &self.emit else { return Ok(()) };
-        let target = folder.join(format!("{}.http", flow_id(path)));
+        let target = folder.join(format!("{}.http", source.id()));
         let named = |error: io::Error| io::Error::new(error.kind(), format!("--emit: {}: {error}", target.display()));
         let Some(bytes) = outgoing else {
             // A withheld request has no bytes; those of an earlier run would look like some.
@@ -311,7 +380,7 @@ impl Inspection {
 }
 
 /// What `work` makes of each of `paths`, in their order.
-fn on_all_cores<T: Send>(paths: &[PathBuf], work: impl Fn(&Path) -> T + Sync) -> Vec<T> {
+fn on_all_cores<T: Send>(paths: &[Source], work: impl Fn(&Source) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     if workers <= 1 {
         return paths.iter().map(|path| work(path)).collect();
@@ -340,51 +409,16 @@ fn status(fail_on: Option<Severity>, worst: Option<Severity>, damaged: usize) ->
     if damaged > 0 { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS }
 }
 
-/// The files themselves, and the `*.http` files of folders, sorted.
-fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
-    let wrong =
-        |path: &Path, error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
-    let mut files = Vec::new();
-    for path in given {
-        if !fs::metadata(path).map_err(|error| wrong(path, error))?.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let before = files.len();
-        let mut open = vec![path.clone()];
-        while let Some(folder) = open.pop() {
-            for entry in fs::read_dir(&folder).map_err(|error| wrong(&folder, error))? {
-                let entry = entry.map_err(|error| wrong(&folder, error))?;
-                let kind = entry.file_type().map_err(|error| wrong(&entry.path(), error))?;
-                // A link to a folder may lead in a circle; one to a file is a file.
-                if kind.is_dir() {
-                    open.push(entry.path());
-                } else if entry.path().extension() == Some(OsStr::new("http")) {
-                    files.push(entry.path());
-                }
-            }
-        }
-        if files.len() == before {
-            return Err(StartError::Wrong(format!("{}: no captured requests (*.http) there", path.display())));
-        }
-        files[before..].sort();
-    }
-    Ok(files)
-}
-
-fn flow_id(path: &Path) -> String {
-    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 /// Each flow has a file of its own, and none is a file that is read.
-fn refuse_collisions(files: &[PathBuf], folder: &Path) -> Result<(), StartError> {
+fn refuse_collisions(sources: &[Source], folder: &Path) -> Result<(), StartError> {
     let mut ids = BTreeMap::new();
-    for path in files {
-        if let Some(first) = ids.insert(flow_id(path), path) {
-            let (first, second) = (first.display(), path.display());
+    for source in sources {
+        let path = source.path();
+        if let Some(first) = ids.insert(source.id(), source) {
+            let (first, second) = (first.name(), source.name());
             return Err(StartError::Wrong(format!("--emit: {first} and {second} would be written to the same file")));
         }
-        let target = folder.join(format!("{}.http", flow_id(path)));
+        let target = folder.join(format!("{}.http", source.id()));
         if let (Ok(target), Ok(source)) = (fs::canonicalize(&target), fs::canonicalize(path))
             && target == source
         {

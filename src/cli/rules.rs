@@ -39,6 +39,11 @@ enum Command {
     },
     /// Run the examples of every rule, or of those named
     Test { ids: Vec<String> },
+    /// Read policies (presets by name, or files) and say what is wrong or odd about them
+    Check {
+        #[arg(required = true, value_name = "NAME|FILE")]
+        policies: Vec<String>,
+    },
     /// The page about all rules, as Markdown
     Docs {
         /// Write it here instead of to standard output
@@ -59,6 +64,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::List { pack, kind, json } => list(&rules, pack.as_deref(), kind.as_deref(), json),
         Command::Show { id } => show(&rules, &id),
         Command::Test { ids } => test(&rules, &ids),
+        Command::Check { policies } => check(&policies),
         Command::Docs { out: None } => print(&document::markdown(&rules)),
         Command::Docs { out: Some(file) } => match std::fs::write(&file, document::markdown(&rules)) {
             Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +74,25 @@ pub fn run(args: Args) -> ExitCode {
             }
         },
     }
+}
+
+fn check(policies: &[String]) -> ExitCode {
+    let mut status = ExitCode::SUCCESS;
+    for name in policies {
+        match start::policy_of(name) {
+            Ok(policy) => {
+                for warning in policy.warnings() {
+                    eprintln!("divulge: warning: {}", printable(&warning));
+                }
+                println!("{}: {} rules, well formed", printable(name), policy.rules());
+            }
+            Err(error) => {
+                eprintln!("divulge: {}", printable(&error.to_string()));
+                status = ExitCode::from(WRONG_USAGE);
+            }
+        }
+    }
+    status
 }
 
 fn list(rules: &RuleSet, pack: Option<&str>, kind: Option<&str>, json: bool) -> ExitCode {
@@ -190,7 +215,7 @@ fn wrong(message: &str) -> ExitCode {
 }
 
 /// Columns as wide as their widest cell; the last runs free.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -13,6 +13,7 @@ use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
 use crate::ca::{Authority, Scope};
 use crate::config::{Intercept, Options};
 use crate::proxy::{Shared, listener};
+use crate::recording::SessionTape;
 
 /// How long connections may finish after the first signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -94,13 +95,19 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     let counters = &shared.recorder.counters;
     shared.intake.learner.finish();
     kept.finish();
+    if let Some(tape) = &shared.intake.tape {
+        tracing::info!("{}", tape.note());
+    }
     if let Some(note) = kept.note() {
         tracing::info!("{note}");
     }
     for told in shared.dialer.exceptions_told() {
         tracing::info!("{told}");
     }
-    let written = keeper.finish();
+    let mut written = keeper.finish();
+    if let Some(tape) = &shared.intake.tape {
+        written &= tape.finish();
+    }
     let dropped = counters.dropped.load(Ordering::Relaxed);
     tracing::info!(
         flows = counters.flows.load(Ordering::Relaxed),
@@ -113,7 +120,8 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {
         return ExitCode::from(1);
     }
-    if !written || dropped > 0 || counters.failed_inspections.load(Ordering::Relaxed) > 0 {
+    let unrecorded = shared.intake.tape.as_ref().is_some_and(SessionTape::dropped_any);
+    if !written || unrecorded || dropped > 0 || counters.failed_inspections.load(Ordering::Relaxed) > 0 {
         return ExitCode::from(INCOMPLETE);
     }
     ExitCode::SUCCESS
@@ -140,7 +148,11 @@ fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut Ke
             tracing::info!(policy = engine.policy().name(), "policy, rules, facts and revocation lists read again");
             shared.dialer.set_crls(crls);
             let templates = shared.engine.load().templates();
-            shared.engine.store(Arc::new(engine.with_templates(templates, true)));
+            let engine = Arc::new(engine.with_templates(templates, true));
+            if let Some(tape) = &shared.intake.tape {
+                tape.engine(engine.clone());
+            }
+            shared.engine.store(engine);
         }
         Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
     }

@@ -10,10 +10,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpListener;
 
 use crate::ca::Authority;
-use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
+use crate::config::{DialPolicy, Intercept, Options, RecordBodies, SettingsError, UpstreamProxy};
 use crate::engine::Vault;
 use crate::engine::facts::{Fact, Facts};
-use crate::engine::policy::{Mode, Policy};
+use crate::engine::policy::{Mode, PRESETS, Policy};
 use crate::engine::pseudonym::{Alias, parse_aliases};
 use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
@@ -23,6 +23,7 @@ use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
 use crate::proxy::{Shared, SharedParts, listener};
 use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
+use crate::recording::{self, Bodies, SessionTape};
 
 /// Why the proxy could not be started. All of it is wrong usage, settings or surroundings: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ pub struct KeptPseudonyms(Option<Kept>);
 
 impl KeptPseudonyms {
     /// The vault that `policy` needs, with the pairs of `--aliases`; none for a policy without pseudonyms.
-    fn vault(
+    pub fn vault(
         &mut self,
         options: &Options,
         policy: &Policy,
@@ -195,7 +196,11 @@ pub(super) fn enforces(policy: &Policy) -> bool {
 }
 
 pub fn policy(options: &Options) -> Result<Policy, StartError> {
-    let name = options.policy.as_deref().unwrap_or("audit");
+    policy_of(options.policy.as_deref().unwrap_or("audit"))
+}
+
+/// A preset by its name, or a file.
+pub(super) fn policy_of(name: &str) -> Result<Policy, StartError> {
     if let Some(preset) = Policy::preset(name) {
         return Ok(preset);
     }
@@ -277,8 +282,12 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         offline: options.offline,
     })
     .map_err(|e| StartError::Wrong(format!("TLS: {e}")))?;
+    let engine = Arc::new(engine);
+    let session = session_id();
+    let tape = tape(options, &session, &engine)?;
     let (recorder, keeper) = record::start(RecorderParts {
-        session: session_id(),
+        session,
+        tape: tape.clone(),
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
@@ -290,7 +299,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     })?;
     let (learner, lessons) = learning::queue();
     let shared = Arc::new(Shared::new(SharedParts {
-        engine: Arc::new(engine),
+        engine,
         authority,
         dialer,
         recorder,
@@ -300,6 +309,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         on_error,
         reveal: options.reveal,
         learner,
+        tape,
     }));
     let audited = Arc::downgrade(&shared);
     let publish = move |templates| {
@@ -337,6 +347,38 @@ pub fn crls(options: &Options) -> Result<Vec<Crl>, StartError> {
         );
     }
     Ok(lists)
+}
+
+/// What `--record` asks for.
+fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option<SessionTape>, StartError> {
+    let Some(file) = &options.record else { return Ok(None) };
+    let bodies = match options.record_bodies.unwrap_or_default() {
+        RecordBodies::Masked => Bodies::Masked,
+        RecordBodies::Full => Bodies::Full,
+        RecordBodies::None => Bodies::None,
+    };
+    if bodies == Bodies::Full {
+        tracing::warn!(file = %file.display(), "everything is recorded as it is sent, credentials too: keep this file as you would keep them");
+    }
+    let name = options.policy.as_deref().unwrap_or("audit");
+    let preset = PRESETS.iter().find(|(preset, _)| *preset == name).map(|(_, text)| (*text).to_owned());
+    let policy_text = match preset {
+        Some(text) => text,
+        None => read(Path::new(name))?,
+    };
+    const DAY: u64 = 24 * 60 * 60;
+    let plan = recording::Plan {
+        file: file.clone(),
+        bodies,
+        most_bytes: options.record_limit.unwrap_or(1 << 30),
+        most_age: std::time::Duration::from_secs(options.record_age.unwrap_or(30).saturating_mul(DAY)),
+        session: session.to_owned(),
+        policy: engine.policy().name().to_owned(),
+        policy_text,
+        engine: engine.clone(),
+    };
+    let limit = options.body_limit()?.0;
+    recording::start(plan, limit).map(Some).map_err(|e| StartError::Wrong(e.to_string()))
 }
 
 /// The platform's roots and those of `--upstream-ca`.

@@ -118,6 +118,22 @@ pub struct Options {
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
     pub findings: Option<PathBuf>,
 
+    /// Keep the session in this file
+    #[arg(long, value_name = "FILE", env = "DIVULGE_RECORD")]
+    pub record: Option<PathBuf>,
+
+    /// What --record keeps of bodies: masked, full, or none [default: masked]
+    #[arg(long, value_name = "masked|full|none", env = "DIVULGE_RECORD_BODIES")]
+    pub record_bodies: Option<RecordBodies>,
+
+    /// Bytes from which on a session file is set aside and another begun [default: 1073741824]
+    #[arg(long, value_name = "BYTES", env = "DIVULGE_RECORD_LIMIT", hide_short_help = true)]
+    pub record_limit: Option<u64>,
+
+    /// Days after which session files that were set aside are removed [default: 30]
+    #[arg(long, value_name = "DAYS", env = "DIVULGE_RECORD_AGE", hide_short_help = true)]
+    pub record_age: Option<u64>,
+
     /// Raw values in findings, for your own eyes
     #[arg(long, env = "DIVULGE_REVEAL", value_parser = clap::builder::BoolishValueParser::new())]
     pub reveal: bool,
@@ -172,6 +188,15 @@ pub struct Options {
 pub enum OnErrorOption {
     Open,
     Closed,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordBodies {
+    #[default]
+    Masked,
+    Full,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
@@ -241,7 +266,7 @@ impl Options {
             };
         }
         fill!(
-            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings on_error body_limit
+            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
             switch: offline reveal quiet

@@ -18,6 +18,9 @@ pub struct Certificate {
     pub rest_after: [u8; 32],
     /// Kinds and places of the integrity values that cover edited bytes.
     pub integrity: Vec<(Arc<str>, Location)>,
+    /// Bytes of the content-decoded body as it leaves that the conversation's previous turn began with too; none where that
+    /// turn is not known.
+    pub prefix: Option<u64>,
     units: u32,
 }
 
@@ -37,7 +40,7 @@ impl Certificate {
         rest_after: [u8; 32],
         integrity: Vec<(Arc<str>, Location)>,
     ) -> Self {
-        Self { edits, rest_before, rest_after, integrity, units: 1 }
+        Self { edits, rest_before, rest_after, integrity, prefix: None, units: 1 }
     }
 
     /// Takes in the certificate of a later unit.
@@ -54,6 +57,7 @@ impl Certificate {
             self.rest_before = chained(&self.rest_before, &unit.rest_before);
             self.rest_after = chained(&self.rest_after, &unit.rest_after);
         }
+        self.prefix = self.prefix.or(unit.prefix);
         self.units += unit.units;
     }
 }

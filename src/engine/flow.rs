@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -11,13 +11,14 @@ use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::credentials::Destination;
 use super::detect::facts::{FactFindings, Met};
+use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
-use super::policy::{Mode, Question, Subject};
-use super::pseudonym::{RestoreStats, Vault};
+use super::policy::{Mode, Policy, Question, Subject};
+use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
 use super::settle::{Judge, Planned, Recalled, Settled};
@@ -55,6 +56,8 @@ pub struct FlowSummary {
     pub unread: Vec<Unread>,
     pub kinds: BTreeMap<Arc<str>, u64>,
     pub verdict: Verdict,
+    /// Edits that the policy wanted and that could not be made: `on_error` decided about the request.
+    pub unmade: u64,
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
@@ -141,6 +144,7 @@ impl Flow {
         let summary = &mut self.summary;
         summary.bytes_sent += audited.bytes_sent;
         summary.bytes_read += audited.bytes_read;
+        summary.unmade += audited.unmade;
         summary.unread.extend(audited.unread.iter().cloned());
         for finding in &audited.findings {
             *summary.kinds.entry(finding.kind.clone()).or_default() += 1;
@@ -170,13 +174,53 @@ pub(super) struct Audited {
     outgoing: Outgoing,
     certificate: Option<Certificate>,
     lesson: Lesson,
+    unmade: u64,
 }
+
+/// Not all of a unit could be masked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a value in it cannot be replaced, or not all of it can be read")]
+pub struct Unmasked;
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
+    /// The unit with every value that is found in it replaced by one of its shape, whatever the policy says: for
+    /// recordings. None where nothing is found; where a value cannot be replaced, an error.
+    pub fn masked(&self, unit: &Unit<'_>) -> Result<Option<Rewritten>, Unmasked> {
+        static MASK: LazyLock<Policy> =
+            LazyLock::new(|| Policy::parse("mask", "[[rule]]\naction = 'redact'\n").expect("one rule that takes all"));
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let masking = || {
+            let (decoded, mut settled, _) = self.settle(unit, client, &Templates::default(), &MASK, None);
+            let (made, unmade) = make(unit, &decoded, &mut settled);
+            if unmade > 0 || decoded.unread.iter().any(is_failure) {
+                Err(Unmasked)
+            } else {
+                Ok(made.map(|made| made.rewritten))
+            }
+        };
+        catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
+    }
+
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
+        let drawing = Some(&*self.vault);
+        let (decoded, settled, lesson) = self.settle(unit, client, templates, &self.policy, drawing);
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// Decodes and inspects a unit, and decides about what is found by `policy`. Pseudonyms come from `vault`; without one
+    /// the unit leaves for a recording.
+    fn settle(
+        &self,
+        unit: &Unit<'_>,
+        client: Client<'_>,
+        templates: &Templates,
+        policy: &Policy,
+        vault: Option<&Vault>,
+    ) -> (Decoded, Settled, Lesson) {
         let mut detectors = Detectors {
             rules: self
                 .rules
@@ -185,14 +229,18 @@ impl Engine {
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
-            plain_names: HashSet::new(),
+            plain_names: HashSet::default(),
             template: self.scan(unit, client, templates),
-            memory: (self.policy.may_restore() && self.vault.remembers()).then_some(&self.vault),
+            memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);
         let (mut found, lesson) = detectors.finish(&decoded.layers);
+        if vault.is_none() {
+            // A recording goes to nobody who would check what seals it.
+            found.retain(|raw| !raw.kind.starts_with("integrity."));
+        }
         let host = unit.request.host.as_str();
         Destination {
             host,
@@ -202,18 +250,19 @@ impl Engine {
         }
         .mark(&mut found);
         let judge = Judge {
-            policy: &self.policy,
+            policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns {
                 key: &self.digest_key,
                 offset: self.facts.offset(),
-                drawing: Some(Drawing { vault: &self.vault, layers: &decoded.layers }),
+                drawing: vault.map(|vault| Drawing { vault, layers: &decoded.layers }),
             },
             layers: &decoded.layers,
             recalled,
+            digests_follow: matches!(unit.part, Part::Document(_)),
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
-        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+        (decoded, settled, lesson)
     }
 
     /// What one unit teaches about its client, and nothing else: for a first pass over many requests.
@@ -241,10 +290,15 @@ impl Engine {
             settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
         let mut rewritten = None;
         let mut certificate = None;
+        let mut edited_body = None;
+        let mut unmade = 0;
         if refusal.is_none() && !settled.edits.is_empty() {
-            let (outcome, failed) = make(unit, &decoded, &mut settled);
-            (rewritten, certificate) = outcome.unzip();
-            if failed && self.on_error == OnError::Closed {
+            let outcome;
+            (outcome, unmade) = make(unit, &decoded, &mut settled);
+            if let Some(made) = outcome {
+                (rewritten, certificate, edited_body) = (Some(made.rewritten), Some(made.certificate), Some(made.body));
+            }
+            if unmade > 0 && self.on_error == OnError::Closed {
                 refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
             }
         }
@@ -269,6 +323,12 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
+        if refusal.is_none() {
+            let prefix = self.prefix(unit, &decoded, edited_body);
+            if let Some(certificate) = &mut certificate {
+                certificate.prefix = prefix;
+            }
+        }
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -289,7 +349,23 @@ impl Engine {
             outgoing,
             certificate,
             lesson: Lesson::default(),
+            unmade,
         }
+    }
+
+    /// How much of a conversation's body leaves as it left in the turn before. Asked where something could have changed.
+    fn prefix(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<u64> {
+        let target = unit.request.head.target();
+        let whole = matches!(unit.part, Part::Document(_));
+        if !whole
+            || self.policy.mode() == Mode::Audit
+            || Family::of_path(target).is_none()
+            || !self.may_change(unit.request)
+        {
+            return None;
+        }
+        let body = edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))?;
+        self.vault.turn(&unit.request.host, target, &body)
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
@@ -310,6 +386,7 @@ impl Engine {
             outgoing,
             certificate: None,
             lesson: Lesson::default(),
+            unmade: 0,
         }
     }
 
@@ -363,7 +440,7 @@ struct Detectors<'e> {
     found: FactFindings,
     marks: Vec<RawFinding>,
     /// Member names in which nothing is: the same few stand in a document again and again.
-    plain_names: HashSet<Box<[u8]>>,
+    plain_names: HashSet<Box<[u8]>, Keyed>,
     template: Scan<'e>,
     /// Where texts of earlier answers are remembered, if any are.
     memory: Option<&'e Vault>,
@@ -465,19 +542,28 @@ fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
     }
 }
 
-/// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made.
-fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(Rewritten, Certificate)>, bool) {
-    let mut failed = false;
+/// Edits that were made.
+struct Made {
+    rewritten: Rewritten,
+    certificate: Certificate,
+    /// The body as it leaves, its content codings undone.
+    body: Bytes,
+}
+
+/// Makes the edits. An edit that cannot be made is left out and its findings say so; the others are made. Says how many
+/// could not.
+fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<Made>, u64) {
+    let mut unmade = 0;
     if matches!(unit.part, Part::Chunk { .. }) {
         // A piece of a body that goes on: its length is already promised, and a value may be cut at its ends.
-        failed = !settled.edits.is_empty();
+        unmade = settled.edits.len() as u64;
         for edit in std::mem::take(&mut settled.edits) {
             undone(&mut settled.findings, &edit);
         }
     }
     loop {
         if settled.edits.is_empty() {
-            return (None, failed);
+            return (None, unmade);
         }
         let edits = settled.edits.iter().map(|edit| edit.edit.clone()).collect();
         let error = match rewrite(unit, decoded, edits) {
@@ -495,7 +581,7 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(R
                 let certificate =
                     Certificate::of(certified.collect(), rewrite.rest_before, rewrite.rest_after, integrity);
                 let rewritten = Rewritten { head: rewrite.head, payload: rewrite.payload };
-                return (Some((rewritten, certificate)), failed);
+                return (Some(Made { rewritten, certificate, body: rewrite.body }), unmade);
             }
             Err(error) => error,
         };
@@ -511,12 +597,13 @@ fn make(unit: &Unit<'_>, decoded: &Decoded, settled: &mut Settled) -> (Option<(R
             planned.edit.change = Change::Replace(text);
             continue;
         }
-        failed = true;
         if at >= settled.edits.len() {
+            unmade += settled.edits.len() as u64;
             for edit in std::mem::take(&mut settled.edits) {
                 undone(&mut settled.findings, &edit);
             }
         } else {
+            unmade += 1;
             let edit = settled.edits.remove(at);
             undone(&mut settled.findings, &edit);
         }

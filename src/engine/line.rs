@@ -75,7 +75,7 @@ pub fn value_hmac(key: &[u8; 32], value: &str) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         // Writing to a string cannot fail.
         let _ = write!(out, "{byte:02x}");
@@ -230,6 +230,9 @@ struct FlowLine<'a> {
     unread: Vec<UnreadLine>,
     kinds: BTreeMap<&'a str, u64>,
     verdict: super::flow::Verdict,
+    /// Edits that the policy wanted and that could not be made.
+    #[serde(skip_serializing_if = "is_zero")]
+    unmade: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -246,6 +249,10 @@ struct RestoredLine {
     withheld: u64,
     /// Answers and events that could not be read.
     unread: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -314,6 +321,7 @@ pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
             .collect(),
         kinds: summary.kinds.iter().map(|(kind, count)| (&**kind, *count)).collect(),
         verdict: summary.verdict,
+        unmade: summary.unmade,
         certificate: summary.certificate.as_ref().map(|certificate| certificate_line(certificate, summary, context)),
         restored: summary.restored.map(|stats| RestoredLine {
             restored: stats.restored,
@@ -349,7 +357,7 @@ fn certificate_line<'a>(
         rest_before: hex(&certificate.rest_before),
         rest_after: hex(&certificate.rest_after),
         integrity: integrity.collect(),
-        prefix: None,
+        prefix: certificate.prefix,
     }
 }
 

@@ -34,7 +34,7 @@ pub use decode::{DecodeLimits, Decoded, walk};
 pub use detect::template::{Lesson, Templates};
 pub use facts::{Fact, Facts, FactsError};
 pub use finding::{Action, Detector, Finding, Severity};
-pub use flow::{Flow, FlowSummary, Verdict};
+pub use flow::{Flow, FlowSummary, Unmasked, Verdict};
 pub use line::{Evidence, LineContext, finding_line, flow_line};
 pub use location::{Location, Root, Step};
 pub use policy::{Policy, PolicyError};

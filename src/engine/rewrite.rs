@@ -10,6 +10,7 @@
 //! differs to the last; compression is made again, member by member. Lengths around (protobuf, envelopes,
 //! `content-length`) follow. Deterministic: the same edits of the same bytes give the same bytes.
 
+mod digests;
 mod lengths;
 pub(super) mod recode;
 mod remove;
@@ -57,6 +58,8 @@ pub struct Rewrite {
     /// In order, not overlapping; `content-length` among them where the payload's length changed.
     pub head: Vec<HeadEdit>,
     pub payload: Bytes,
+    /// The payload with its content codings undone.
+    pub body: Bytes,
     /// In order, those of the head first.
     pub applied: Vec<AppliedEdit>,
     /// SHA-256 of everything outside the spans of `applied`, of the head (of units that carry it) and then of the
@@ -395,6 +398,14 @@ impl Work<'_> {
                 }
             }
         }
+        if whole {
+            let edited = |range: &Range<usize>| {
+                head.iter().any(|splice| splice.range.start < range.end && range.start < splice.range.end)
+            };
+            let mut digests = digests::follow(request, &self.payload(), &payload);
+            digests.retain(|splice| splice.bytes != request.raw()[splice.range.clone()] && !edited(&splice.range));
+            head.extend(digests);
+        }
         splice::order(&mut head)?;
         let in_body = std::mem::take(&mut self.applied);
         self.note(PartOf::Head, &head);
@@ -412,6 +423,7 @@ impl Work<'_> {
                 .map(|splice| HeadEdit { span: Span::of(splice.range), bytes: splice.bytes })
                 .collect(),
             payload,
+            body: after,
             applied: self.applied,
         })
     }

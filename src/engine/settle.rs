@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::decode::{Layer, Origin};
 use super::detect::RawFinding;
+use super::detect::integrity::{Binding, binding};
 use super::finding::{Action, Detector, Finding};
 use super::location::{Location, Root};
 use super::policy::{Mode, OnIntegrity, Policy, Question, Subject};
@@ -75,6 +76,8 @@ pub(super) struct Judge<'a> {
     pub stand_ins: StandIns<'a>,
     pub layers: &'a [Layer],
     pub recalled: Vec<Recalled>,
+    /// The head leaves with the body, so digests in it follow.
+    pub digests_follow: bool,
 }
 
 impl Judge<'_> {
@@ -216,7 +219,13 @@ impl Judge<'_> {
             let action = if covers { decided[lead].action } else { strictest };
             let text = if covers { self.inner_first(decided, lead, members, &old, &union) } else { old.clone() };
             let kind = if decided[lead].folders && one.kind.starts_with("path.") { FOLDERS } else { &one.kind };
-            let stand_in = self.stand_in(action, kind, &text, one.target.spelling);
+            let encoded = one.observed.as_deref().filter(|observed| {
+                covers && one.detector == Detector::Fact && *observed == old && is_encoded(&one.value, observed)
+            });
+            let stand_in = match encoded {
+                Some(observed) => self.stand_ins.of_encoded(action, kind, &one.value, observed),
+                None => self.stand_in(action, kind, &text, one.target.spelling),
+            };
             match stand_in.unwrap_or(text) {
                 // Nothing more to take away: what stands there is left as it is.
                 same if same == old => return None,
@@ -326,8 +335,14 @@ impl Judge<'_> {
     /// Applies `on_integrity` to the edits of bytes that an integrity value covers, and writes down what
     /// the others do.
     fn weigh_integrity(&self, decided: &[Decided], edits: Vec<Planned>, settled: &mut Settled) {
-        let seals: Vec<&RawFinding> =
-            decided.iter().map(|one| &one.raw).filter(|raw| raw.kind.starts_with("integrity.")).collect();
+        let follows = |raw: &RawFinding| {
+            self.digests_follow
+                && binding(&raw.kind) == Some(Binding::Digest)
+                && matches!(raw.location.root, Root::Header { .. })
+        };
+        let seals = decided.iter().map(|one| &one.raw);
+        let seals = seals.filter(|raw| raw.kind.starts_with("integrity.") && !follows(raw));
+        let seals: Vec<&RawFinding> = seals.collect();
         let mut edited = vec![false; decided.len()];
         for edit in edits {
             if edit.edit.change == Change::Replace(edit.old.clone()) {
@@ -375,6 +390,12 @@ impl Judge<'_> {
 }
 
 const WHOLE: Range<usize> = 0..usize::MAX;
+
+/// Whether `observed` spells `value` in another way than by its letters.
+fn is_encoded(value: &str, observed: &str) -> bool {
+    let (value, observed) = (value.to_lowercase(), observed.to_lowercase());
+    !observed.contains(&value) && !value.contains(&observed)
+}
 
 impl Decided {
     fn window(&self) -> Range<usize> {

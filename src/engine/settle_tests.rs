@@ -28,7 +28,15 @@ fn raw(kind: &str, detector: Detector, window: Option<Range<usize>>, action: Opt
 fn settle(policy: &str, found: Vec<RawFinding>) -> Settled {
     let policy = Policy::parse("t.toml", policy).unwrap();
     let stand_ins = StandIns { key: &[7; 32], offset: None, drawing: None };
-    Judge { policy: &policy, subject: Subject::default(), stand_ins, layers: &[], recalled: Vec::new() }.settle(found)
+    Judge {
+        policy: &policy,
+        subject: Subject::default(),
+        stand_ins,
+        layers: &[],
+        recalled: Vec::new(),
+        digests_follow: true,
+    }
+    .settle(found)
 }
 
 fn edits(settled: &Settled) -> Vec<(Option<Range<usize>>, Option<String>)> {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
-use super::restoring::Restoring;
+use super::restoring::{Counting, Restoring, recorded_head};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress};
@@ -83,6 +83,8 @@ enum ResponseState {
         reframe: Option<BodyWriter>,
         /// Puts real values in the place of pseudonyms. Then the body is always re-framed.
         restoring: Option<Box<Restoring>>,
+        /// Counts pseudonyms in a body that passes as it comes.
+        counting: Option<Box<Counting>>,
         keep_client: bool,
         keep_upstream: bool,
     },
@@ -373,17 +375,31 @@ impl<'a> Exchange<'a> {
                     moved = true;
                     self.begin_response(head)?;
                 }
-                ResponseState::Body { reader, reframe, restoring, keep_client, keep_upstream } => {
+                ResponseState::Body { reader, reframe, restoring, counting, keep_client, keep_upstream } => {
+                    let tape = self.intake.tape();
+                    let mut pass = |data: &[u8]| {
+                        if let Some(counting) = counting {
+                            counting.push(data);
+                        }
+                        if let Some(tape) = tape {
+                            tape.received(data);
+                        }
+                    };
                     let progress = match reframe {
-                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut |_| {}),
+                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut pass),
                         Some(writer) => {
                             let mut data = BytesMut::new();
                             let progress = reader.take(&mut self.up.input, &mut data);
                             match restoring {
-                                None => writer.data(&data, &mut self.client.output),
+                                None => {
+                                    pass(&data);
+                                    writer.data(&data, &mut self.client.output);
+                                }
                                 Some(restoring) => {
                                     let ended = matches!(progress, Ok(Progress::Done));
-                                    writer.data(&restored(restoring, &data, ended)?, &mut self.client.output);
+                                    let data = restored(restoring, &data, ended)?;
+                                    pass(&data);
+                                    writer.data(&data, &mut self.client.output);
                                 }
                             }
                             progress
@@ -393,6 +409,9 @@ impl<'a> Exchange<'a> {
                     match progress {
                         Err(_) => return Err(Broken::Cut("the response body is malformed")),
                         Ok(Progress::Done) => {
+                            if let Some(tape) = tape {
+                                tape.received_all();
+                            }
                             if let Some(writer) = reframe {
                                 let trailers = restoring.as_ref().and_then(|_| reader.trailers());
                                 let _ = writer.end(trailers, &mut self.client.output);
@@ -413,6 +432,10 @@ impl<'a> Exchange<'a> {
         if head.status() == 101 {
             // The parser lets a 101 through only where an upgrade was offered.
             head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
+            if let Some(tape) = self.intake.tape() {
+                tape.answered(head.raw().clone());
+                tape.received_all();
+            }
             self.response = ResponseState::Switched(Box::new(head));
             return Ok(());
         }
@@ -430,10 +453,14 @@ impl<'a> Exchange<'a> {
         let http10 = self.head.minor_version() == 0;
         let until_close = head.framing() == Framing::UntilClose;
         // HTTP/1.0 knows no chunks: the body is sent plain and ends with the connection.
-        let restoring = match head.framing() {
+        let answers = match head.framing() {
             Framing::None | Framing::Length(0) => None,
-            _ => self.intake.answers().and_then(|answers| answers.restoring(head.status(), |name| head.get(name))),
+            _ => self.intake.answers(),
         };
+        let restoring = answers.as_ref().and_then(|answers| answers.restoring(head.status(), |name| head.get(name)));
+        let counting = answers.filter(|_| restoring.is_none());
+        let counting =
+            counting.and_then(|answers| answers.counting(head.status(), |name| head.get(name))).map(Box::new);
         let unchunked = http10 && (head.framing() == Framing::Chunked || restoring.is_some());
         // A response that ends by closing is re-framed, so that a truncation cannot pass for its end.
         let reframe = (until_close || restoring.is_some()) && !http10;
@@ -449,7 +476,17 @@ impl<'a> Exchange<'a> {
             },
             &mut self.client.output,
         );
+        if let Some(tape) = self.intake.tape() {
+            let fields = head.fields().iter().map(|field| (head.bytes(field.name), head.bytes(field.value)));
+            let kept = recorded_head(head.status(), head.reason(), restoring.is_some(), fields);
+            tape.answered(kept);
+        }
         let reader = BodyReader::new(head.framing(), *self.limits);
+        if reader.is_done()
+            && let Some(tape) = self.intake.tape()
+        {
+            tape.received_all();
+        }
         let reframe = match (reframe, unchunked) {
             (true, _) => Some(BodyWriter::new(Framing::Chunked)),
             (_, true) => Some(BodyWriter::new(Framing::UntilClose)),
@@ -458,7 +495,14 @@ impl<'a> Exchange<'a> {
         self.response = if reader.is_done() {
             ResponseState::Done { keep_client, keep_upstream }
         } else {
-            ResponseState::Body { reader, reframe, restoring: restoring.map(Box::new), keep_client, keep_upstream }
+            ResponseState::Body {
+                reader,
+                reframe,
+                restoring: restoring.map(Box::new),
+                counting,
+                keep_client,
+                keep_upstream,
+            }
         };
         Ok(())
     }
@@ -475,9 +519,16 @@ impl<'a> Exchange<'a> {
             }
             ResponseState::Body { reader, reframe, restoring, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
+                if let Some(tape) = self.intake.tape() {
+                    tape.received_all();
+                }
                 if let Some(writer) = reframe {
                     if let Some(restoring) = restoring {
-                        writer.data(&restored(restoring, &[], true)?, &mut self.client.output);
+                        let rest = restored(restoring, &[], true)?;
+                        if let Some(tape) = self.intake.tape() {
+                            tape.received(&rest);
+                        }
+                        writer.data(&rest, &mut self.client.output);
                     }
                     let _ = writer.end(None, &mut self.client.output);
                 }

@@ -34,6 +34,7 @@ use crate::config::{Deadlines, Intercept, glob_fits};
 use crate::engine::{Action, Detector, Engine, Finding, Location, OnError, Root, Severity};
 use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
+use crate::recording::SessionTape;
 use crate::wire::limits::Limits;
 use error::UpstreamError;
 use intake::IntakeSettings;
@@ -76,6 +77,7 @@ pub struct SharedParts {
     pub on_error: OnError,
     pub reveal: bool,
     pub learner: Learner,
+    pub tape: Option<SessionTape>,
 }
 
 impl Shared {
@@ -94,6 +96,7 @@ impl Shared {
                 on_error: parts.on_error,
                 reveal: parts.reveal,
                 learner: parts.learner,
+                tape: parts.tape,
             },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),

@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 
 use super::intake::Intake;
-use crate::engine::pseudonym::{Carrier, Family, RestoreLimits, RestoreStats, Restorer};
+use crate::engine::pseudonym::{Carrier, Counter, Family, RestoreLimits, RestoreStats, Restorer};
 use crate::engine::{Engine, Request, Vault};
+use crate::recording::Tape;
 use crate::wire::coding::Undoing;
+use crate::wire::forward::OF_THE_BODY;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
 
 /// What became of the pseudonyms in the answers to one request.
@@ -60,10 +62,30 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// None where nothing is ever restored: by the policy, or since the form of the answer is not known.
+    /// None where nothing is ever restored by the policy.
     pub fn of(engine: &Arc<Engine>, request: &Arc<Request>, counts: &Arc<Counts>) -> Option<Self> {
-        let restores = engine.policy().may_restore() && Family::of_path(request.head.target()).is_some();
-        restores.then(|| Self { engine: engine.clone(), request: request.clone(), counts: counts.clone() })
+        engine.policy().may_restore().then(|| Self {
+            engine: engine.clone(),
+            request: request.clone(),
+            counts: counts.clone(),
+        })
+    }
+
+    /// What counts the pseudonyms in the body of a response with these fields, which passes as it comes: nobody knows where
+    /// in such an answer the assistant looks.
+    pub fn counting<'h>(&self, status: u16, field: impl Fn(&'static str) -> Option<&'h [u8]>) -> Option<Counting> {
+        let table = self.engine.vault().table();
+        let text = |name: &'static str| field(name).and_then(|value| std::str::from_utf8(value).ok());
+        let kind = text("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
+        let readable = ["text/", "application/json", "application/x-ndjson", "application/connect", "application/grpc"];
+        let looked_at = readable.iter().any(|known| kind.starts_with(known)) || kind.ends_with("+json");
+        if table.is_empty() || !looked_at || matches!(status, 204 | 304) || self.request.head.method() == "HEAD" {
+            return None;
+        }
+        self.counts.begun.store(true, Ordering::Relaxed);
+        let codings = codings(text("content-encoding").unwrap_or_default());
+        let account = Account { vault: self.engine.vault().clone(), counts: self.counts.clone() };
+        Some(Counting { counter: Counter::new(table), codings: codings.ok(), account, seen: 0 })
     }
 
     /// What restores the body of a response with these fields; none where it passes as it comes.
@@ -81,26 +103,21 @@ impl Answers {
         };
         let restorer = self.engine.restorer(&self.request, carrier, RestoreLimits::default())?;
         self.counts.begun.store(true, Ordering::Relaxed);
-        let mut codings = Vec::new();
-        for coding in text("content-encoding").unwrap_or_default().split(',').map(str::trim) {
-            if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
-                continue;
-            }
-            let Some(undoing) = Undoing::of(coding) else {
+        let codings = match codings(text("content-encoding").unwrap_or_default()) {
+            Ok(codings) => codings,
+            Err(coding) => {
                 tracing::warn!(host = %self.request.host, coding, "an answer cannot be read; pseudonyms in it are not put back");
                 self.counts.add(&RestoreStats { unread: 1, ..RestoreStats::default() });
                 return None;
-            };
-            codings.push(undoing);
-        }
-        // Listed in the order applied (RFC 9110, section 8.4), so the last one is undone first.
-        codings.reverse();
+            }
+        };
         let account = Account { vault: self.engine.vault().clone(), counts: self.counts.clone() };
         Some(Restoring { restorer, codings, account })
     }
 
     /// What restores the messages of the server of a WebSocket. `extensions`: the server's `Sec-WebSocket-Extensions`.
     pub fn messages(&self, extensions: Option<&str>) -> Option<RestoringMessages> {
+        Family::of_path(self.request.head.target())?;
         let limits = RestoreLimits::default();
         let deflate = extensions.map(Deflate::from_response).transpose().ok()?.flatten();
         self.counts.begun.store(true, Ordering::Relaxed);
@@ -113,6 +130,51 @@ impl Answers {
             answers: self.clone(),
             lost: false,
         })
+    }
+}
+
+/// What undoes the codings of a list, the last one first (RFC 9110, section 8.4: listed in the order applied). The name of
+/// one that cannot be undone otherwise.
+fn codings(list: &str) -> Result<Vec<Undoing>, &str> {
+    let named = list.split(',').map(str::trim);
+    let named = named.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    let mut codings = named.map(|coding| Undoing::of(coding).ok_or(coding)).collect::<Result<Vec<_>, _>>()?;
+    codings.reverse();
+    Ok(codings)
+}
+
+/// A body that passes as it comes.
+pub struct Counting {
+    counter: Counter,
+    /// None once a content coding could not be undone.
+    codings: Option<Vec<Undoing>>,
+    account: Account,
+    seen: u64,
+}
+
+impl Counting {
+    /// Looks at the next piece.
+    pub fn push(&mut self, data: &[u8]) {
+        let Some(codings) = &mut self.codings else { return };
+        if codings.is_empty() {
+            self.seen += self.counter.push(data);
+            return;
+        }
+        let undone = codings.iter_mut().try_fold(data.to_vec(), |piece, undoing| {
+            let mut out = Vec::new();
+            undoing.push(&piece, &mut out).map(|()| out)
+        });
+        match undone {
+            Ok(piece) => self.seen += self.counter.push(&piece),
+            Err(_) => self.codings = None,
+        }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let unread = u64::from(self.codings.is_none());
+        self.account.close(&RestoreStats { unrestored: self.seen, unread, ..RestoreStats::default() });
     }
 }
 
@@ -130,6 +192,65 @@ impl Account {
     fn close(&self, stats: &RestoreStats) {
         self.counts.add(stats);
         self.vault.count(stats);
+    }
+}
+
+/// The head of an answer as a session keeps it: as the client gets it, how the body is framed on the wire aside.
+pub fn recorded_head<'a>(
+    status: u16,
+    reason: &[u8],
+    decoded: bool,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Bytes {
+    let mut head = format!("HTTP/1.1 {status} ").into_bytes();
+    head.extend_from_slice(reason);
+    head.extend_from_slice(b"\r\n");
+    for (name, value) in fields {
+        let old = decoded && OF_THE_BODY.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        if !old && !name.eq_ignore_ascii_case(b"transfer-encoding") {
+            for part in [name, b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+/// What a server says over a WebSocket, for the session: read beside the traffic, which passes as it comes.
+pub struct Overheard {
+    reader: MessageReader,
+    waiting: BytesMut,
+    tape: Tape,
+    lost: bool,
+}
+
+impl Overheard {
+    /// `extensions`: the server's `Sec-WebSocket-Extensions`. None where nothing is recorded.
+    pub fn of(intake: &Intake, extensions: Option<&str>, limit: usize) -> Option<Self> {
+        let tape = intake.tape()?.clone();
+        let deflate = extensions.map(Deflate::from_response).transpose().ok()?.flatten();
+        let reader = MessageReader::new(Side::Server, deflate, limit);
+        Some(Self { reader, waiting: BytesMut::new(), tape, lost: false })
+    }
+
+    pub fn listen(&mut self, data: &[u8]) {
+        if self.lost {
+            return;
+        }
+        self.waiting.extend_from_slice(data);
+        loop {
+            match self.reader.step(&mut self.waiting) {
+                Ok(None) => return,
+                Ok(Some(Event::Message { text, payload, .. })) => self.tape.message(false, text, &payload),
+                Ok(Some(_)) => {}
+                Err(_) => {
+                    self.lost = true;
+                    self.waiting = BytesMut::new();
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Tally {
     tunnels: BTreeMap<(String, String), (u64, u64)>,
     findings: u64,
     high: u64,
+    /// Edits that the policy wanted and that could not be made.
+    unmade: u64,
     notes: Vec<String>,
 }
 
@@ -174,6 +176,7 @@ impl Tally {
         host.read += summary.bytes_read;
         host.edited += u64::from(summary.verdict == Verdict::Edited);
         host.withheld += u64::from(summary.verdict == Verdict::Withheld);
+        self.unmade += summary.unmade;
         if let Some((name, version)) = client {
             let client = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
             if !host.clients.contains(&client) && host.clients.len() < 8 {
@@ -257,6 +260,7 @@ impl Tally {
         for (count, word) in [
             (self.hosts.values().map(|host| host.edited).sum::<u64>(), "edited"),
             (self.hosts.values().map(|host| host.withheld).sum::<u64>(), "withheld"),
+            (self.unmade, "edits could not be made"),
         ] {
             if count > 0 {
                 parts.push(format!("{count} {word}"));

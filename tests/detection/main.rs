@@ -22,6 +22,7 @@ mod machine;
 mod proto;
 mod random;
 mod score;
+mod strict;
 mod telemetry;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use divulge::engine::rules::RuleSet;
-use divulge::engine::{DecodeLimits, Detector, Engine, EngineParts, Facts, Finding, OnError, Part, Policy};
+use divulge::engine::{DecodeLimits, Detector, Engine, EngineParts, Facts, Finding, OnError, Outgoing, Part, Policy};
 use divulge::session::raw::Captured;
 
 use crate::carrier::{Pieces, Sent};
@@ -21,46 +21,85 @@ pub fn bare() -> Engine {
     knowing(&[])
 }
 
+/// The same under the policy that hides most.
+pub fn strict(facts: &[Known]) -> Arc<Engine> {
+    Arc::new(under("strict", facts))
+}
+
 fn knowing(facts: &[Known]) -> Engine {
+    under("audit", facts)
+}
+
+fn under(policy: &str, facts: &[Known]) -> Engine {
     Engine::new(EngineParts {
         rules: RuleSet::builtin(),
         facts: Facts::of(facts.iter().map(|known| (known.kind.to_owned(), known.value.clone()))),
-        policy: Policy::preset("audit").expect("a preset"),
+        policy: Policy::preset(policy).expect("a preset"),
         digest_key: [7; 32],
         limits: DecodeLimits::default(),
         on_error: OnError::Open,
     })
 }
 
+/// The units that a request comes in.
+fn parts(captured: &Captured, sent: &Sent) -> Vec<Part> {
+    let framed = |list: &[Vec<u8>], part: fn(u64, Bytes) -> Part| {
+        let pieces = (0..).zip(list).map(|(index, bytes)| part(index, Bytes::copy_from_slice(bytes)));
+        std::iter::once(Part::Head).chain(pieces).collect()
+    };
+    match &sent.pieces {
+        Pieces::Whole => vec![captured.part()],
+        Pieces::Messages(list) => {
+            let message = |(index, text, bytes): &(u64, bool, Vec<u8>)| Part::Message {
+                index: *index,
+                text: *text,
+                bytes: Bytes::copy_from_slice(bytes),
+            };
+            std::iter::once(Part::Head).chain(list.iter().map(message)).collect()
+        }
+        Pieces::Frames(list) => framed(list, |index, bytes| Part::Frame { index, bytes }),
+        Pieces::Lines(list) => framed(list, |index, bytes| Part::Line { index, bytes }),
+    }
+}
+
 /// All that is found in a request.
 pub fn audit(engine: &Arc<Engine>, sent: &Sent) -> Vec<Finding> {
     let captured = Captured::read(Bytes::copy_from_slice(&sent.raw)).expect("a generated head is well formed");
     let mut flow = engine.open("0".into(), captured.request.clone());
-    let mut parts = Vec::new();
-    match &sent.pieces {
-        Pieces::Whole => parts.push(captured.part()),
-        Pieces::Messages(list) => {
-            parts.push(Part::Head);
-            parts.extend(list.iter().map(|(index, text, bytes)| Part::Message {
-                index: *index,
-                text: *text,
-                bytes: Bytes::copy_from_slice(bytes),
-            }));
+    parts(&captured, sent).into_iter().flat_map(|part| flow.audit(part).findings).collect()
+}
+
+/// What is found, and the request as it leaves; none where it is withheld.
+pub fn leaves(engine: &Arc<Engine>, sent: &Sent) -> (Vec<Finding>, Option<Sent>) {
+    let captured = Captured::read(Bytes::copy_from_slice(&sent.raw)).expect("a generated head is well formed");
+    let mut flow = engine.open("0".into(), captured.request.clone());
+    let mut findings = Vec::new();
+    let mut raw = sent.raw.clone();
+    let mut pieces = Vec::new();
+    for (number, part) in parts(&captured, sent).into_iter().enumerate() {
+        let audit = flow.audit(part);
+        findings.extend(audit.findings);
+        if number == 0 {
+            let Some(bytes) = captured.outgoing(&audit.outgoing) else { return (findings, None) };
+            raw = bytes.to_vec();
+            continue;
         }
-        Pieces::Frames(list) => {
-            parts.push(Part::Head);
-            parts.extend(
-                (0..).zip(list).map(|(index, bytes)| Part::Frame { index, bytes: Bytes::copy_from_slice(bytes) }),
-            );
-        }
-        Pieces::Lines(list) => {
-            parts.push(Part::Head);
-            parts.extend(
-                (0..).zip(list).map(|(index, bytes)| Part::Line { index, bytes: Bytes::copy_from_slice(bytes) }),
-            );
+        match audit.outgoing {
+            Outgoing::Unchanged(bytes) => pieces.push(bytes.to_vec()),
+            Outgoing::Rewritten(rewritten) => pieces.push(rewritten.payload.to_vec()),
+            Outgoing::Withheld(_) => return (findings, None),
         }
     }
-    parts.into_iter().flat_map(|part| flow.audit(part).findings).collect()
+    let pieces = match &sent.pieces {
+        Pieces::Whole => Pieces::Whole,
+        Pieces::Messages(list) => {
+            let numbers = list.iter().map(|(index, text, _)| (*index, *text));
+            Pieces::Messages(numbers.zip(pieces).map(|((index, text), bytes)| (index, text, bytes)).collect())
+        }
+        Pieces::Frames(_) => Pieces::Frames(pieces),
+        Pieces::Lines(_) => Pieces::Lines(pieces),
+    };
+    (findings, Some(Sent { raw, pieces, places: sent.places.clone() }))
 }
 
 /// A value at a known place.

@@ -192,7 +192,13 @@ fn twenty_turns_are_shown_as_they_are_and_sent_back_as_the_model_wrote_them() {
                 assert!(body.starts_with(kept), "turn {turn}:\n{kept}\n{body}");
             }
         }
+        // The certificate states what the bodies show.
+        let last = divulge.wait_for("the last flow", |line| line["type"] == "flow" && line["flow"] == "000020").await;
+        let (before, after) = (&seen[18].body.data, &seen[19].body.data);
+        let common = before.iter().zip(after).take_while(|(one, other)| one == other).count();
+        assert_eq!(last["certificate"]["prefix"], common, "{last}");
         let flow = divulge.wait_for("a flow", |line| line["type"] == "flow").await;
+        assert_eq!(flow["certificate"]["prefix"], Value::Null, "{flow}");
         assert_eq!(flow["restored"]["unrestored"], 0, "{flow}");
         assert!(flow["restored"]["restored"].as_u64().unwrap() >= 2, "{flow}");
     });
@@ -231,6 +237,9 @@ fn a_whole_answer_is_restored_over_http2_and_an_unknown_one_passes() {
         let answer = client.exchange(request("POST", "/v1/other", &fields), Some(body.as_bytes()), None).await;
         assert!(answer.fields.iter().any(|(name, _)| name == "content-encoding"), "{answer:?}");
         assert!(!upstream.log.requests().iter().any(|seen| utf8(&seen.body).contains(LOGIN)));
+        let flow =
+            divulge.wait_for("the other flow", |line| line["type"] == "flow" && line["path"] == "/v1/other").await;
+        assert_eq!(flow["restored"]["unrestored"], 2, "what the client saw is counted: {flow}");
     });
 }
 

@@ -138,6 +138,10 @@ impl<V: Visitor> Walker<'_, V> {
     pub(super) fn sniffed(&mut self, layer: LayerId, name: &str) {
         let content = self.content(layer);
         let start = if content.starts_with(BOM) { BOM.len() } else { 0 };
+        if sniff::is_json_anyhow(&content[start..], self.limits.json_depth) {
+            self.classified(layer, start, Class::Json, name);
+            return;
+        }
         let class = match sniff::class(&content[start..], self.limits.json_depth) {
             // Cut short or spoilt further on: still more JSON than anything else.
             Class::Text | Class::Binary if sniff::is_broken_json(&content[start..], self.limits.json_depth) => {

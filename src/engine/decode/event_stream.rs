@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use flate2::Crc;
+use crc32fast::hash as crc32;
 
 use super::layer::Format;
 use super::place::Tail;
@@ -56,12 +56,6 @@ pub(crate) fn message_at(bytes: &[u8], at: usize) -> Option<Message> {
         sound,
         cut,
     })
-}
-
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 #[derive(Debug)]

@@ -36,6 +36,7 @@ mod framed_tests;
 mod head;
 pub(crate) mod html;
 pub(crate) mod http;
+mod inflate;
 pub(crate) mod json;
 mod layer;
 mod multipart;

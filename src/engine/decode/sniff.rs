@@ -320,6 +320,21 @@ pub(super) fn is_broken_json(bytes: &[u8], json_depth: usize) -> bool {
     }
 }
 
+/// Whether `bytes` are JSON whether or not they are a whole document, which takes a reading of all of it to say: they begin
+/// as nothing else does.
+pub(super) fn is_json_anyhow(bytes: &[u8], json_depth: usize) -> bool {
+    let inner = match bytes.first() {
+        Some(b'{') => bytes.get(json::blank(bytes, 1)) == Some(&b'"'),
+        Some(b'[') => matches!(bytes.get(json::blank(bytes, 1)), Some(b'{' | b'"')),
+        _ => false,
+    };
+    inner
+        && !newline_delimited(bytes, json_depth)
+        && !event_stream::is_likely(bytes)
+        && !frame::is_likely(bytes)
+        && !protobuf::is_likely(bytes)
+}
+
 /// Whether the first line is a whole JSON document and another one begins after it.
 pub(super) fn newline_delimited(bytes: &[u8], json_depth: usize) -> bool {
     let Some(end) = memchr(b'\n', bytes) else { return false };
@@ -385,7 +400,21 @@ fn wide(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{runs, wide};
+    use super::{Class, class, is_broken_json, is_json_anyhow, runs, wide};
+
+    #[test]
+    fn json_is_told_by_its_beginning_only_where_a_whole_reading_says_the_same() {
+        let beginnings: [&[u8]; 8] =
+            [b"{\"a\":1", b"{ \"", b"[{", b"[\"b\",", b"{\"a\":1}\n{\"b\":2}", b"[1", b"{}", b"{\"\x01\x0b|"];
+        let ends: [&[u8]; 7] = [b"", b"}", b"]", b"}]", b" // more", b"\x00\x01\x02\xff\xfe\x00", b"\n[]"];
+        for bytes in beginnings.iter().flat_map(|first| ends.iter().map(|end| [*first, *end].concat())) {
+            if is_json_anyhow(&bytes, 64) {
+                let class = class(&bytes, 64);
+                let broken = matches!(class, Class::Text | Class::Binary) && is_broken_json(&bytes, 64);
+                assert!(class == Class::Json || broken, "{}", bytes.escape_ascii());
+            }
+        }
+    }
 
     #[test]
     fn characters_are_those_of_utf8() {

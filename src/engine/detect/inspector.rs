@@ -67,7 +67,7 @@ impl<'r> Inspector<'r> {
             active,
             floor: DEFAULT_CONFIDENCE,
             memory: rules.remembered(),
-            fresh: NameMemory::new(),
+            fresh: NameMemory::default(),
             label: Label::default(),
             labelled: false,
             qualified: String::new(),

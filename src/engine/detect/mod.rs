@@ -12,7 +12,7 @@
 pub mod covert;
 pub(super) mod credentials;
 pub mod facts;
-mod hash;
+pub(in crate::engine) mod hash;
 mod inspector;
 pub mod integrity;
 mod label;

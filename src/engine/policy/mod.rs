@@ -179,6 +179,16 @@ impl Policy {
         Decision { action: possible(action, question.kind), by, folders }
     }
 
+    /// How many rules it has.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The line on which the rule called `label` begins ([`Decision::by`]).
+    pub fn line_of(&self, label: &str) -> Option<usize> {
+        self.rules.iter().find(|rule| *rule.label == *label).map(|rule| rule.line)
+    }
+
     /// Whether anything that leaves could have a pseudonym that is put back in answers.
     pub fn may_restore(&self) -> bool {
         // What no rule takes gets the action of its pack.

@@ -3,6 +3,7 @@
 //! ```text
 //! Anthropic   content_block_delta .delta.text|.partial_json       content_block_stop, message_stop
 //! Chat        choices[].delta.content|.refusal|.tool_calls[]      finish_reason, [DONE]
+//!             choices[].text (completions)
 //! Responses   response.output_text.delta .delta …                 ….done, output_item.done, response.completed
 //! Gemini      candidates[].content.parts[].text|.functionCall     finishReason
 //! ```
@@ -127,7 +128,7 @@ impl Family {
         let last = |name: &str| path.ends_with(name);
         if last("/messages") || last("awPredict") {
             Some(Family::Anthropic)
-        } else if last("/chat/completions") {
+        } else if last("/completions") {
             Some(Family::Chat)
         } else if last("/responses") {
             Some(Family::Responses)
@@ -283,6 +284,8 @@ impl Reader<'_> {
         let outer = self.number(self.get(choice, "index")).unwrap_or_default();
         let delta = self.get(choice, "delta");
         let id = |part, inner| Some(Id { outer, inner, part });
+        // Completions without a conversation: no delta around the text.
+        self.leaf(self.get(choice, "text"), id(Part::Text, 0), Form::Text);
         self.leaf(self.get(delta, "content"), id(Part::Text, 0), Form::Text);
         self.leaf(self.get(delta, "refusal"), id(Part::Refusal, 0), Form::Text);
         for name in ["reasoning_content", "reasoning"] {

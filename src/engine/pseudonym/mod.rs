@@ -31,6 +31,7 @@ mod sse;
 #[cfg(test)]
 mod stream_model;
 mod table;
+mod turns;
 mod vault;
 
 pub(super) use atoms::FOLDERS;
@@ -42,7 +43,7 @@ pub use ledger::Ledger;
 pub use map::{MapError, Pseudonyms, Replaced};
 pub use mint::{Sort, candidate};
 pub use restore::{Carrier, Note, RestoreLimits, RestoreStats, Restorer};
-pub use table::{Pair, Table};
+pub use table::{Counter, Pair, Table};
 pub use vault::Vault;
 
 use hmac::{Hmac, KeyInit, Mac};

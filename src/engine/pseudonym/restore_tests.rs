@@ -405,6 +405,20 @@ fn twenty_turns_are_sent_back_as_the_model_wrote_them() {
 }
 
 #[test]
+fn completions_without_a_conversation_are_restored_too() {
+    assert_eq!(Family::of_path("/v1/completions"), Some(Family::Chat));
+    let sent = "data: {\"choices\":[{\"index\":0,\"text\":\"cd /home/zova\",\"finish_reason\":null}]}\n\n\
+                data: {\"choices\":[{\"index\":0,\"text\":\"kemuta/zo\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let (out, stats, _) = run(Family::Chat, Carrier::Events, sent.as_bytes(), 9);
+    let said: String =
+        read(&out).iter().filter_map(|event| event["choices"][0]["text"].as_str().map(str::to_owned)).collect();
+    assert_eq!((said.as_str(), stats.added), ("cd /home/ann/zo", 0));
+    let whole = br#"{"choices":[{"index":0,"text":"zovakemuta","finish_reason":"stop"}]}"#;
+    let (out, _, _) = run(Family::Chat, Carrier::Document, whole, 9);
+    assert_eq!(String::from_utf8_lossy(&out), r#"{"choices":[{"index":0,"text":"ann","finish_reason":"stop"}]}"#);
+}
+
+#[test]
 fn what_is_too_long_or_no_json_passes_and_is_counted() {
     let limits = RestoreLimits { event_bytes: 64, document_bytes: 64, ..RestoreLimits::default() };
     let long = format!("data: {{\"type\":\"x\",\"y\":\"{}\"}}\n\ndata: {{zovakemuta\n\n", "a".repeat(100));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::automaton::{Automaton, ROOT};
+use super::automaton::{Automaton, ROOT, State};
 
 /// A real value and what stands for it. Has no `Debug`: it is what is kept secret.
 #[derive(Clone, Eq, PartialEq)]
@@ -65,5 +65,22 @@ impl Table {
     /// Whether a real value stands in `text`, in any case.
     pub fn knows(&self, text: &[u8]) -> bool {
         self.reals.count(&mut ROOT.clone(), text) > 0
+    }
+}
+
+/// Counts pseudonyms in bytes that pass as they are, piece by piece.
+pub struct Counter {
+    table: Arc<Table>,
+    state: State,
+}
+
+impl Counter {
+    pub fn new(table: Arc<Table>) -> Self {
+        Self { table, state: ROOT }
+    }
+
+    /// How many end in this piece.
+    pub fn push(&mut self, bytes: &[u8]) -> u64 {
+        self.table.automaton.count(&mut self.state, bytes)
     }
 }

@@ -6,11 +6,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::aliases::{Alias, AliasError};
 use super::ledger::Ledger;
 use super::map::{MapError, Pseudonyms, Replaced};
 use super::restore::{Note, RestoreStats};
 use super::table::Table;
+use super::turns::Turns;
 
 /// Text that is remembered, bytes.
 const LEDGER: usize = 16 << 20;
@@ -19,6 +22,8 @@ const LEDGER: usize = 16 << 20;
 pub struct Vault {
     pairs: Mutex<Pseudonyms>,
     ledger: Mutex<Ledger>,
+    /// Never stored.
+    turns: Mutex<Turns>,
     /// Texts were noted since they were last stored.
     noted: AtomicBool,
     /// The ledger holds anything: asked for every value of every request.
@@ -39,6 +44,7 @@ impl Vault {
             any: AtomicBool::new(!ledger.is_empty()),
             pairs: Mutex::new(pairs),
             ledger: Mutex::new(ledger),
+            turns: Mutex::default(),
             noted: AtomicBool::new(false),
             restored: AtomicU64::new(0),
             unrestored: AtomicU64::new(0),
@@ -121,6 +127,12 @@ impl Vault {
         }
         self.any.store(!ledger.is_empty(), Ordering::Relaxed);
         self.noted.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the body of a request of a conversation as it leaves, its content coding undone, and says how many bytes it
+    /// begins with that the previous turn began with too. None where no previous turn is known.
+    pub fn turn(&self, host: &str, path: &str, body: &Bytes) -> Option<u64> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(host, path, body)
     }
 
     /// Adds up what became of one answer.

@@ -11,6 +11,7 @@
 
 mod clock;
 mod coarse;
+mod encoded;
 mod path;
 mod shape;
 
@@ -60,6 +61,13 @@ impl StandIns<'_> {
             (_, Token::Text) => self.redact(kind, value),
         };
         (stand_in != value).then_some(stand_in)
+    }
+
+    /// What stands for `observed`, which is `value` in some encoding of its own, or a digest of it.
+    pub fn of_encoded(&self, action: Action, kind: &str, value: &str, observed: &str) -> Option<String> {
+        let stand_in = self.of(action, kind, value, Token::Text)?;
+        let written = encoded::like(value, observed, &stand_in).unwrap_or_else(|| shape::same(self.key, observed));
+        (written != observed).then_some(written)
     }
 
     /// What is given back in answers; where nothing can, what is redacted.

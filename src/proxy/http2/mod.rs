@@ -20,13 +20,14 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
-use super::restoring::{Answers, Restoring, RestoringMessages};
+use super::restoring::{Answers, Counting, Restoring, RestoringMessages, recorded_head};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
 use super::{Peer, Shared};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
+use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
 
@@ -341,7 +342,8 @@ impl Stream {
                 up.send_trailers(trailers).map_err(upstream_broken)?;
             }
         }
-        let download = download(response, respond, begun, &deadlines, self.intake.answers());
+        let download =
+            download(response, respond, begun, &deadlines, self.intake.answers(), self.intake.tape().cloned());
         tokio::pin!(download);
         if complete {
             return download.await;
@@ -436,7 +438,7 @@ impl Stream {
         };
         let upstream_to_client = async {
             match restoring.as_mut().filter(|_| accepted) {
-                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, None).await,
+                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, Taps::default()).await,
                 Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
             }
         };
@@ -557,15 +559,25 @@ async fn download(
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
     answers: Option<Answers>,
+    tape: Option<Tape>,
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response).await?;
     let (mut parts, mut body) = head.into_parts();
     let end = body.is_end_stream();
     let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
-    let mut restoring = answers.filter(|_| !end).and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    let answers = answers.filter(|_| !end);
+    let mut restoring = answers.as_ref().and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    let counting = answers.filter(|_| restoring.is_none());
+    let mut counting = counting.and_then(|answers| answers.counting(parts.status.as_u16(), field));
     if restoring.is_some() {
         for name in OF_THE_BODY {
             parts.headers.remove(*name);
+        }
+    }
+    if let Some(tape) = &tape {
+        tape.answered(head_for_tape(&parts, restoring.is_some()));
+        if end {
+            tape.received_all();
         }
     }
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
@@ -573,7 +585,8 @@ async fn download(
     if end {
         return Ok(());
     }
-    pump_down(&mut body, &mut down, deadlines.idle, restoring.as_mut()).await
+    let taps = Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref() };
+    pump_down(&mut body, &mut down, deadlines.idle, taps).await
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.
@@ -599,11 +612,25 @@ async fn response_head(
     })
 }
 
+/// What looks at an answer, or changes it, as it passes.
+#[derive(Default)]
+struct Taps<'a> {
+    restoring: Option<&'a mut Restoring>,
+    counting: Option<&'a mut Counting>,
+    tape: Option<&'a Tape>,
+}
+
+fn head_for_tape(parts: &http::response::Parts, decoded: bool) -> Bytes {
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    recorded_head(parts.status.as_u16(), reason.as_bytes(), decoded, fields)
+}
+
 async fn pump_down(
     body: &mut RecvStream,
     down: &mut SendStream<Bytes>,
     idle: Duration,
-    mut restoring: Option<&mut Restoring>,
+    mut taps: Taps<'_>,
 ) -> Result<(), Broken> {
     loop {
         let next = timeout(idle, async {
@@ -619,10 +646,19 @@ async fn pump_down(
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
         let last = body.is_end_stream();
-        let chunk = match &mut restoring {
+        if let Some(counting) = &mut taps.counting {
+            counting.push(&chunk);
+        }
+        let chunk = match &mut taps.restoring {
             Some(restoring) => restored(restoring, &chunk, last)?,
             None => chunk,
         };
+        if let Some(tape) = taps.tape {
+            tape.received(&chunk);
+            if last {
+                tape.received_all();
+            }
+        }
         send_all(down, chunk, last, idle).await.map_err(|broken| match broken {
             Broken::Upstream(reason) => Broken::Client(reason),
             other => other,
@@ -632,9 +668,15 @@ async fn pump_down(
         }
         let _ = body.flow_control().release_capacity(length);
     }
-    if let Some(restoring) = &mut restoring {
+    if let Some(restoring) = &mut taps.restoring {
         let rest = restored(restoring, &[], true)?;
+        if let Some(tape) = taps.tape {
+            tape.received(&rest);
+        }
         send_all(down, rest, false, idle).await?;
+    }
+    if let Some(tape) = taps.tape {
+        tape.received_all();
     }
     match body.trailers().await.map_err(upstream_broken)? {
         Some(trailers) => down.send_trailers(trailers).map_err(client_broken),

@@ -312,7 +312,7 @@ impl Matcher {
         let token = &text[run.clone()];
         // In an address the letter `/` stands between segments too.
         let starts = memchr::memchr_iter(b'/', token).map(|at| at + 1).take(MOST_SEGMENTS);
-        for start in std::iter::once(0).chain(starts) {
+        for start in std::iter::once(0).chain(starts).take_while(|start| token.len() - start >= SHORTEST_BASE64) {
             for (length, digest) in base64_lengths() {
                 let ends = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b'/' | b'-' | b'_'));
                 if let Some(coded) = token.get(start..start + length)
@@ -326,7 +326,8 @@ impl Matcher {
         }
         // Hex may have neighbours that base64 counts as its own: `sha256-<hex>`, `/blobs/<hex>/raw`.
         let mut start = run.start;
-        for part in token.split(|byte| !byte.is_ascii_alphanumeric()) {
+        let parts = if may_hold_hex(token) { token } else { b"" }.split(|byte| !byte.is_ascii_alphanumeric());
+        for part in parts {
             let range = start..start + part.len();
             start = range.end + 1;
             if (digests::SHORTEST..=128).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit) {
@@ -391,14 +392,40 @@ impl FactFindings {
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
 fn looks_encoded(token: &[u8]) -> bool {
     let (mut upper, mut lower, mut digits, mut hex) = (0usize, 0usize, 0usize, 0usize);
-    for &byte in token {
-        upper += usize::from(byte.is_ascii_uppercase());
-        lower += usize::from(byte.is_ascii_lowercase());
-        digits += usize::from(byte.is_ascii_digit());
-        hex += usize::from(byte.is_ascii_hexdigit());
+    // Counted together, as often as each of the four bytes of a sum can take it.
+    for part in token.chunks(u8::MAX.into()) {
+        let sums = part.iter().fold(0u32, |sums, &byte| sums + SORTS[usize::from(byte)]).to_le_bytes();
+        upper += usize::from(sums[0]);
+        lower += usize::from(sums[1]);
+        digits += usize::from(sums[2]);
+        hex += usize::from(sums[3]);
     }
     let hex = hex == token.len() && token.len().is_multiple_of(2);
     hex || (upper > 0 && digits > 0 && (lower > 0 || token.len() >= 16)) || (upper > 2 && lower > 2)
+}
+
+/// One in the byte of each sort that a letter is of: capitals, small letters, digits, hex digits.
+const SORTS: [u32; 256] = {
+    let mut sorts = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        sorts[index] = byte.is_ascii_uppercase() as u32
+            | (byte.is_ascii_lowercase() as u32) << 8
+            | (byte.is_ascii_digit() as u32) << 16
+            | (byte.is_ascii_hexdigit() as u32) << 24;
+        index += 1;
+    }
+    sorts
+};
+
+/// Whether the shortest digest in hex may stand in `token`: two neighbours of every sixth byte belong to it.
+fn may_hold_hex(token: &[u8]) -> bool {
+    let mut before = false;
+    token.iter().skip(5).step_by(digests::SHORTEST / 2).any(|byte| {
+        let hex = byte.is_ascii_hexdigit();
+        std::mem::replace(&mut before, hex) && hex
+    })
 }
 
 /// Runs of `%41`, `&#65;` and `\u0041` that stand in a text, each at least four characters.
@@ -439,6 +466,9 @@ fn coded_unit(text: &[u8]) -> Option<usize> {
 fn base64_lengths() -> impl Iterator<Item = (usize, usize)> {
     digests::LENGTHS.into_iter().map(|length| ((length * 4).div_ceil(3), length))
 }
+
+/// Characters of the shortest digest in base64.
+const SHORTEST_BASE64: usize = (digests::LENGTHS[0] * 4).div_ceil(3);
 
 /// Segments of one address that are looked at.
 const MOST_SEGMENTS: usize = 16;
