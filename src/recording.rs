@@ -454,7 +454,7 @@ impl Sink {
         if let Some(response) = &mut exchange.response {
             let fields: Vec<(&[u8], &[u8])> = response.fields().collect();
             // The engine takes requests: the fields of an answer are looked through as those of one.
-            let head = RequestHead::from_parts("POST", "/", fields.into_iter());
+            let head = RequestHead::from_parts("POST", "/", fields);
             let request = Request { host: host.clone(), port: 443, secure: true, head };
             let part = match response.body.is_empty() || self.plan.bodies == Bodies::None {
                 true => Part::Head,

@@ -383,7 +383,7 @@ impl Inspection {
 fn on_all_cores<T: Send>(paths: &[Source], work: impl Fn(&Source) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     if workers <= 1 {
-        return paths.iter().map(|path| work(path)).collect();
+        return paths.iter().map(&work).collect();
     }
     let next = AtomicUsize::new(0);
     let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
