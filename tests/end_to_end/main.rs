@@ -11,6 +11,7 @@
 //! | `upstreams` | where connections go and whom they trust |
 //! | `certificates` | which certificates of upstreams are believed |
 //! | `trust` | our own CA, exceptions, revocation lists, old TLS on either side |
+//! | `secrets` | where the CA's key lies, and where it must not |
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `framing` | malformed messages never pass |
@@ -33,6 +34,7 @@ mod peers;
 mod policy;
 mod pseudonyms;
 mod run;
+mod secrets;
 mod serve;
 mod streaming;
 mod trust;
