@@ -315,6 +315,8 @@ fn signatures(cases: &mut Cases) {
         let ca = Draft::ca("Old CA").hash(hash).by(&root);
         cases.bad(name, HOST, &[&leaf().by(&ca), &ca], weak);
     }
+    let md5 = cases.root(Draft::ca("MD5 root").key(Key::rsa_2048()).hash(Hash::Md5));
+    cases.bad("a root that signed itself with MD5", HOST, &[&leaf().by(&md5)], "signed itself with MD5");
     let small = || Draft::ca("Small CA").key(Key::rsa_1024());
     let ca = small().by(&root);
     cases.bad("a CA with RSA of 1024 bits", HOST, &[&leaf().by(&ca), &ca], "");
@@ -424,6 +426,12 @@ fn lists(cases: &mut Cases) {
     cases.crls.push(ca.crl(&[&expired.serial], -1, 5));
     cases.add("an expired server that a list names", HOST, &[&expired, &ca], None, Must::RefuseAlways, "");
 
+    let plain = Draft::ca("CA of a list of version 1").by(&root);
+    let (fine, revoked) = (leaf().by(&plain), leaf().by(&plain));
+    cases.crls.push(plain.crl_with(&[&revoked.serial], -1, 5, &[]));
+    cases.good("a server that no list of version 1 names", HOST, &[&fine, &plain]);
+    let chain = [&revoked, &plain];
+    cases.add("a server that a list of version 1 names", HOST, &chain, None, Must::RefuseAlways, "is revoked");
     let stale = Draft::ca("CA of an old list").by(&root);
     cases.crls.push(stale.crl(&[], -9, -2));
     cases.bad("a CA whose list has expired", HOST, &[&leaf().by(&stale), &stale], "which has expired");
@@ -439,10 +447,14 @@ fn lists(cases: &mut Cases) {
     cases.good("a server whose number another CA's list names", HOST, &[&numbered, &renewed]);
 }
 
+/// All, or those whose names hold the text of the variable `CASE`.
 fn all_cases() -> Cases {
     let mut cases = Cases::default();
     for add in [good_chains, validity, names, trust, issuers, signatures, staples, lists] {
         add(&mut cases);
+    }
+    if let Ok(text) = std::env::var("CASE") {
+        cases.list.retain(|case| case.name.contains(&text));
     }
     cases
 }

@@ -134,6 +134,7 @@ fn an_exception_is_short_and_for_one_host() {
 fn a_revocation_list_that_cannot_be_used_is_an_error_at_start() {
     bounded(async {
         let ca = Draft::ca("Issuing CA").by_itself();
+        let with = |oid, critical, content: &[u8]| ca.crl_with(&[], -1, 5, &forge::extension(oid, critical, content));
         let mut cut = ca.crl(&[], -1, 5);
         cut.truncate(cut.len() - 5);
         for (what, bytes, why) in [
@@ -141,6 +142,9 @@ fn a_revocation_list_that_cannot_be_used_is_an_error_at_start() {
             ("a certificate", ca.pem().into_bytes(), "holds no revocation list"),
             ("a certificate as DER", ca.der.clone(), "is damaged"),
             ("a cut list", cut, "is damaged"),
+            ("a delta list", with(oid::DELTA_CRL, true, &[2, 1, 1]), "is a delta list"),
+            ("a list for others", with(oid::DISTRIBUTION_POINT, true, &[0x30, 3, 0x84, 1, 0xff]), "of other issuers"),
+            ("an unknown critical extension", with(oid::UNKNOWN, true, &[5, 0]), "critical extension"),
             ("broken PEM", b"-----BEGIN X509 CRL-----\n!\n-----END X509 CRL-----\n".to_vec(), "is damaged"),
         ] {
             let ended = Divulge::serve().file("--crl", "list.crl", bytes).fail().await;

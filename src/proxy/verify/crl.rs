@@ -39,6 +39,8 @@ pub enum CrlError {
     Empty,
     #[error("is damaged: {0}")]
     Damaged(String),
+    #[error("{0}: only complete lists of an issuer's own certificates are read")]
+    Unsupported(&'static str),
 }
 
 /// What the lists of one issuer say of one certificate.
@@ -72,11 +74,14 @@ impl Crl {
     }
 
     fn read(bytes: &[u8], file: &str) -> Result<Crl, CrlError> {
-        // Refuses what it would be wrong to read as a plain list: deltas, lists on behalf of others, critical
-        // extensions that nobody here knows.
-        webpki::BorrowedCertRevocationList::from_der(bytes).map_err(|e| CrlError::Damaged(e.to_string()))?;
         let damaged = || CrlError::Damaged("not a revocation list".to_owned());
-        let (_, list) = CertificateRevocationList::from_der(bytes).map_err(|_| damaged())?;
+        let (rest, list) = CertificateRevocationList::from_der(bytes).map_err(|_| damaged())?;
+        if !rest.is_empty() {
+            return Err(damaged());
+        }
+        if let Some(why) = unlike_a_plain_list(&list) {
+            return Err(CrlError::Unsupported(why));
+        }
         let outer = || {
             let mut fields = Reader::only(bytes, der::SEQUENCE)?;
             let signed = fields.next()?.whole;
@@ -145,6 +150,40 @@ pub(super) fn standing(
         }
     }
     standing
+}
+
+/// What makes it wrong to read `list` as all that its issuer has revoked. webpki asks for more than that (version 2, a
+/// number), which `openssl ca` leaves out unless told otherwise.
+fn unlike_a_plain_list(list: &CertificateRevocationList<'_>) -> Option<&'static str> {
+    /// Extensions of a list under 2.5.29: its number, where it is kept and for what, the issuer's key.
+    const KNOWN: [u8; 3] = [20, 28, 35];
+    /// Of an entry: the reason, and since when.
+    const KNOWN_OF_ENTRIES: [u8; 2] = [21, 24];
+    let standard = |oid: &[u8]| match oid {
+        [0x55, 0x1d, last] => Some(*last),
+        _ => None,
+    };
+    for extension in list.extensions() {
+        match standard(extension.oid.as_bytes()) {
+            Some(27) => return Some("is a delta list"),
+            // IssuingDistributionPoint: `[4]` says that it lists what others have issued.
+            Some(28) => {
+                let Some(mut fields) = Reader::only(extension.value, der::SEQUENCE) else {
+                    return Some("has a malformed distribution point");
+                };
+                if std::iter::from_fn(|| fields.next()).any(|f| f.tag == der::primitive(4) && f.content != [0]) {
+                    return Some("lists certificates of other issuers");
+                }
+            }
+            Some(known) if KNOWN.contains(&known) => {}
+            _ if extension.critical => return Some("has a critical extension that is not known"),
+            _ => {}
+        }
+    }
+    let odd = list.iter_revoked_certificates().flat_map(|entry| entry.extensions()).any(|extension| {
+        extension.critical && !standard(extension.oid.as_bytes()).is_some_and(|oid| KNOWN_OF_ENTRIES.contains(&oid))
+    });
+    odd.then_some("has an entry with a critical extension that is not known")
 }
 
 /// A serial number without leading zero bytes: two spellings of one number are one number.

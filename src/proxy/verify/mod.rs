@@ -255,6 +255,11 @@ impl UpstreamVerifier {
             Ok(usage) if usage.as_ref().is_none_or(|usage| usage.value.server_auth || usage.value.any) => {}
             _ => return refuse("is not for TLS servers (extendedKeyUsage)"),
         }
+        // What a root says of itself proves nothing, but one that old should not be trusted by anybody.
+        const MD5_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4];
+        if certificate.signature_algorithm.algorithm.as_bytes() == MD5_WITH_RSA {
+            return refuse("signed itself with MD5");
+        }
         // Of the X.509 family we know what may be critical; what lies elsewhere is somebody's own.
         if certificate.iter_extensions().any(|known| known.critical && !known.oid.as_bytes().starts_with(&[0x55, 0x1d]))
         {
@@ -453,3 +458,6 @@ impl ServerCertVerifier for Excepted {
         self.verifier.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

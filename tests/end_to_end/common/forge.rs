@@ -18,6 +18,8 @@ pub mod oid {
     pub const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
     pub const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
     pub const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
+    pub const DELTA_CRL: &[u8] = &[0x55, 0x1d, 27];
+    pub const DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
     pub const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
     pub const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
     pub const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 24];
@@ -414,18 +416,26 @@ impl Made {
 
     /// A revocation list of this CA that names `revoked`.
     pub fn crl(&self, revoked: &[&[u8]], from: i64, until: i64) -> Vec<u8> {
+        self.crl_with(revoked, from, until, &extension(oid::CRL_NUMBER, false, &integer(&[1])))
+    }
+
+    /// With these extensions; without any it is of version 1.
+    pub fn crl_with(&self, revoked: &[&[u8]], from: i64, until: i64, extensions: &[u8]) -> Vec<u8> {
         let entries: Vec<u8> =
             revoked.iter().flat_map(|serial| sequence(&[&integer(serial), &instant(now() - days(1))])).collect();
         let entries = if entries.is_empty() { Vec::new() } else { sequence(&[&entries]) };
-        let number = sequence(&[&extension(oid::CRL_NUMBER, false, &integer(&[1]))]);
+        let (version, extensions) = match extensions {
+            [] => (Vec::new(), Vec::new()),
+            list => (integer(&[1]), der(0xa0, &[&sequence(&[list])])),
+        };
         let body = sequence(&[
-            &integer(&[1]),
+            &version,
             &self.key.algorithm(Hash::Sha256),
             &self.subject,
             &instant(now() + days(from)),
             &instant(now() + days(until)),
             &entries,
-            &der(0xa0, &[&number]),
+            &extensions,
         ]);
         self.key.signed(Hash::Sha256, &body, &[])
     }
