@@ -271,6 +271,17 @@ fn one_identity_holds_over_http2() {
         divulge.finding_of("audit.identity").await;
         let answer = client.exchange(request("GET", "/", &[]), None, None).await;
         assert_eq!(answer.status, 200, "a good request after bad ones: {answer:?}");
+
+        // The ClientHello names another host than the tunnel; the request is true to either.
+        for host in [HOST, "other.example.com"] {
+            let stream = Route::through(&divulge).host("other.example.com").tcp().await;
+            let wire = Route::through(&divulge).tls_over(stream, &["h2"]).await.expect("intercepted");
+            let mut client = Http2::over(wire).await;
+            let request = http::Request::get(format!("https://{host}/")).body(()).unwrap();
+            let answer = client.exchange(request, None, None).await;
+            assert_eq!(answer.status, 421, "SNI {HOST} in a tunnel to other.example.com: {answer:?}");
+        }
+        assert_eq!(upstream.log.requests().len(), 1);
     });
 }
 

@@ -31,6 +31,7 @@ pub use crl::{Crl, CrlError};
 pub use ocsp::StapleFault;
 
 use crate::config::AllowUntrusted;
+use crate::report::text::visible;
 use crl::Standing;
 
 /// Why an upstream's certificate is refused. One line for whoever has to do something about it.
@@ -85,7 +86,14 @@ fn path_fault(error: &webpki::Error) -> String {
             "it names no host (subjectAltName); a common name counts for nothing".into()
         }
         Error::CertNotValidForName(context) => {
-            format!("it is for {}, not for this host", context.presented.join(", "))
+            // webpki prints `DnsName("other.example.com")`.
+            let plain = |name: &String| {
+                let name = name.strip_prefix("DnsName(\"").and_then(|rest| rest.strip_suffix("\")")).unwrap_or(name);
+                visible(&name.chars().take(100).collect::<String>())
+            };
+            let names: Vec<String> = context.presented.iter().take(8).map(plain).collect();
+            let more = if context.presented.len() > names.len() { " and others" } else { "" };
+            format!("it is for {}{more}, not for this host", names.join(", "))
         }
         Error::CaUsedAsEndEntity => "it is a CA's certificate, not a server's".into(),
         Error::EndEntityUsedAsCa => "it was signed by a certificate that is no CA".into(),
@@ -207,7 +215,7 @@ impl UpstreamVerifier {
             let der = ca.der();
             let ca = parse(&der).ok_or(Refusal::Malformed)?;
             if !may_sign(&ca) {
-                return Err(Refusal::MayNotSign(ca.subject().to_string()));
+                return Err(Refusal::MayNotSign(subject_of(&ca)));
             }
             has_strong_key(&ca)?;
         }
@@ -232,7 +240,7 @@ impl UpstreamVerifier {
             return Err(Refusal::OwnCa);
         }
         let certificate = parse(root).ok_or(Refusal::Malformed)?;
-        let refuse = |fault| Err(Refusal::Root { name: certificate.subject().to_string(), fault });
+        let refuse = |fault| Err(Refusal::Root { name: subject_of(&certificate), fault });
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if certificate.validity().not_after.timestamp() < at {
             return refuse("has expired");
@@ -282,7 +290,7 @@ impl UpstreamVerifier {
             match crl::standing(&lists, issuer, key, certificate.serial(), self.algorithms.all, now) {
                 Standing::NotCovered | Standing::Good => {}
                 Standing::Revoked => {
-                    let name = parse(&certificate.der()).map(|c| c.subject().to_string()).unwrap_or_default();
+                    let name = parse(&certificate.der()).map(|c| subject_of(&c)).unwrap_or_default();
                     return Err(Refusal::Revoked { name, by: "a CRL" });
                 }
                 Standing::Expired(file) => return Err(Refusal::CrlExpired { file }),
@@ -311,6 +319,12 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     }
 }
 
+/// Whose certificate it is, for messages: the upstream chose every byte of it.
+fn subject_of(certificate: &X509Certificate<'_>) -> String {
+    let name: String = certificate.subject().to_string().chars().take(200).collect();
+    visible(&name)
+}
+
 /// RFC 5280, 6.1.4 (n): a keyUsage need not be there, but if it is, it must say so.
 fn may_sign(ca: &X509Certificate<'_>) -> bool {
     matches!(ca.key_usage(), Ok(usage) if usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign()))
@@ -318,9 +332,7 @@ fn may_sign(ca: &X509Certificate<'_>) -> bool {
 
 fn has_strong_key(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
     match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) if modulus_bits(key.modulus) < 2048 => {
-            Err(Refusal::WeakKey(certificate.subject().to_string()))
-        }
+        Ok(PublicKey::RSA(key)) if modulus_bits(key.modulus) < 2048 => Err(Refusal::WeakKey(subject_of(certificate))),
         _ => Ok(()),
     }
 }
@@ -424,7 +436,7 @@ impl ServerCertVerifier for Excepted {
             return Err(refused(refusal));
         }
         if self.verifier.is_named_revoked(leaf) {
-            let name = parse(leaf).map(|leaf| leaf.subject().to_string()).unwrap_or_default();
+            let name = parse(leaf).map(|leaf| subject_of(&leaf)).unwrap_or_default();
             return Err(refused(Refusal::Revoked { name, by: "a CRL" }));
         }
         let fingerprint: String =
