@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
@@ -135,11 +135,17 @@ pub struct Dialer {
     choices: Cache<(Origin, Offer), Choice>,
 }
 
+/// How long a session may be resumed. A resumed one is not judged again, so this is how late the end of a certificate
+/// can be noticed.
+const RESUMABLE: Duration = Duration::from_secs(60 * 60);
+
 /// One for each offer, in the order of [`Offer::ALL`], and one for a parent proxy. Sessions to be resumed live in
 /// these.
 struct Configs {
     origins: [Arc<rustls::ClientConfig>; 5],
     proxy: Arc<rustls::ClientConfig>,
+    /// Since when sessions are kept in these.
+    since: Instant,
 }
 
 impl Configs {
@@ -150,7 +156,7 @@ impl Configs {
             config.resumption = rustls::client::Resumption::default();
             Arc::new(config)
         };
-        Self { origins: self.origins.each_ref().map(forget), proxy: forget(&self.proxy) }
+        Self { origins: self.origins.each_ref().map(forget), proxy: forget(&self.proxy), since: Instant::now() }
     }
 }
 
@@ -188,6 +194,7 @@ impl Dialer {
             configs: ArcSwap::from_pointee(Configs {
                 origins: [config(Some(a))?, config(Some(b))?, config(Some(c))?, config(Some(d))?, config(Some(e))?],
                 proxy: config(None)?,
+                since: Instant::now(),
             }),
             verifier,
             needed: parts.exceptions.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -206,6 +213,17 @@ impl Dialer {
     pub fn set_crls(&self, crls: Vec<Crl>) {
         self.verifier.set_crls(crls);
         self.configs.store(Arc::new(self.configs.load().forgetful()));
+    }
+
+    /// Sessions older than an hour are forgotten with all others.
+    fn configs(&self) -> Arc<Configs> {
+        let configs = self.configs.load_full();
+        if configs.since.elapsed() < RESUMABLE {
+            return configs;
+        }
+        let fresh = Arc::new(configs.forgetful());
+        self.configs.store(fresh.clone());
+        fresh
     }
 
     pub fn is_offline(&self, host: &str, port: u16) -> bool {
@@ -238,7 +256,7 @@ impl Dialer {
             return Ok(Dialled { wire: Wire::UpstreamPlain(transport), choice: None, overlooked: None });
         }
         let name = server_name(&origin.host)?;
-        let mut config = self.configs.load().origins[offer as usize].clone();
+        let mut config = self.configs().origins[offer as usize].clone();
         let excepted = self.excepted(&origin.host);
         if let Some(excepted) = &excepted {
             let mut own = (*config).clone();
@@ -323,7 +341,7 @@ impl Dialer {
             }
             ProxyScheme::Https => {
                 let name = server_name(&parent.host)?;
-                let mut tls = TlsConnector::from(self.configs.load().proxy.clone())
+                let mut tls = TlsConnector::from(self.configs().proxy.clone())
                     .connect(name, tcp)
                     .await
                     .map_err(|e| UpstreamError::new(UpstreamFault::Proxy, format!("parent proxy: {e}")))?;
