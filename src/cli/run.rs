@@ -153,6 +153,9 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         if let Some(note) = kept.note() {
             tally.note(note);
         }
+        for told in shared.dialer.exceptions_told() {
+            tally.note(told);
+        }
         let style = Style {
             color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),
             width: crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns)),

@@ -22,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules and facts again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
+    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules, facts and revocation lists again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -101,6 +101,9 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     if let Some(note) = kept.note() {
         tracing::info!("{note}");
     }
+    for told in shared.dialer.exceptions_told() {
+        tracing::info!("{told}");
+    }
     let mut written = keeper.finish();
     if let Some(tape) = &shared.intake.tape {
         written &= tape.finish();
@@ -134,15 +137,16 @@ fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::
     Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
 }
 
-/// Reads policy, rules and facts again. What is wrong keeps the old state and says where.
+/// Reads policy, rules, facts and revocation lists again. What is wrong keeps the old state and says where.
 fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut KeptPseudonyms) {
     let mut read = || -> Result<_, StartError> {
         let options = args.options.clone().with_file(args.config.config.as_deref())?;
-        start::engine(&options, digest_key, kept)
+        Ok((start::engine(&options, digest_key, kept)?, start::crls(&options)?))
     };
     match read() {
-        Ok(engine) => {
-            tracing::info!(policy = engine.policy().name(), "policy, rules and facts read again");
+        Ok((engine, crls)) => {
+            tracing::info!(policy = engine.policy().name(), "policy, rules, facts and revocation lists read again");
+            shared.dialer.set_crls(crls);
             let templates = shared.engine.load().templates();
             let engine = Arc::new(engine.with_templates(templates, true));
             if let Some(tape) = &shared.intake.tape {

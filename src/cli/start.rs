@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpListener;
 
 use crate::ca::Authority;
@@ -19,6 +19,7 @@ use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
+use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
 use crate::proxy::{Shared, SharedParts, listener};
 use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
@@ -266,8 +267,13 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
     let deadlines = options.deadlines()?;
+    let exceptions = options.allow_untrusted()?;
+    for exception in &exceptions {
+        tracing::warn!(host = %exception.host, until = %exception.until, "certificates of this host are not believed and used all the same");
+    }
     let dialer = Dialer::new(DialerParts {
-        roots: roots(options)?,
+        verifier: verifier(options, &authority)?,
+        exceptions,
         connect_to: options.connect_to()?,
         parent,
         addresses: DialPolicy::parse(options, address)?,
@@ -315,6 +321,34 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     Ok(Started { shared, listener, address, keeper, policy, digest_key, kept })
 }
 
+/// Whom upstreams are trusted by: the platform's roots and those of `--upstream-ca`, less what lists revoke, and
+/// never a CA whose key is ours.
+fn verifier(options: &Options, authority: &Authority) -> Result<UpstreamVerifier, StartError> {
+    let mut own: Vec<_> = authority.certificates().first().cloned().into_iter().collect();
+    // `run` has a CA of its own in memory, but its user may have installed that of `serve`. One that cannot be read is
+    // shown to no client either.
+    if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {
+        own.push(certificate);
+    }
+    Ok(UpstreamVerifier::new(TrustParts { roots: roots(options)?, own, crls: crls(options)? }))
+}
+
+/// The revocation lists of `--crl`. One that has expired is told of; what it revokes stays revoked.
+pub fn crls(options: &Options) -> Result<Vec<Crl>, StartError> {
+    let mut lists = Vec::new();
+    for path in &options.crl {
+        let read = Crl::load(path);
+        lists.extend(read.map_err(|e| StartError::Wrong(format!("--crl: {}: {e}", path.display())))?);
+    }
+    for list in lists.iter().filter(|list| list.is_expired(UnixTime::now())) {
+        tracing::warn!(
+            file = list.file(),
+            "the revocation list has expired: certificates of its issuer are refused until there is a newer one"
+        );
+    }
+    Ok(lists)
+}
+
 /// What `--record` asks for.
 fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option<SessionTape>, StartError> {
     let Some(file) = &options.record else { return Ok(None) };
@@ -348,15 +382,17 @@ fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option
 }
 
 /// The platform's roots and those of `--upstream-ca`.
-fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
-    let mut roots = rustls::RootCertStore::empty();
+fn roots(options: &Options) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let mut roots = Vec::new();
     if !options.offline || !options.connect_to.is_empty() {
         let native = rustls_native_certs::load_native_certs();
         for error in &native.errors {
             tracing::debug!(%error, "a platform root could not be read");
         }
-        let (added, _) = roots.add_parsable_certificates(native.certs);
-        if added == 0 && options.upstream_ca.is_none() && !options.offline {
+        // Another divulge's CA on this machine speaks for clients; whoever chains two of them says so by
+        // `--upstream-ca`.
+        roots.extend(native.certs.into_iter().filter(|root| !crate::ca::is_one_of_ours(root)));
+        if roots.is_empty() && options.upstream_ca.is_none() && !options.offline {
             tracing::warn!(
                 "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
             );
@@ -364,12 +400,13 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
     }
     if let Some(path) = &options.upstream_ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|e| {
+            webpki::anchor_from_trusted_cert(&certificate).map_err(|e| {
                 StartError::Wrong(format!(
                     "--upstream-ca: {}: a certificate cannot be used as root: {e}",
                     path.display()
                 ))
             })?;
+            roots.push(certificate);
         }
     }
     Ok(roots)

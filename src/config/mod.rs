@@ -2,6 +2,7 @@
 //! handed down; never global.
 
 mod route;
+mod untrusted;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use crate::engine::{OnError, Severity};
 
 pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, split_authority};
+pub use untrusted::AllowUntrusted;
 
 /// What is wrong with the settings, and what was expected: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,14 @@ pub struct Options {
     /// Certificates trusted for upstreams beside the platform's roots (PEM)
     #[arg(long, value_name = "FILE", env = "DIVULGE_UPSTREAM_CA")]
     pub upstream_ca: Option<PathBuf>,
+
+    /// Revocation lists for upstreams (PEM or DER); repeatable
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CRL", value_delimiter = ':')]
+    pub crl: Vec<PathBuf>,
+
+    /// Use this host until that day although its certificate is refused, and report it; repeatable
+    #[arg(long, value_name = "HOST=YYYY-MM-DD", env = "DIVULGE_ALLOW_UNTRUSTED", value_delimiter = ',')]
+    pub allow_untrusted: Vec<String>,
 
     /// Addresses that may be dialled although they are denied otherwise; repeatable
     #[arg(long, value_name = "CIDR", env = "DIVULGE_DIAL_ALLOW", value_delimiter = ',')]
@@ -258,7 +268,7 @@ impl Options {
         fill!(
             option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
-            list: rules intercept connect_to dial_allow dial_deny;
+            list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
             switch: offline reveal quiet
         );
         Ok(self)
@@ -279,6 +289,11 @@ impl Options {
 
     pub fn connect_to(&self) -> Result<Vec<ConnectTo>, SettingsError> {
         self.connect_to.iter().map(|text| text.parse()).collect()
+    }
+
+    pub fn allow_untrusted(&self) -> Result<Vec<AllowUntrusted>, SettingsError> {
+        let now = time::OffsetDateTime::now_utc();
+        self.allow_untrusted.iter().map(|text| AllowUntrusted::parse(text, now)).collect()
     }
 
     pub fn intercept(&self, default: Intercept) -> Result<Vec<Intercept>, SettingsError> {

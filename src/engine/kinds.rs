@@ -167,7 +167,12 @@ pub const KINDS: &[Kind] = &[
     kind("audit.self", Low, Session, "that the client is being audited"),
     kind("audit.untrusted", Low, Session, "nothing was sent: the client refused the certificate"),
     kind("audit.not_tls", Low, Session, "unknown: a tunnel that carries no TLS"),
-    kind("audit.identity", Low, Session, "that the names of one connection disagree"),
+    kind(
+        "audit.identity",
+        Low,
+        Session,
+        "that the names of one connection disagree, or that an exception overlooked a certificate",
+    ),
     kind("audit.bypass", Low, Session, "unknown: a connection that went around the audit"),
 ];
 

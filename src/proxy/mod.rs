@@ -19,6 +19,7 @@ pub mod restoring;
 pub mod stream;
 pub mod tunnel;
 pub mod upstream;
+pub mod verify;
 pub mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -35,8 +36,9 @@ use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
 use crate::recording::SessionTape;
 use crate::wire::limits::Limits;
+use error::UpstreamError;
 use intake::IntakeSettings;
-use upstream::Dialer;
+use upstream::{Dialer, Dialled, Offer, Origin};
 
 /// All that the connections share.
 pub struct Shared {
@@ -133,6 +135,16 @@ impl Shared {
 
     pub fn next_flow(&self) -> String {
         format!("{:06}", self.flows.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A fresh connection to `origin`. One that an exception made possible is reported.
+    pub async fn dial(&self, origin: &Origin, offer: Offer) -> Result<Dialled, UpstreamError> {
+        let dialled = self.dialer.dial(origin, offer).await?;
+        if let Some(observed) = &dialled.overlooked {
+            tracing::debug!(host = %origin.host, "{observed}");
+            self.note_connection(&origin.host, "audit.identity", Severity::Medium, 1.0, observed);
+        }
+        Ok(dialled)
     }
 
     /// A finding about a connection rather than a request.

@@ -9,6 +9,9 @@
 //! | `versions` | ALPN mirrored, pools that never mix |
 //! | `websocket` | WebSocket over HTTP/1.1 and HTTP/2, compressed |
 //! | `upstreams` | where connections go and whom they trust |
+//! | `certificates` | which certificates of upstreams are believed |
+//! | `trust` | our own CA, exceptions, revocation lists, old TLS on either side |
+//! | `secrets` | where the CA's key lies, and where it must not |
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `sessions` | what `--record` keeps |
@@ -20,6 +23,7 @@
 
 mod common;
 
+mod certificates;
 mod cli;
 mod clients;
 mod deadlines;
@@ -31,9 +35,11 @@ mod peers;
 mod policy;
 mod pseudonyms;
 mod run;
+mod secrets;
 mod serve;
 mod sessions;
 mod streaming;
+mod trust;
 mod tunnels;
 mod upstreams;
 mod versions;

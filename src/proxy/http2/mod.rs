@@ -104,7 +104,7 @@ impl Link {
         if let Some(handle) = slot.as_ref().filter(|handle| handle.is_open()) {
             return Ok(handle.clone());
         }
-        let dialled = self.shared.dialer.dial(&self.origin, Offer::only(Version::Http2, false)).await?;
+        let dialled = self.shared.dial(&self.origin, Offer::only(Version::Http2, false)).await?;
         if dialled.version() != Version::Http2 {
             return Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2"));
         }
@@ -147,7 +147,7 @@ pub async fn serve(
         Some(Err(error)) => Err(error),
         None => match shared.pool.take_http2(peer.address.ip(), &origin) {
             Some(handle) => Ok(handle),
-            None => match shared.dialer.dial(&origin, Offer::only(Version::Http2, false)).await {
+            None => match shared.dial(&origin, Offer::only(Version::Http2, false)).await {
                 Ok(dialled) if dialled.version() == Version::Http2 => {
                     connect(dialled.wire, shared.deadlines.connect).await
                 }
