@@ -455,6 +455,7 @@ fn all_cases() -> Cases {
     }
     if let Ok(text) = std::env::var("CASE") {
         cases.list.retain(|case| case.name.contains(&text));
+        assert!(!cases.list.is_empty(), "no case is called {text:?}");
     }
     cases
 }
