@@ -36,4 +36,6 @@ pub mod record;
 #[cfg(feature = "proxy")]
 pub mod recording;
 #[cfg(feature = "proxy")]
+pub mod replay;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

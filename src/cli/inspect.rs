@@ -1,7 +1,7 @@
 //! `divulge inspect FILE…`: audits captured requests as the proxy would have, with no network at all.
 
 mod kept;
-mod source;
+pub(super) mod source;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -69,6 +69,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         intercept: Intercept::All,
         tally: true,
         keep: false,
+        recorded: None,
     };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,

@@ -62,6 +62,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         intercept: Intercept::Ai,
         tally: false,
         keep: true,
+        recorded: None,
     };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
@@ -128,7 +129,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
 }
 
 /// The CA of `--ca-cert`, else of the state folder: made there on first use, before the port opens.
-fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::error::Error>> {
+pub(super) fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::error::Error>> {
     if let (Some(certificate), Some(key)) = (&options.ca_cert, &options.ca_key) {
         return Ok(Authority::from_files(certificate, key)?);
     }
@@ -156,6 +157,12 @@ fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut Ke
         }
         Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
     }
+}
+
+/// Waits until somebody asks this process to end.
+pub(super) async fn stopped() {
+    let mut signals = Signals::watch();
+    while let Signal::Reload = signals.next().await {}
 }
 
 enum Signal {

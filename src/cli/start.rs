@@ -24,6 +24,7 @@ use crate::proxy::{Shared, SharedParts, listener};
 use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
 use crate::recording::{self, Bodies, SessionTape};
+use crate::replay::Recorded;
 
 /// Why the proxy could not be started. All of it is wrong usage, settings or surroundings: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,8 @@ pub struct Plan {
     pub tally: bool,
     /// Keep what is learned about clients in the state folder.
     pub keep: bool,
+    /// A recording that answers in the place of every upstream.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 /// The pseudonyms of the state folder, from when a policy first asks for some.
@@ -265,23 +268,9 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let on_error = options.on_error(enforces(engine.policy()));
     let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
-    let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
     let deadlines = options.deadlines()?;
-    let exceptions = options.allow_untrusted()?;
-    for exception in &exceptions {
-        tracing::warn!(host = %exception.host, until = %exception.until, "certificates of this host are not believed and used all the same");
-    }
-    let dialer = Dialer::new(DialerParts {
-        verifier: verifier(options, &authority)?,
-        exceptions,
-        connect_to: options.connect_to()?,
-        parent,
-        addresses: DialPolicy::parse(options, address)?,
-        own: address,
-        deadline: deadlines.connect,
-        offline: options.offline,
-    })
-    .map_err(|e| StartError::Wrong(format!("TLS: {e}")))?;
+    let addresses = DialPolicy::parse(options, address)?;
+    let dialer = dialer_with(options, address, addresses, verifier(options, Some(&authority))?, plan.recorded)?;
     let engine = Arc::new(engine);
     let session = session_id();
     let tape = tape(options, &session, &engine)?;
@@ -321,10 +310,46 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     Ok(Started { shared, listener, address, keeper, policy, digest_key, kept })
 }
 
+/// What connects to upstreams, for commands that are no proxy.
+pub fn dialer(
+    options: &Options,
+    own: SocketAddr,
+    addresses: DialPolicy,
+    recorded: Option<Arc<Recorded>>,
+) -> Result<Dialer, StartError> {
+    dialer_with(options, own, addresses, verifier(options, None)?, recorded)
+}
+
+fn dialer_with(
+    options: &Options,
+    own: SocketAddr,
+    addresses: DialPolicy,
+    verifier: UpstreamVerifier,
+    recorded: Option<Arc<Recorded>>,
+) -> Result<Dialer, StartError> {
+    let exceptions = options.allow_untrusted()?;
+    for exception in &exceptions {
+        tracing::warn!(host = %exception.host, until = %exception.until, "certificates of this host are not believed and used all the same");
+    }
+    Dialer::new(DialerParts {
+        verifier,
+        exceptions,
+        connect_to: options.connect_to()?,
+        parent: options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?,
+        addresses,
+        own,
+        deadline: options.deadlines()?.connect,
+        offline: options.offline,
+        recorded,
+    })
+    .map_err(|e| StartError::Wrong(format!("TLS: {e}")))
+}
+
 /// Whom upstreams are trusted by: the platform's roots and those of `--upstream-ca`, less what lists revoke, and
 /// never a CA whose key is ours.
-fn verifier(options: &Options, authority: &Authority) -> Result<UpstreamVerifier, StartError> {
-    let mut own: Vec<_> = authority.certificates().first().cloned().into_iter().collect();
+fn verifier(options: &Options, authority: Option<&Authority>) -> Result<UpstreamVerifier, StartError> {
+    let mut own: Vec<_> =
+        authority.and_then(|authority| authority.certificates().first().cloned()).into_iter().collect();
     // `run` has a CA of its own in memory, but its user may have installed that of `serve`. One that cannot be read is
     // shown to no client either.
     if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {

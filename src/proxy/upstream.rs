@@ -22,6 +22,7 @@ use super::error::{UpstreamError, UpstreamFault};
 use super::stream::{Transport, Wire};
 use super::verify::{Crl, Excepted, UpstreamVerifier};
 use crate::config::{AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy};
+use crate::replay::Recorded;
 use crate::wire::head::ResponseHead;
 use crate::wire::limits::Limits;
 
@@ -131,6 +132,7 @@ pub struct Dialer {
     own: SocketAddr,
     deadline: Duration,
     offline: bool,
+    recorded: Option<Arc<Recorded>>,
     /// What origins chose for an offer, so that a known one need not be dialled before the client is answered.
     choices: Cache<(Origin, Offer), Choice>,
 }
@@ -171,6 +173,8 @@ pub struct DialerParts {
     pub own: SocketAddr,
     pub deadline: Duration,
     pub offline: bool,
+    /// Answers in the place of every upstream.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 impl Dialer {
@@ -204,7 +208,8 @@ impl Dialer {
             addresses: parts.addresses,
             own: parts.own,
             deadline: parts.deadline,
-            offline: parts.offline,
+            offline: parts.offline || parts.recorded.is_some(),
+            recorded: parts.recorded,
             choices: Cache::new(4096),
         })
     }
@@ -316,6 +321,14 @@ impl Dialer {
             Some(Version::Http2) => crate::offline::Version::Http2,
             _ => crate::offline::Version::Http1,
         };
+        if let Some(recorded) = self.recorded.clone() {
+            tokio::spawn(async move {
+                if let Err(error) = crate::replay::serve(theirs, host, version, recorded).await {
+                    tracing::debug!(%error, "recorded upstream");
+                }
+            });
+            return Wire::UpstreamPlain(Transport::Memory(ours));
+        }
         tokio::spawn(async move {
             if let Err(error) = crate::offline::serve(theirs, host, version).await {
                 tracing::debug!(%error, "offline upstream");

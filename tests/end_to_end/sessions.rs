@@ -246,6 +246,84 @@ fn messages_and_streams_of_http2_are_recorded() {
     });
 }
 
+#[test]
+fn a_session_is_sent_again_and_answers_a_client() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::answering(&authority, |seen| {
+            let body = format!("{{\"answer\":\"to {}\"}}", text(&seen.body.data).replace('"', "'"));
+            format!(
+                "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
+        })
+        .await;
+        let mut divulge = recording(&authority, upstream.address, &["--record-bodies=full"]).await;
+        let mut client = Route::through(&divulge).http1().await;
+        let mut answers = Vec::new();
+        for n in 0..3 {
+            client.send(post("/v1/x?a=b", &format!("{{\"n\":\"number {n} of {MACHINE}\"}}"))).await;
+            answers.push(client.response().await.text());
+        }
+        drop(client);
+        assert!(divulge.terminate().await.success());
+        let file = session(&divulge);
+
+        // Sent again to the upstream that is named, edited by a policy: the same requests, without the value.
+        let before = upstream.log.requests().len();
+        let to = format!("--to=https://{HOST}");
+        let route = format!("--connect-to=::{}:{}", upstream.address.ip(), upstream.address.port());
+        let ca = format!("--upstream-ca={}", authority.file().display());
+        let facts = format!("--facts={}", divulge.folder.path().join("facts.json").display());
+        let replay = |arguments: &[&str]| {
+            Command::new(BINARY)
+                .env_clear()
+                .env("HOME", divulge.folder.path())
+                .arg("replay")
+                .arg("--state")
+                .arg(divulge.state())
+                .args(arguments)
+                .arg(&file)
+                .output()
+                .unwrap()
+        };
+        let output = replay(&[&to, &route, &ca, "--policy=strict", &facts]);
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            text(&output.stdout).contains("000003") && text(&output.stdout).contains("201"),
+            "{}",
+            text(&output.stdout)
+        );
+        let again = upstream.log.requests()[before..].to_vec();
+        assert_eq!(again.len(), 3);
+        for (n, seen) in again.iter().enumerate() {
+            assert_eq!(seen.start_line(), "POST /v1/x?a=b HTTP/1.1");
+            let body = text(&seen.body.data);
+            assert!(body.contains(&format!("number {n} of ")) && !body.contains(MACHINE), "{body}");
+        }
+        let output = replay(&[]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("name where to"), "{}", text(&output.stderr));
+        let output = replay(&["--offline"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+
+        // Answers a client, in another order than it asked then.
+        let serve = Divulge::serve();
+        let serve = serve.replaying(&file).state(&divulge.state());
+        let serving = serve.start().await;
+        let mut client = Route::through(&serving).trusting(divulge.ca_file()).http1().await;
+        for n in [2, 0, 1] {
+            client.send(post("/v1/x?a=b", &format!("{{\"n\":\"number {n} of {MACHINE}\"}}"))).await;
+            let answer = client.response().await;
+            assert_eq!((answer.status, answer.text()), (201, answers[n].clone()));
+        }
+        client.send(post("/v1/never", "{}")).await;
+        assert_eq!(client.response().await.status, 404);
+        assert_eq!(upstream.log.requests().len(), before + 3, "nothing was sent anywhere");
+    });
+}
+
 /// A client that asks until its connection breaks, and says what was answered whole.
 async fn ask_on(route: Route, worker: usize) -> Vec<String> {
     let mut answered = Vec::new();

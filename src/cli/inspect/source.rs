@@ -36,6 +36,10 @@ pub struct Loaded {
     pub damage: Option<String>,
     /// Findings and the flow as they were written live.
     pub lines: Vec<String>,
+    /// Of the answer.
+    pub status: Option<u16>,
+    /// Milliseconds since 1970.
+    pub started: Option<u64>,
 }
 
 impl Source {
@@ -87,6 +91,17 @@ impl Source {
         }
     }
 
+    /// All of it, the answer too. A raw file has none.
+    pub fn exchange(&self) -> Result<Exchange, String> {
+        match self {
+            Source::Http(_) => Err("a raw request has no answer".to_owned()),
+            Source::Recorded { session, index, .. } => {
+                let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
+                read.map(|(exchange, _)| exchange).map_err(|error| format!("cannot be read: {error}"))
+            }
+        }
+    }
+
     pub fn load(&self) -> Result<Loaded, String> {
         match self {
             Source::Http(path) => {
@@ -95,7 +110,7 @@ impl Source {
                     format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
                 })?;
                 let damage = captured.damage();
-                Ok(Loaded { captured, messages: Vec::new(), damage, lines: Vec::new() })
+                Ok(Loaded { captured, messages: Vec::new(), damage, lines: Vec::new(), status: None, started: None })
             }
             Source::Recorded { session, index, .. } => {
                 let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
@@ -119,7 +134,8 @@ fn loaded(exchange: Exchange, damage: Option<String>) -> Result<Loaded, String> 
     };
     captured.request = Arc::new(request);
     let messages = exchange.parts().into_iter().skip(1).collect();
-    Ok(Loaded { captured, messages, damage, lines: exchange.lines })
+    let status = exchange.response.as_ref().and_then(|response| response.status());
+    Ok(Loaded { captured, messages, damage, lines: exchange.lines, status, started: exchange.started })
 }
 
 /// What is given, request by request, in order.

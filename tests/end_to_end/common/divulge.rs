@@ -164,6 +164,13 @@ impl Serve {
         self.arg(format!("{option}={}", path.display()))
     }
 
+    /// `divulge replay --serve` of a session instead of `divulge serve`.
+    pub fn replaying(mut self, session: &Path) -> Self {
+        self.arguments[0] = "replay".into();
+        self.arguments.push("--serve".into());
+        self.arg(session.display().to_string())
+    }
+
     /// A path beside the state.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -1,0 +1,280 @@
+//! `divulge replay FILE`: sends a captured session again, or answers a live client from it.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+
+use super::inspect::source::{Loaded, Source, sources};
+use super::rules::table;
+use super::start::{self, KeptPseudonyms, Plan, StartError, Started};
+use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
+use crate::config::{DialPolicy, Intercept, Options};
+use crate::engine::facts::Facts;
+use crate::engine::{Engine, Outgoing};
+use crate::proxy::listener;
+use crate::proxy::upstream::{Dialer, Offer, Origin, Version};
+use crate::replay::Recorded;
+use crate::session::raw::Captured;
+
+/// Sends a captured session again, or answers a client with its recorded responses. Nothing is sent anywhere that
+/// was not named: one of --to, --offline and --serve must be given.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  divulge replay --offline work.session                    (the built-in upstream answers)\n  divulge replay --to https://localhost:8443 --rate 5 work.session\n  divulge replay --to https://test.example.com --policy strict work.session\n  divulge replay --serve --listen 127.0.0.1:8080 work.session   (a proxy whose upstream is the recording)\n\nNeeds requests that are kept whole: raw files, or sessions recorded with --record-bodies full."
+)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    options: Options,
+    /// Send every request to this origin
+    #[arg(long, value_name = "URL", conflicts_with_all = ["serve", "offline"])]
+    to: Option<String>,
+    /// Answer a live client: an intercepting proxy whose upstream is the recording
+    #[arg(long, conflicts_with = "offline")]
+    serve: bool,
+    /// Requests a second [default: one after the other, as soon as each is answered]
+    #[arg(long, value_name = "N", conflicts_with = "serve")]
+    rate: Option<f64>,
+    /// With the pauses of the recording
+    #[arg(long, conflicts_with_all = ["rate", "serve"])]
+    paced: bool,
+    /// Captured requests, folders of them, or sessions
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub fn run(args: Args) -> ExitCode {
+    let options = match args.options.clone().with_file(args.config.config.as_deref()) {
+        Ok(options) => options,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    start_log(&options);
+    let list = match whole(&args.files) {
+        Ok(list) => list,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(INCOMPLETE, &error),
+    };
+    runtime.block_on(async {
+        if args.serve {
+            return serve(&options, &list).await;
+        }
+        let to = match args.to.as_deref().map(origin).transpose() {
+            Ok(to) => to,
+            Err(error) => return fail(WRONG_USAGE, &error),
+        };
+        if to.is_none() && !options.offline {
+            let error = StartError::Wrong("replay: name where to: --to URL, --offline, or --serve".to_owned());
+            return fail(WRONG_USAGE, &error);
+        }
+        match send(&args, &options, &list, to).await {
+            Ok(code) => code,
+            Err(error) => fail(WRONG_USAGE, &error),
+        }
+    })
+}
+
+/// All requests, if all of them are kept whole.
+fn whole(files: &[PathBuf]) -> Result<Vec<Source>, StartError> {
+    let list = sources(files)?;
+    match list.iter().find_map(|source| Some((source, source.kept()?))) {
+        None => Ok(list),
+        Some((source, bodies)) => Err(StartError::Wrong(format!(
+            "{}: was recorded with bodies {bodies}, which cannot be sent again; record with --record-bodies full for that",
+            source.path().display()
+        ))),
+    }
+}
+
+fn origin(url: &str) -> Result<Origin, StartError> {
+    let wrong =
+        || StartError::Wrong(format!("--to: `{url}` is no origin; expected https://HOST[:PORT] or http://HOST[:PORT]"));
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let secure = match scheme {
+        "https" => true,
+        "http" => false,
+        _ => return Err(wrong()),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#', '@']) {
+        return Err(wrong());
+    }
+    let (host, port) = crate::config::split_authority(authority).ok_or_else(wrong)?;
+    Ok(Origin { host: host.into(), port: port.unwrap_or(if secure { 443 } else { 80 }), secure })
+}
+
+/// Sends one after the other and says what came of each.
+async fn send(args: &Args, options: &Options, list: &[Source], to: Option<Origin>) -> Result<ExitCode, StartError> {
+    // Facts matter only where a policy edits; then they must be named, since a capture is not always of this machine.
+    let mut kept = KeptPseudonyms::default();
+    let engine = match options.policy {
+        None => None,
+        Some(_) => {
+            let facts = match &options.facts {
+                Some(path) => Facts::parse(&path.display().to_string(), &start::read(path)?)
+                    .map_err(|error| StartError::Wrong(error.to_string()))?,
+                None => Facts::default(),
+            };
+            let digest_key = start::digest_key(&options.state_dir()?);
+            Some(Arc::new(start::engine_with(options, digest_key, facts, &mut kept)?))
+        }
+    };
+    let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let dialer = start::dialer(options, own, DialPolicy::parse(options, own)?, None)?;
+    let rate = match args.rate {
+        Some(rate) if rate > 0.0 && rate <= 100_000.0 => Some(Duration::from_secs_f64(1.0 / rate)),
+        Some(rate) => return Err(StartError::Wrong(format!("--rate: {rate} is not a number of requests a second"))),
+        None => None,
+    };
+    let began = Instant::now();
+    let mut rows = vec![["FLOW", "REQUEST", "TO", "RECORDED", "NOW", "BYTES", "TIME"].map(str::to_owned)];
+    let (mut first, mut failed) = (None, 0);
+    for (number, source) in list.iter().enumerate() {
+        let loaded = match source.load() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                failed += 1;
+                eprintln!("divulge: {}", printable(&format!("{}: {error}", source.name())));
+                continue;
+            }
+        };
+        let due = match (rate, loaded.started.filter(|_| args.paced)) {
+            (Some(pause), _) => began + pause * number as u32,
+            (None, Some(at)) => began + Duration::from_millis(at.saturating_sub(*first.get_or_insert(at))),
+            (None, None) => began,
+        };
+        tokio::time::sleep_until(due.into()).await;
+        let request = &loaded.captured.request;
+        let target = to.clone().unwrap_or(Origin {
+            host: request.host.as_str().into(),
+            port: request.port,
+            secure: request.secure,
+        });
+        let asked =
+            format!("{} {}", request.head.method(), request.head.target().split('?').next().unwrap_or_default());
+        let recorded = loaded.status.map_or("-".to_owned(), |status| status.to_string());
+        let started = Instant::now();
+        let (now, bytes) = match outgoing(engine.as_ref(), source, &loaded) {
+            None => ("withheld".to_owned(), 0),
+            Some(raw) => match exchange(&dialer, &target, raw).await {
+                Ok((status, bytes)) => (status.to_string(), bytes),
+                Err(error) => {
+                    failed += 1;
+                    (error, 0)
+                }
+            },
+        };
+        let took = format!("{} ms", started.elapsed().as_millis());
+        rows.push([source.id(), asked, target.host.to_string(), recorded, now, bytes.to_string(), took]);
+        if io::stderr().is_terminal() && !options.quiet {
+            eprint!("\r{} of {} sent", number + 1, list.len());
+        }
+    }
+    if io::stderr().is_terminal() && !options.quiet {
+        eprint!("\r");
+    }
+    kept.finish();
+    if !options.quiet {
+        let _ = io::stdout().lock().write_all(printable(&table(&rows)).as_bytes());
+    }
+    Ok(if failed > 0 { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+}
+
+/// The request as the policy would send it; none where it would not.
+fn outgoing(engine: Option<&Arc<Engine>>, source: &Source, loaded: &Loaded) -> Option<Captured> {
+    let Some(engine) = engine else { return Some(loaded.captured.clone()) };
+    let mut flow = engine.open(source.id(), loaded.captured.request.clone());
+    let outgoing = flow.audit(loaded.captured.part()).outgoing;
+    if matches!(outgoing, Outgoing::Withheld(_)) {
+        return None;
+    }
+    let raw = loaded.captured.outgoing(&outgoing)?;
+    Captured::read(raw).ok()
+}
+
+/// One request on a connection of its own: its status, and how many bytes its answer has.
+async fn exchange(dialer: &Dialer, to: &Origin, captured: Captured) -> Result<(u16, u64), String> {
+    let head = &captured.request.head;
+    let target = match head.target().split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => head.target(),
+    };
+    let default = if to.secure { 443 } else { 80 };
+    let host = if to.port == default { to.host.to_string() } else { format!("{}:{}", to.host, to.port) };
+    let mut request = http::Request::builder().method(head.method()).uri(target).header("host", host);
+    for field in head.fields() {
+        let (name, value) = (head.bytes(field.name), head.bytes(field.value));
+        let own = ["host", "content-length", "transfer-encoding", "upgrade", "expect"];
+        let hop = field.hop || own.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        if !hop && !name.to_ascii_lowercase().starts_with(b"proxy-") {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(Full::<Bytes>::new(captured.body().clone())).map_err(|error| error.to_string())?;
+    let dialled = dialer.dial(to, Offer::only(Version::Http1, false)).await.map_err(|error| error.to_string())?;
+    let io = TokioIo::new(dialled.wire);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(io).await.map_err(|error| format!("no HTTP/1.1: {error}"))?;
+    let driver = tokio::spawn(connection);
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let mut body = response.into_body();
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| format!("{status}, then {error}"))?;
+            bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Ok((status, bytes))
+    };
+    let answer = answer.await;
+    driver.abort();
+    answer
+}
+
+/// An intercepting proxy whose upstream is the recording.
+async fn serve(options: &Options, list: &[Source]) -> ExitCode {
+    let exchanges = list.iter().filter_map(|source| source.exchange().ok());
+    let recorded = Arc::new(Recorded::of(exchanges));
+    let state = match options.state_dir() {
+        Ok(state) => state,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let authority = match super::serve::authority(options, &state) {
+        Ok(authority) => authority,
+        Err(error) => return fail(WRONG_USAGE, error.as_ref()),
+    };
+    let plan = Plan {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        intercept: Intercept::All,
+        tally: false,
+        keep: false,
+        recorded: Some(recorded.clone()),
+    };
+    let Started { shared, listener, address, keeper, kept, .. } = match start::start(options, plan, authority) {
+        Ok(started) => started,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let accepting = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
+    println!("listening on {address}");
+    let _ = io::stdout().flush();
+    super::serve::stopped().await;
+    accepting.abort();
+    kept.finish();
+    let written = keeper.finish();
+    let (answered, missing) = recorded.counted();
+    if !options.quiet {
+        eprintln!("divulge: {answered} requests answered from the recording, {missing} not in it");
+    }
+    if written { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) }
+}
