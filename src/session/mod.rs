@@ -1,4 +1,13 @@
 //! What a capture is. Pure: bytes in, requests out.
 
+mod damage;
 pub mod flow;
+mod format;
+pub mod har;
+mod http;
 pub mod raw;
+mod time;
+mod tree;
+
+pub use damage::Damage;
+pub use format::Format;
