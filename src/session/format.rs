@@ -4,12 +4,14 @@ use bytes::Bytes;
 
 use super::damage::Damage;
 use super::flow::Exchange;
-use super::har;
+use super::{har, mitmproxy};
 
 /// A format of captures that others write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     Har,
+    /// `mitmdump -w`.
+    Mitmproxy,
 }
 
 impl Format {
@@ -18,13 +20,14 @@ impl Format {
         if har::is_har(file) {
             return Some(Self::Har);
         }
-        None
+        mitmproxy::is_flows(file).then_some(Self::Mitmproxy)
     }
 
     /// Gives every exchange of `file` to `each` in its order, and says what could not be read.
     pub fn read(self, file: &Bytes, each: &mut dyn FnMut(Exchange)) -> Vec<Damage> {
         match self {
             Self::Har => har::read(file, each),
+            Self::Mitmproxy => mitmproxy::read(file, each),
         }
     }
 }

@@ -5,8 +5,10 @@ pub mod flow;
 mod format;
 pub mod har;
 mod http;
+pub mod mitmproxy;
 pub mod raw;
 mod time;
+mod tnetstring;
 mod tree;
 
 pub use damage::Damage;
