@@ -30,6 +30,9 @@ pub struct Exchange {
     pub messages: Vec<WebSocketMessage>,
     /// Findings and the flow as lines of JSON, as they were written when this was audited; empty for imports.
     pub lines: Vec<String>,
+    /// The entry of the archive that this was imported from, with all that no field above has a place for. It holds what
+    /// was sent, unmasked: whoever masks an exchange puts none here.
+    pub extra: Option<Bytes>,
 }
 
 /// One HTTP message.

@@ -1,6 +1,18 @@
 //! What a capture is. Pure: bytes in, requests out.
 
 mod chunks;
+pub mod curl;
+mod damage;
 pub mod flow;
+mod format;
+pub mod har;
+mod http;
+pub mod mitmproxy;
 pub mod raw;
 pub mod store;
+mod time;
+mod tnetstring;
+mod tree;
+
+pub use damage::Damage;
+pub use format::Format;

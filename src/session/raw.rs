@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::flow::Exchange;
+use super::http;
 use crate::engine::{Outgoing, Part, Request, Rewritten};
 use crate::wire::body::BodyReader;
 use crate::wire::head::{Framing, HeadError, RequestHead};
@@ -157,6 +159,60 @@ impl Captured {
     }
 }
 
+/// An exchange's request as such a file, which [`Captured::read`] reads as the same request.
+///
+/// The length is that of the body as it is here. What was not encrypted names its whole URL as target: the format has no
+/// other place that says so.
+pub fn write(exchange: &Exchange) -> Vec<u8> {
+    let message = &exchange.request;
+    let start = http::start_line(message);
+    let (method, target, _) = http::request_line(message);
+    let mut out = Vec::with_capacity(message.head.len() + message.body.len() + 64);
+    if !exchange.secure && target.starts_with(b"/") {
+        let host = message.field("host").filter(|host| http::authority(host).is_some());
+        let named =
+            if exchange.port == 80 { exchange.host.clone() } else { format!("{}:{}", exchange.host, exchange.port) };
+        out.extend_from_slice(method);
+        out.extend_from_slice(b" http://");
+        out.extend_from_slice(host.unwrap_or(named.as_bytes()));
+        out.extend_from_slice(&start[method.len() + 1..]);
+    } else {
+        out.extend_from_slice(start);
+    }
+    let rest = &message.head[start.len()..];
+    let line_end: &[u8] = if rest.starts_with(b"\r\n") { b"\r\n" } else { b"\n" };
+    out.extend_from_slice(line_end);
+    let mut chunked = false;
+    let mut length = false;
+    for line in rest.split_inclusive(|&byte| byte == b'\n').skip(1) {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // Several would be damage to a reader, even if they agree.
+            if !std::mem::replace(&mut length, true) {
+                out.extend_from_slice(name);
+                out.extend_from_slice(format!(": {}", message.body.len()).as_bytes());
+                out.extend_from_slice(line_end);
+            }
+            continue;
+        }
+        chunked |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        out.extend_from_slice(line);
+    }
+    if chunked && !length {
+        if !message.body.is_empty() {
+            out.extend_from_slice(format!("{:x}\r\n", message.body.len()).as_bytes());
+            out.extend_from_slice(&message.body);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"0\r\n");
+        out.extend_from_slice(&message.trailers);
+        out.extend_from_slice(b"\r\n");
+    } else {
+        out.extend_from_slice(&message.body);
+    }
+    out
+}
+
 /// The data of a chunked body and its trailers; none where the chunks are not what they should be.
 fn unchunked(body: &Bytes, limits: Limits) -> Option<(Bytes, Bytes)> {
     let mut reader = BodyReader::new(Framing::Chunked, limits);
@@ -169,6 +225,7 @@ fn unchunked(body: &Bytes, limits: Limits) -> Option<(Bytes, Bytes)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::flow::Message;
     use crate::wire::head::HeadEdit;
     use crate::wire::span::Span;
 
@@ -228,6 +285,50 @@ mod tests {
         ] {
             let captured = read(&format!("POST / HTTP/1.1\nHost: a.example.com\n{head}\n{body}"));
             assert_eq!(captured.damage().as_deref(), said, "{head}{body}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_is_written_as_what_reads_the_same() {
+        let message = |head: &str| Message {
+            head: head.to_owned().into(),
+            body: "{\"a\":1}".into(),
+            trailers: "x-end: 1\r\n".into(),
+            ..Message::default()
+        };
+        let exchange = |secure, port, head: &str| Exchange {
+            host: "a.example.com".into(),
+            port,
+            secure,
+            request: message(head),
+            ..Exchange::default()
+        };
+        for (secure, port, head) in [
+            (true, 443, "POST /x HTTP/1.1\r\nHost: a.example.com\r\n\r\n"),
+            (true, 443, "POST /x HTTP/1.1\nHost: a.example.com\nContent-Length: 99\n\n"),
+            (
+                true,
+                8443,
+                "POST /x HTTP/1.1\r\nHost: a.example.com:8443\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            ),
+            (false, 80, "POST /x HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (false, 81, "POST /x HTTP/1.1\r\nHost: a.example.com:81\r\nX:  1 \r\n\r\n"),
+        ] {
+            let one = exchange(secure, port, head);
+            let file = write(&one);
+            let text = String::from_utf8_lossy(&file).into_owned();
+            let read = Captured::read(file.into()).unwrap();
+            assert_eq!(
+                (read.request.host.as_str(), read.request.port, read.request.secure),
+                ("a.example.com", port, secure),
+                "{text}"
+            );
+            assert_eq!((&read.body()[..], read.damage()), (&one.request.body[..], None), "{text}");
+            assert_eq!(
+                read.request.head.fields().len(),
+                head.matches(": ").count() - usize::from(head.contains("Length: 1\r\nC")),
+                "{text}"
+            );
         }
     }
 

@@ -25,6 +25,7 @@ fn exchange(id: &str, body: &str) -> Exchange {
             data: format!("said by {id}").into(),
         }],
         lines: vec![format!("{{\"flow\":\"{id}\"}}")],
+        ..Exchange::default()
     }
 }
 

@@ -13,12 +13,21 @@ use crate::engine::{Part, Request};
 use crate::session::flow::Exchange;
 use crate::session::raw::Captured;
 use crate::session::store::{MAGIC, SessionReader};
+use crate::session::{Damage, Format};
 
 /// One request, not read yet.
 #[derive(Clone)]
 pub enum Source {
     Http(PathBuf),
     Recorded { session: Arc<Session>, index: usize, id: String },
+    Imported { capture: Arc<Imported>, index: usize },
+}
+
+/// A capture of another tool, all of it in memory.
+pub struct Imported {
+    path: PathBuf,
+    exchanges: Vec<Exchange>,
+    damages: Vec<Damage>,
 }
 
 /// A session file.
@@ -48,6 +57,7 @@ impl Source {
         match self {
             Source::Http(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
             Source::Recorded { id, .. } => id.clone(),
+            Source::Imported { capture, index } => capture.exchanges[*index].id.clone(),
         }
     }
 
@@ -55,6 +65,7 @@ impl Source {
         match self {
             Source::Http(path) => path,
             Source::Recorded { session, .. } => &session.path,
+            Source::Imported { capture, .. } => &capture.path,
         }
     }
 
@@ -68,7 +79,7 @@ impl Source {
     /// Findings and the flow as they were written live.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Source::Http(_) => Vec::new(),
+            Source::Http(_) | Source::Imported { .. } => Vec::new(),
             Source::Recorded { session, index, .. } => {
                 let mut reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
                 reader.lines(*index).unwrap_or_default()
@@ -78,6 +89,11 @@ impl Source {
 
     /// What is wrong with the session as a whole.
     pub fn damage(&self) -> Option<String> {
+        if let Source::Imported { capture, index: 0 } = self {
+            let lost = capture.damages.iter().filter(|damage| damage.lost).count();
+            let first = capture.damages.iter().find(|damage| damage.lost)?;
+            return Some(format!("{lost} places could not be read, the first at {first}"));
+        }
         let Source::Recorded { session, index: 0, .. } = self else { return None };
         let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.scan.damage.as_ref().map(|damage| format!("{} at byte {}", damage.reason, damage.offset))
@@ -88,6 +104,7 @@ impl Source {
         match self {
             Source::Http(path) => path.display().to_string(),
             Source::Recorded { session, id, .. } => format!("{}, flow {id}", session.path.display()),
+            Source::Imported { capture, .. } => format!("{}, flow {}", capture.path.display(), self.id()),
         }
     }
 
@@ -95,6 +112,7 @@ impl Source {
     pub fn exchange(&self) -> Result<Exchange, String> {
         match self {
             Source::Http(_) => Err("a raw request has no answer".to_owned()),
+            Source::Imported { capture, index } => Ok(capture.exchanges[*index].clone()),
             Source::Recorded { session, index, .. } => {
                 let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
                 read.map(|(exchange, _)| exchange).map_err(|error| format!("cannot be read: {error}"))
@@ -118,6 +136,7 @@ impl Source {
                 let damage = damages.first().map(|damage| format!("{} at byte {}", damage.reason, damage.offset));
                 loaded(exchange, damage)
             }
+            Source::Imported { capture, index } => loaded(capture.exchanges[*index].clone(), None),
         }
     }
 }
@@ -143,7 +162,14 @@ pub fn sources(given: &[PathBuf]) -> Result<Vec<Source>, StartError> {
     let mut out = Vec::new();
     for path in captures(given)? {
         match session(&path)? {
-            None => out.push(Source::Http(path)),
+            None => match imported(&path)? {
+                None => out.push(Source::Http(path)),
+                Some(capture) => {
+                    let capture = Arc::new(capture);
+                    let flows = 0..capture.exchanges.len();
+                    out.extend(flows.map(|index| Source::Imported { capture: capture.clone(), index }));
+                }
+            },
             Some(session) => {
                 let session = Arc::new(session);
                 let ids: Vec<String> = {
@@ -156,6 +182,22 @@ pub fn sources(given: &[PathBuf]) -> Result<Vec<Source>, StartError> {
         }
     }
     Ok(out)
+}
+
+/// The capture of another tool in `path`, if it is one.
+fn imported(path: &Path) -> Result<Option<Imported>, StartError> {
+    let wrong = |error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
+    let mut first = Vec::new();
+    File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut first)).map_err(wrong)?;
+    let Some(format) = Format::sniff(&first) else { return Ok(None) };
+    let file = Bytes::from(fs::read(path).map_err(wrong)?);
+    let mut exchanges = Vec::new();
+    let damages = format.read(&file, &mut |exchange| exchanges.push(exchange));
+    if exchanges.is_empty() {
+        let why = damages.first().map_or("nothing is in it".to_owned(), |damage| damage.to_string());
+        return Err(StartError::Wrong(format!("{}: no request in it can be read: {why}", path.display())));
+    }
+    Ok(Some(Imported { path: path.to_owned(), exchanges, damages }))
 }
 
 /// The session in `path`, if it is one.
@@ -173,7 +215,7 @@ pub fn session(path: &Path) -> Result<Option<Session>, StartError> {
     Ok(Some(Session { path: path.to_owned(), reader: Mutex::new(reader) }))
 }
 
-/// The files themselves, and the `*.http` and `*.session` files of folders, sorted.
+/// The files themselves, and of folders those with the endings of captures, sorted.
 fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
     let wrong =
         |path: &Path, error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
@@ -191,7 +233,9 @@ fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
                 let kind = entry.file_type().map_err(|error| wrong(&entry.path(), error))?;
                 let wanted = || {
                     let path = entry.path();
-                    ["http", "session"].iter().any(|known| path.extension() == Some(OsStr::new(known)))
+                    ["http", "session", "har", "mitm", "flow", "flows"]
+                        .iter()
+                        .any(|known| path.extension() == Some(OsStr::new(known)))
                 };
                 // A link to a folder may lead in a circle; one to a file is a file.
                 if kind.is_dir() {
@@ -202,7 +246,7 @@ fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
             }
         }
         if files.len() == before {
-            let message = format!("{}: no captured requests (*.http, *.session) there", path.display());
+            let message = format!("{}: no captured requests (*.http, *.session, *.har, *.mitm) there", path.display());
             return Err(StartError::Wrong(message));
         }
         files[before..].sort();
