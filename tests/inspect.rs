@@ -115,6 +115,39 @@ fn a_flow_is_explained_rule_by_rule() {
 }
 
 #[test]
+fn archives_of_browsers_are_inspected_and_exported() {
+    let folder = folder();
+    let entry = r#"{"startedDateTime":"2026-11-22T20:29:12.138Z","time":5,"request":{"method":"POST","url":"https://api.example.com/v1/x","httpVersion":"HTTP/2","headers":[{"name":":authority","value":"api.example.com"},{"name":"content-type","value":"application/json"}],"queryString":[],"cookies":[],"headersSize":-1,"bodySize":18,"postData":{"mimeType":"application/json","text":"{\"who\":\"anderson\"}"}},"response":{"status":200,"statusText":"OK","httpVersion":"HTTP/2","headers":[{"name":"content-type","value":"text/plain"}],"cookies":[],"content":{"size":2,"mimeType":"text/plain","text":"ok"},"redirectURL":"","headersSize":-1,"bodySize":2},"cache":{},"timings":{"send":1,"wait":2,"receive":2}}"#;
+    let har =
+        format!(r#"{{"log":{{"version":"1.2","creator":{{"name":"x","version":"1"}},"entries":[{entry},{entry}]}}}}"#);
+    write(folder.path(), "browser.har", &har);
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--findings", "-", "browser.har"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let found = lines(&output);
+    let names: Vec<_> = found.iter().filter(|line| line["kind"] == "user.name").collect();
+    assert_eq!(names.len(), 2, "{found:?}");
+    assert_eq!(names[0]["location"], "body!json:/who");
+    assert_eq!(names[0]["host"], "api.example.com");
+
+    // Cut in the second entry: the first is read, and where it ends is told.
+    write(folder.path(), "cut.har", &har[..har.len() - 300]);
+    let output = inspect(folder.path(), &["--facts", "facts.json", "cut.har"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("offset"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 request"), "{}", text(&output.stdout));
+
+    let output = inspect(folder.path(), &["--har", "out.har", "browser.har"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let again: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("out.har")).unwrap()).unwrap();
+    assert_eq!(again["log"]["entries"][1]["request"]["postData"]["text"], "{\"who\":\"anderson\"}");
+    let id = found[0]["flow"].as_str().unwrap();
+    let output = inspect(folder.path(), &["--curl", id, "browser.har"]);
+    let command = text(&output.stdout);
+    assert!(command.contains("curl ") && command.contains("https://api.example.com/v1/x"), "{command}");
+}
+
+#[test]
 fn policies_are_checked_without_any_traffic() {
     let folder = folder();
     write(folder.path(), "odd.toml", "[[rule]]\nkind = 'tz.*'\naction = 'generalize'\n[[rule]]\naction = 'log'\n");

@@ -1,5 +1,6 @@
 //! `divulge inspect FILE…`: audits captured requests as the proxy would have, with no network at all.
 
+mod export;
 mod kept;
 pub(super) mod source;
 
@@ -28,8 +29,8 @@ use crate::record;
 use crate::report::text::{Style, Tally};
 use crate::session::raw::Captured;
 
-/// Audits captured requests offline: `*.http` files (request line, headers, empty line, body) or folders of
-/// them. The flow's id is the file's stem.
+/// Audits captured requests offline: `*.http` files (request line, headers, empty line, body; the flow's id is the
+/// file's stem), folders of them, own sessions, HTTP archives and flow files of mitmproxy.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
     after_help = "Examples:\n  divulge inspect capture/\n  divulge inspect --policy strict --emit out capture/\n  divulge inspect --facts facts.json --findings - request.http\n\nThe exit status is 0 also where something was found; 1 where --fail-on is reached, 2 for wrong usage,\n3 where a file could not be read."
@@ -54,7 +55,13 @@ pub struct Args {
     /// Take these flows (ids, or globs of them) out of sessions for good; repeatable
     #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain"])]
     erase: Vec<String>,
-    /// Captured requests, folders of them, or sessions
+    /// Write everything as one HTTP archive (HAR 1.2)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    har: Option<PathBuf>,
+    /// Print this flow as a curl command
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "find", "erase", "verify", "har"])]
+    curl: Option<String>,
+    /// Captured requests, folders of them, sessions, HTTP archives (HAR), flow files of mitmproxy
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -77,6 +84,12 @@ pub fn run(args: Args) -> ExitCode {
     }
     if let Some(value) = &args.find {
         return kept::find(&options, &args.files, value);
+    }
+    if let Some(file) = &args.har {
+        return export::har(&args.files, file);
+    }
+    if let Some(flow) = &args.curl {
+        return export::as_curl(&args.files, flow);
     }
     if !args.erase.is_empty() {
         return kept::erase(&args.files, &args.erase);

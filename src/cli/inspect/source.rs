@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::cli::start::StartError;
 use crate::engine::{Part, Request};
-use crate::session::flow::Exchange;
+use crate::session::flow::{Exchange, Message};
 use crate::session::raw::Captured;
 use crate::session::store::{MAGIC, SessionReader};
 use crate::session::{Damage, Format};
@@ -111,7 +111,19 @@ impl Source {
     /// All of it, the answer too. A raw file has none.
     pub fn exchange(&self) -> Result<Exchange, String> {
         match self {
-            Source::Http(_) => Err("a raw request has no answer".to_owned()),
+            Source::Http(_) => {
+                let captured = self.load()?.captured;
+                let request = &captured.request;
+                let head = request.head.raw().clone();
+                Ok(Exchange {
+                    id: self.id(),
+                    host: request.host.clone(),
+                    port: request.port,
+                    secure: request.secure,
+                    request: Message { head, body: captured.body().clone(), ..Message::default() },
+                    ..Exchange::default()
+                })
+            }
             Source::Imported { capture, index } => Ok(capture.exchanges[*index].clone()),
             Source::Recorded { session, index, .. } => {
                 let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
