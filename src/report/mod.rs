@@ -1,3 +1,15 @@
-//! What was found, for people.
+//! What was found, for people and for programs.
+//!
+//! ```text
+//! lines of --findings -> model -> text, JSON, HTML, Markdown, SARIF
+//!                     -> bill
+//! ```
+//!
+//! Pure. Values come masked, as the lines are; what comes from the wire is escaped for each format.
 
+pub mod bill;
+pub mod clock;
+pub mod lines;
+pub mod model;
+pub mod place;
 pub mod text;
