@@ -9,7 +9,13 @@
 
 pub mod bill;
 pub mod clock;
+pub mod html;
+pub mod json;
 pub mod lines;
+pub mod markdown;
 pub mod model;
+mod picture;
 pub mod place;
+pub mod sarif;
+pub mod summary;
 pub mod text;
