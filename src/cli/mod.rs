@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod inspect;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod serve;
@@ -40,6 +41,8 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Audit captured requests offline
     Inspect(Box<inspect::Args>),
+    /// Show what was found: text, JSON, HTML, Markdown, SARIF, or a bill of materials
+    Report(report::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
     /// Point the desktop at serve, and back
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::run(*args),
         Command::Inspect(args) => inspect::run(*args),
+        Command::Report(args) => report::run(args),
         Command::Ca(args) => ca::run(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
