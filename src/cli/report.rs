@@ -193,7 +193,7 @@ pub(super) fn for_each_line(
                 // A few broken lines may stand before the first good one; a file without any is another file.
                 refused.push(error);
                 if refused.len() >= MOST_REFUSED {
-                    return Err(another(path, &bytes, &refused[0], expected));
+                    return Err(another(path, &bytes_of_start(path), &refused[0], expected));
                 }
             }
             Ok(_) => {}
@@ -252,7 +252,7 @@ fn bytes_of_start(path: &Path) -> Vec<u8> {
 fn another(path: &Path, start: &[u8], first: &LineError, expected: &'static str) -> InputError {
     let text = String::from_utf8_lossy(start);
     let first_line = text.lines().next().unwrap_or("");
-    let what = if text.contains("\"type\": \"bill\"") || text.contains("\"type\":\"bill\"") {
+    let what = if says_bill(&text) {
         "this is a bill; `divulge diff A B` compares two of them".to_owned()
     } else if first_line.contains(" HTTP/1.") {
         "this is a raw HTTP request; `divulge inspect --findings FILE` makes findings of it".to_owned()
@@ -262,6 +262,11 @@ fn another(path: &Path, start: &[u8], first: &LineError, expected: &'static str)
         format!("no findings are in it (line 1: {first})")
     };
     InputError::Sort { path: path.to_owned(), what, expected }
+}
+
+/// Whether the start of a file is that of a bill.
+fn says_bill(start: &str) -> bool {
+    start.contains("\"type\": \"bill\"") || start.contains("\"type\":\"bill\"")
 }
 
 /// The bill that a file is, or that its findings make.
@@ -276,7 +281,7 @@ pub(super) fn bill_of(path: &Path) -> Result<Bill, InputError> {
     let read = file.read(&mut start).map_err(unread)?;
     // A bill is one document over many lines, findings are one document a line.
     let head = String::from_utf8_lossy(&start[..read]);
-    if head.contains("\"type\": \"bill\"") || head.contains("\"type\":\"bill\"") {
+    if says_bill(&head) {
         let text = std::fs::read_to_string(path).map_err(unread)?;
         return Bill::parse(&text).map_err(|error| InputError::Sort {
             path: path.to_owned(),

@@ -189,15 +189,6 @@ pub enum BillError {
 }
 
 impl Bill {
-    /// Whether `text` means to be a bill, whether or not it is well formed.
-    pub fn is_meant(text: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Sort {
-            r#type: String,
-        }
-        serde_json::from_str::<Sort>(text).is_ok_and(|sort| sort.r#type == "bill")
-    }
-
     pub fn parse(text: &str) -> Result<Self, BillError> {
         #[derive(Deserialize)]
         struct Version {
@@ -252,7 +243,6 @@ mod tests {
     fn a_bill_reads_back_and_a_kind_of_another_version_is_kept() {
         let bill = sample(&[finding("f", serde_json::json!({"kind": "brand.new"}))]);
         assert_eq!(bill.entries[0].stability, None);
-        assert!(Bill::is_meant(&bill.json()));
         let read = Bill::parse(&bill.json()).expect("it is well formed");
         assert_eq!(read.entries, bill.entries);
         let newer = bill.json().replacen("\"schema\": 1", "\"schema\": 2", 1);

@@ -3,12 +3,14 @@
 //! ```text
 //! lines of --findings -> model -> text, JSON, HTML, Markdown, SARIF
 //!                     -> bill
+//! two of a kind       -> compare
 //! ```
 //!
 //! Pure. Values come masked, as the lines are; what comes from the wire is escaped for each format.
 
 pub mod bill;
 pub mod clock;
+pub mod compare;
 pub mod html;
 pub mod json;
 pub mod lines;
