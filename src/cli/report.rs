@@ -100,13 +100,17 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     report.mark_unlisted(|host| rules.is_ai_host(host) || rules.is_telemetry_host(host));
+    let bill = bill.finish();
+    if report.revealed || bill.revealed {
+        eprintln!("divulge: the findings were written with --reveal: the report may hold values in clear");
+    }
     let text = match args.format {
         Format::Text => summary::render(&report, &style(args.color, args.out.is_some())),
         Format::Json => json::render(&report),
         Format::Html => html::render(&report),
         Format::Markdown => markdown::render(&report),
         Format::Sarif => sarif::render(&report, &rules),
-        Format::Bill => bill.finish().json(),
+        Format::Bill => bill.json(),
     };
     if let Err(error) = write(args.out.as_deref(), &text) {
         return fail(INCOMPLETE, &error);

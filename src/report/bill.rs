@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::{About, FindingLine, Line};
+use super::lines::{About, FindingLine, Line, is_masked};
 use super::place::{path_template, pattern};
 use crate::engine::kinds::{self, Entropy, Stability};
 use crate::engine::{Detector, Severity};
@@ -33,6 +33,9 @@ pub struct Bill {
     /// Findings beyond the most that a bill holds.
     #[serde(default)]
     pub beyond: u64,
+    /// The lines were written with `--reveal`: names in paths and locations may hold values.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revealed: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -86,6 +89,7 @@ pub struct Builder {
     hosts: BTreeMap<(Option<String>, String), u64>,
     entries: BTreeMap<Key, (Severity, u64)>,
     beyond: u64,
+    revealed: bool,
 }
 
 /// All that makes an entry one of its own, in the order in which a bill is sorted.
@@ -121,6 +125,7 @@ impl Builder {
 
     fn finding(&mut self, line: &FindingLine) {
         self.host(&line.about);
+        self.revealed |= line.detector != Detector::Unread && !is_masked(&line.value);
         let about = &line.about;
         let key = Key {
             client: about.client.clone(),
@@ -175,6 +180,7 @@ impl Builder {
                 .collect(),
             entries: self.entries.into_iter().map(entry).collect(),
             beyond: self.beyond,
+            revealed: self.revealed,
         }
     }
 }
@@ -236,6 +242,7 @@ mod tests {
         assert_eq!((kernel.path.as_deref(), kernel.count), (Some("/e/{id}"), 2));
         assert_eq!((kernel.stability, kernel.entropy), (Some(Stability::Install), Some(Entropy::Mid)));
         assert_eq!(bill.hosts.len(), 2);
+        assert!(!bill.revealed);
         assert_eq!(bill.clients[0].versions, ["2.1.169"]);
     }
 

@@ -291,7 +291,7 @@ fn place(place: &Place, count: u64) -> String {
     if count > 1 {
         let _ = write!(text, " ×{count}");
     }
-    let mut about = vec![escaped(&place.endpoint())];
+    let mut about = vec![escaped(&place.endpoint)];
     if let (Some(part), Some([from, to])) = (&place.part, place.span) {
         about.push(format!("bytes {from}–{to} of the {}", escaped(part)));
     }

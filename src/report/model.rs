@@ -145,8 +145,8 @@ pub struct Fact {
 pub struct Place {
     pub location: String,
     pub pattern: String,
-    pub method: Option<String>,
-    pub path: Option<String>,
+    /// `POST /v1/messages`, ids in the path left open.
+    pub endpoint: String,
     pub flow: String,
     pub layers: Vec<String>,
     pub part: Option<String>,
@@ -313,7 +313,7 @@ impl Row<'_> {
 
     /// Every place of every endpoint.
     pub fn places_by_endpoint(&self) -> Vec<(&Place, u64)> {
-        self.distinct(|a, b| a.pattern == b.pattern && a.endpoint() == b.endpoint())
+        self.distinct(|a, b| a.pattern == b.pattern && a.endpoint == b.endpoint)
     }
 
     fn distinct(&self, same: impl Fn(&Place, &Place) -> bool) -> Vec<(&Place, u64)> {
@@ -334,14 +334,7 @@ impl Row<'_> {
     }
 }
 
-impl Place {
-    /// `POST /v1/messages`, ids in it left open.
-    pub fn endpoint(&self) -> String {
-        endpoint(self.method.as_deref(), self.path.as_deref())
-    }
-}
-
-pub(super) fn endpoint(method: Option<&str>, path: Option<&str>) -> String {
+fn endpoint(method: Option<&str>, path: Option<&str>) -> String {
     [method.map(str::to_owned), path.map(path_template)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
@@ -629,15 +622,14 @@ impl Fact {
         self.action = self.action.max(line.action);
         self.would = self.would.max(line.would);
         let pattern = pattern(&line.location);
-        let about = endpoint(line.about.method.as_deref(), line.about.path.as_deref());
+        let endpoint = endpoint(line.about.method.as_deref(), line.about.path.as_deref());
         let full = self.places.len() >= MOST_PLACES;
-        match self.places.iter_mut().find(|place| place.pattern == pattern && place.endpoint() == about) {
+        match self.places.iter_mut().find(|place| place.pattern == pattern && place.endpoint == endpoint) {
             Some(place) => place.count += 1,
             None if !full => self.places.push(Place {
                 location: line.location,
                 pattern,
-                method: line.about.method,
-                path: line.about.path,
+                endpoint,
                 flow: line.about.flow,
                 layers: line.layers,
                 part: line.part,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::model::{Fact, Host, Place, Report, endpoint};
+use super::model::{Fact, Host, Place, Report};
 use super::text::visible;
 use crate::engine::rules::RuleSet;
 use crate::engine::{Severity, kinds};
@@ -103,9 +103,9 @@ impl File<'_> {
         let rule = self.rule(id, &fact.kind, Some(fact.severity));
         let reveals = kinds::find(&fact.kind).map_or(String::new(), |kind| format!(" reveals {}", kind.reveals));
         let text = format!("{}{reveals}: {} to {}, {}", fact.kind, fact.value, host.label(), fact.action.name());
-        let qualified = format!("{} {} {}", host.label(), place.endpoint(), place.pattern);
+        let qualified = format!("{} {} {}", host.label(), place.endpoint, place.pattern);
         let mut fingerprints = Map::new();
-        let at = digest(&[&host.name, &place.endpoint(), &fact.kind, &place.pattern]);
+        let at = digest(&[&host.name, &place.endpoint, &fact.kind, &place.pattern]);
         fingerprints.insert("place/v1".into(), at.into());
         if !fact.value_hmac.is_empty() {
             fingerprints.insert("value/v1".into(), fact.value_hmac.as_str().into());
@@ -118,7 +118,7 @@ impl File<'_> {
             "occurrenceCount": place.count.max(1),
             "properties": {
                 "kind": fact.kind, "detector": fact.detector, "confidence": fact.confidence, "action": fact.action,
-                "would": fact.would, "endpoint": endpoint(place.method.as_deref(), place.path.as_deref()),
+                "would": fact.would, "endpoint": place.endpoint,
                 "layers": place.layers, "part": place.part, "span": place.span, "flow": place.flow,
                 "replacement": place.replacement,
             },
