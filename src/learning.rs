@@ -173,7 +173,7 @@ mod tests {
         let publish = move |templates: Arc<Templates>| *count.lock().unwrap() = templates.requests();
         lessons.start(load(&file), Some(file.clone()), publish).expect("a thread");
         let kept =
-            r#"{"format":1,"pages":[{"digest":1,"requests":1,"day":0,"places":[[5,1,0,[[6,1]]]]}],"spellings":{}}"#;
+            r#"{"format":2,"pages":[{"digest":1,"requests":1,"day":0,"places":[[5,1,0,[[6,1]]]]}],"spellings":{}}"#;
         assert_eq!(Templates::from_json(kept).expect("as it is written").to_json(), kept);
         learner.learn(Lesson::of_form(1, &[(5, "x")]));
         learner.finish();

@@ -34,4 +34,6 @@ pub mod pseudonyms;
 #[cfg(feature = "proxy")]
 pub mod record;
 #[cfg(feature = "proxy")]
+pub mod recording;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::line::{LineContext, finding_line, flow_line};
 use crate::engine::{Finding, FlowSummary, Severity};
+use crate::recording::SessionTape;
 use crate::report::text::Tally;
 
 /// Batches that wait for the writer before further ones are dropped.
@@ -95,6 +96,8 @@ pub struct RecorderParts {
     pub digest_key: [u8; 32],
     /// Add up what is seen, for a summary at the end.
     pub tally: bool,
+    /// The session file takes the lines too.
+    pub tape: Option<SessionTape>,
 }
 
 /// The handle that the proxy holds. Cheap to clone.
@@ -152,7 +155,7 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     let viewers = Arc::new(Viewers::default());
     let tally = Arc::new(Mutex::new(Tally::new()));
     let failed = Arc::new(AtomicBool::new(false));
-    let wanted = out.is_some() || parts.tally;
+    let wanted = out.is_some() || parts.tally || parts.tape.is_some();
     let writer = Writer { out, parts, viewers: viewers.clone(), tally: tally.clone(), failed: failed.clone() };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
     let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
@@ -271,6 +274,10 @@ impl Writer {
                 }
             }
             Entry::Closed { meta, time, summary } => {
+                // A flow's line says that it is over: by then it is in the session too, whatever comes.
+                if let Some(tape) = &self.parts.tape {
+                    tape.settled();
+                }
                 self.write(|context| flow_line(&summary, context), &meta, &timestamp(time));
                 if self.parts.tally {
                     let client = meta.client.as_deref().map(|client| (client, meta.client_version.as_deref()));
@@ -291,9 +298,9 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, line: impl FnOnce(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) {
+    fn write(&mut self, line: impl Fn(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) {
         let watched = self.viewers.any.load(Ordering::Relaxed);
-        if self.out.is_none() && !watched {
+        if self.out.is_none() && !watched && self.parts.tape.is_none() {
             return;
         }
         let context = LineContext {
@@ -308,6 +315,13 @@ impl Writer {
             reveal: self.parts.reveal,
             digest_key: &self.parts.digest_key,
         };
+        if let Some(tape) = &self.parts.tape {
+            // What is kept is masked whatever the screen shows.
+            tape.line(&meta.flow, line(&LineContext { reveal: false, ..context }));
+        }
+        if self.out.is_none() && !watched {
+            return;
+        }
         let mut line = line(&context);
         if watched {
             self.viewers.send(&line);

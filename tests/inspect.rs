@@ -226,3 +226,21 @@ fn one_request_of_a_folder_that_is_spelled_otherwise_is_named() {
     let alone = marks(&["--findings", "-", "in/marked.http"]);
     assert_eq!(alone, expected[..1], "{alone:?}");
 }
+
+#[test]
+fn trailers_of_a_chunked_capture_are_read_and_edited() {
+    let folder = folder();
+    let head = "POST /v1/x HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let captured = format!("{head}2\r\n{{}}\r\n0\r\nX-User: anderson\r\n\r\n");
+    write(folder.path(), "chunked/a.http", &captured);
+    let args = ["--facts", "facts.json", "--findings", "-", "--emit", "out", "chunked"];
+    let output = inspect(folder.path(), &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let found = lines(&output);
+    assert!(found.iter().any(|line| line["location"] == "trailer:/x-user"), "{found:#?}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/a.http")).unwrap(), captured);
+    let strict: Vec<&str> = ["--policy", "strict"].into_iter().chain(args).collect();
+    inspect(folder.path(), &strict);
+    let left = std::fs::read_to_string(folder.path().join("out/a.http")).unwrap();
+    assert!(left.starts_with(&format!("{head}2\r\n{{}}\r\n0\r\nX-User: ")) && !left.contains("anderson"), "{left}");
+}

@@ -62,7 +62,9 @@ fn edited_head(request: &Request, result: &Rewrite) -> String {
 
 #[track_caller]
 fn find<'a>(found: &'a [Found], location: &str) -> &'a Found {
-    let hit = found.iter().find(|found| found.location == location && found.kind != LeafKind::JsonName);
+    let hit = found
+        .iter()
+        .find(|found| found.location == location && !matches!(found.kind, LeafKind::JsonName | LeafKind::FieldName));
     hit.unwrap_or_else(|| panic!("no {location} in {:#?}", found.iter().map(|f| &f.location).collect::<Vec<_>>()))
 }
 

@@ -4,7 +4,7 @@
 #   tests/run.sh            everything
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, Python, Node and their packages, Chromium) is installed where that can be done without
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium) is installed where that can be done without
 # asking: system packages as root or with a sudo that asks for no password, the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,7 +38,7 @@ as_root() {
 # program=Debian package
 install_programs() {
     local missing=() wanted
-    for wanted in cc=gcc curl=curl git=git python3=python3 node=nodejs npm=npm; do
+    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm; do
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
     if command -v python3 >/dev/null; then

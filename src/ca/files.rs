@@ -14,14 +14,24 @@ pub fn private_dir(path: &Path) -> Result<(), CaError> {
         Ok(found) if !found.is_dir() => Err(failed(io::Error::from(io::ErrorKind::NotADirectory))),
         Ok(found) => existing_dir(path, &found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(path).map_err(failed)?;
-            // A umask that takes the owner's own bits away.
-            #[cfg(unix)]
-            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(failed)?;
+            // One by one, since a umask may take the owner's own bits away, and then nothing can be made within.
+            let missing: Vec<&Path> =
+                path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect();
+            for part in missing.into_iter().rev() {
+                let mut builder = fs::DirBuilder::new();
+                #[cfg(unix)]
+                std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+                match builder.create(part) {
+                    Ok(()) => {
+                        #[cfg(unix)]
+                        fs::set_permissions(part, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                            .map_err(failed)?;
+                    }
+                    // Another process was as quick, and closes it just the same.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
             Ok(())
         }
         Err(error) => Err(failed(error)),

@@ -237,6 +237,19 @@ impl Authority {
     }
 }
 
+/// Whether a certificate is of a CA that divulge made, here or elsewhere: it says so itself.
+pub fn is_one_of_ours(der: &CertificateDer<'_>) -> bool {
+    use x509_parser::prelude::FromDer;
+    x509_parser::certificate::X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
+        let name = certificate.subject();
+        let is = |part: Option<&x509_parser::x509::AttributeTypeAndValue<'_>>, fits: fn(&str) -> bool| {
+            part.and_then(|part| part.as_str().ok()).is_some_and(fits)
+        };
+        is(name.iter_organization().next(), |text| text == "divulge")
+            && is(name.iter_common_name().next(), |text| text.starts_with("divulge CA "))
+    })
+}
+
 /// Keeps this process's memory, and so the CA's key, out of core dumps and from other processes of the user.
 #[cfg(target_os = "linux")]
 pub fn protect_memory() {

@@ -185,6 +185,43 @@ fn a_leaf_is_what_verifiers_want() {
 }
 
 #[test]
+fn the_leaf_that_a_client_meets_is_for_one_host_and_one_week() {
+    use rustls::pki_types::IpAddr;
+    use x509_parser::extensions::GeneralName;
+    let authority = Authority::in_memory().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificates()[0].clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
+    let (_, ca) = X509Certificate::from_der(&authority.certificates()[0]).unwrap();
+    let mut serials = std::collections::HashSet::new();
+    for host in ["api.example.com", "localhost", "192.0.2.7", "2001:db8::7"] {
+        let (met, _) = handshake(&client, &authority.server_config(host, None).unwrap(), host);
+        let shown = met.peer_certificates().unwrap();
+        let (_, leaf) = X509Certificate::from_der(&shown[0]).unwrap();
+        let octets = match ServerName::try_from(host).unwrap() {
+            ServerName::IpAddress(IpAddr::V4(v4)) => v4.as_ref().to_vec(),
+            ServerName::IpAddress(IpAddr::V6(v6)) => v6.as_ref().to_vec(),
+            _ => Vec::new(),
+        };
+        let name = if octets.is_empty() { GeneralName::DNSName(host) } else { GeneralName::IPAddress(&octets) };
+        assert_eq!(leaf.subject_alternative_name().unwrap().unwrap().value.general_names, [name], "{host}");
+        let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.any && !usage.client_auth && usage.other.is_empty(), "{host}");
+        assert!(!leaf.is_ca(), "{host}");
+        let usage = leaf.key_usage().unwrap().unwrap().value;
+        assert!(usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign(), "{host}");
+        assert_ne!(leaf.public_key().raw, ca.public_key().raw, "{host}: the CA's key");
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let (from, until) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
+        assert!((now - from - 86_400).abs() < 60, "{host}: backdated by {} s", now - from);
+        assert!((until - now - 7 * 86_400).abs() < 60, "{host}: valid for {} s", until - now);
+        assert!(leaf.raw_serial().len() == 16 && serials.insert(leaf.raw_serial().to_vec()), "{host}: the serial");
+    }
+}
+
+#[test]
 fn files_are_private_from_the_start_and_come_back_as_the_same_ca() {
     let dir = state();
     let inner = dir.path().join("a/state");

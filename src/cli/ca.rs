@@ -96,6 +96,7 @@ enum Format {
 }
 
 pub fn run(args: Args) -> ExitCode {
+    crate::ca::protect_memory();
     match perform(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(INCOMPLETE),

@@ -1,7 +1,9 @@
 //! `divulge inspect FILE…`: audits captured requests as the proxy would have, with no network at all.
 
+mod kept;
+mod source;
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::source::{Loaded, Source, sources};
 use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
@@ -42,7 +45,16 @@ pub struct Args {
     /// Say of every finding of this flow which rule of the policy decided it
     #[arg(long, value_name = "FLOW")]
     explain: Option<String>,
-    /// Captured requests, or folders of them
+    /// Verify the chain of sessions, and recompute the certificates of those with full bodies
+    #[arg(long, conflicts_with_all = ["emit", "explain", "find", "erase"])]
+    verify: bool,
+    /// Say in which flows of sessions this value left, without it being in them
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["emit", "explain", "erase"])]
+    find: Option<String>,
+    /// Take these flows (ids, or globs of them) out of sessions for good; repeatable
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain"])]
+    erase: Vec<String>,
+    /// Captured requests, folders of them, or sessions
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -60,6 +72,15 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, &error),
     };
     start_log(&options);
+    if args.verify {
+        return kept::verify(&options, &args.files);
+    }
+    if let Some(value) = &args.find {
+        return kept::find(&options, &args.files, value);
+    }
+    if !args.erase.is_empty() {
+        return kept::erase(&args.files, &args.erase);
+    }
     let inspection = match Inspection::prepare(&options, &args.files, args.emit, args.explain) {
         Ok(inspection) => inspection,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -81,13 +102,24 @@ struct Inspection {
     reveal: bool,
     emit: Option<PathBuf>,
     explain: Option<String>,
-    files: Vec<PathBuf>,
+    files: Vec<Source>,
+    /// Requests of which only what was found live is known.
+    masked: Vec<Source>,
+}
+
+/// What every line of one flow says about it.
+struct Named {
+    time: String,
+    id: String,
+    host: String,
+    method: String,
+    path: String,
+    client: Option<(String, Option<String>)>,
 }
 
 /// What one file came to.
 struct Inspected {
-    host: String,
-    client: Option<(String, Option<String>)>,
+    named: Named,
     findings: Vec<Finding>,
     summary: FlowSummary,
     /// JSON lines, if they are wanted.
@@ -117,11 +149,29 @@ impl Inspection {
         let digest_key = start::digest_key(&options.state_dir()?);
         let mut kept = KeptPseudonyms::default();
         let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
-        let files = captures(files)?;
+        let files = sources(files)?;
+        let (masked, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(|source| source.kept().is_some());
+        if let Some(source) = masked.first() {
+            let asked = [
+                (options.policy.is_some(), "--policy"),
+                (options.facts.is_some(), "--facts"),
+                (!options.rules.is_empty(), "--rules"),
+                (emit.is_some(), "--emit"),
+                (explain.is_some(), "--explain"),
+            ];
+            if let Some((_, option)) = asked.iter().find(|(asked, _)| *asked) {
+                let path = source.path().display();
+                return Err(StartError::Wrong(format!(
+                    "{option}: {path} was recorded with bodies {}: its findings are those of the recording, and nothing in it \
+                     can be looked through anew; record with --record-bodies full for that",
+                    source.kept().unwrap_or_default()
+                )));
+            }
+        }
         if let Some(flow) = &explain
-            && !files.iter().any(|file| flow_id(file) == *flow)
+            && !files.iter().any(|source| source.id() == *flow)
         {
-            let known: Vec<String> = files.iter().take(8).map(|file| flow_id(file)).collect();
+            let known: Vec<String> = files.iter().take(8).map(Source::id).collect();
             let message = format!("--explain: no flow is called {flow}; there are {}", known.join(", "));
             return Err(StartError::Wrong(message));
         }
@@ -140,6 +190,7 @@ impl Inspection {
             emit,
             explain,
             files,
+            masked,
         })
     }
 
@@ -159,37 +210,62 @@ impl Inspection {
         for batch in self.files.chunks(BATCH) {
             for (path, inspected) in batch.iter().zip(self.inspect(batch, findings.is_some())) {
                 progress.inc(1);
-                let inspected = match inspected {
+                let mut inspected = match inspected {
                     Ok(inspected) => inspected,
                     Err(error) => {
                         damaged += 1;
-                        progress
-                            .suspend(|| eprintln!("divulge: {}", printable(&format!("{}: {error}", path.display()))));
+                        progress.suspend(|| eprintln!("divulge: {}", printable(&format!("{}: {error}", path.name()))));
                         continue;
                     }
                 };
-                if let Some(damage) = &inspected.damage {
+                if let Some(damage) = path.damage() {
                     damaged += 1;
-                    let said = format!("{}: {damage}; audited as far as it goes", path.display());
+                    let said = format!("{}: {damage}; what is before it is audited", path.path().display());
                     progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
                 }
+                if let Some(damage) = &inspected.damage {
+                    damaged += 1;
+                    let said = format!("{}: {damage}; audited as far as it goes", path.name());
+                    progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
+                }
+                // Turn by turn, in their order.
+                inspected.summary.place(self.engine.vault());
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
+                    writeln!(out, "{}", flow_line(&inspected.summary, &self.context(&inspected.named)))?;
                 }
-                if self.explain.as_deref() == Some(&*flow_id(path)) {
+                if self.explain.as_deref() == Some(&*path.id()) {
                     explained = self.explanation(&inspected);
                 }
                 for finding in &inspected.findings {
                     worst = worst.max(Some(finding.severity));
-                    tally.finding(&inspected.host, finding, self.reveal);
+                    tally.finding(&inspected.named.host, finding, self.reveal);
                 }
-                let client = inspected.client.as_ref().map(|(name, version)| (name.as_str(), version.as_deref()));
-                tally.flow(&inspected.host, client, &inspected.summary, self.reveal);
+                let client = inspected.named.client.as_ref().map(|(name, version)| (name.as_str(), version.as_deref()));
+                tally.flow(&inspected.named.host, client, &inspected.summary, self.reveal);
                 if let Some(refusal) = &inspected.refusal {
                     *withheld.entry(refusal.message.clone()).or_insert(0u64) += 1;
                 }
                 self.write_out(path, inspected.outgoing.as_ref())?;
             }
+        }
+        for source in &self.masked {
+            if let Some(damage) = source.damage() {
+                damaged += 1;
+                eprintln!("divulge: {}", printable(&format!("{}: {damage}", source.path().display())));
+            }
+            for line in source.lines() {
+                let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+                worst = worst.max(serde_json::from_value(value["severity"].clone()).ok());
+                tally.line(&value);
+                if let Some(out) = &mut findings {
+                    writeln!(out, "{line}")?;
+                }
+            }
+        }
+        if let Some(source) = self.masked.first() {
+            let bodies = source.kept().unwrap_or_default();
+            tally.note(format!("bodies were recorded {bodies}: these are the findings of the recording"));
         }
         progress.finish_and_clear();
         self.kept.finish();
@@ -254,66 +330,75 @@ impl Inspection {
         self.engine.set_templates(Arc::new(templates.among_themselves()));
     }
 
-    fn lesson(&self, path: &Path) -> Option<Lesson> {
-        let captured = Captured::read(fs::read(path).ok()?.into()).ok()?;
+    fn lesson(&self, source: &Source) -> Option<Lesson> {
+        let captured = source.load().ok()?.captured;
         let part = if captured.body().len() <= self.body_limit { captured.part() } else { Part::Head };
         Some(self.engine.lesson(&Unit { request: &captured.request, part }))
     }
 
     /// Inspects `batch` on all cores; the results come in its order.
-    fn inspect(&self, batch: &[PathBuf], lines: bool) -> Vec<Result<Inspected, String>> {
+    fn inspect(&self, batch: &[Source], lines: bool) -> Vec<Result<Inspected, String>> {
         on_all_cores(batch, |path| self.inspect_file(path, lines))
     }
 
-    fn inspect_file(&self, path: &Path, lines: bool) -> Result<Inspected, String> {
-        let raw = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-        let captured = Captured::read(raw.into()).map_err(|error| {
-            format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
-        })?;
-        let mut flow = self.engine.open(flow_id(path), captured.request.clone());
-        let (findings, outgoing) = self.audit(&mut flow, &captured);
-        let path_shown = flow.path(self.reveal);
-        let client = flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned)));
-        let id = flow.id().to_owned();
+    fn inspect_file(&self, source: &Source, lines: bool) -> Result<Inspected, String> {
+        let Loaded { captured, messages, damage, .. } = source.load()?;
+        let mut flow = self.engine.open(source.id(), captured.request.clone());
+        let (mut findings, mut outgoing) = self.audit(&mut flow, &captured);
+        for message in messages {
+            let audit = flow.audit(message);
+            findings.extend(audit.findings);
+            if let Outgoing::Withheld(_) = audit.outgoing {
+                outgoing = audit.outgoing;
+                break;
+            }
+        }
+        let mut trailers = Outgoing::Unchanged(Bytes::new());
+        if let Some(part) = captured.trailers() {
+            let audit = flow.audit(part);
+            findings.extend(audit.findings);
+            match audit.outgoing {
+                Outgoing::Withheld(refusal) => outgoing = Outgoing::Withheld(refusal),
+                may_leave => trailers = may_leave,
+            }
+        }
+        let named = Named {
+            path: flow.path(self.reveal),
+            client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
+            id: flow.id().to_owned(),
+            host: captured.request.host.clone(),
+            method: captured.request.head.method().to_owned(),
+            time: record::timestamp(SystemTime::now()),
+        };
         let summary = flow.close();
         let mut text = String::new();
         if lines {
-            let time = record::timestamp(SystemTime::now());
-            let context = LineContext {
-                time: &time,
-                session: &self.session,
-                flow: &id,
-                host: &captured.request.host,
-                method: Some(captured.request.head.method()),
-                path: Some(&path_shown),
-                client: client.as_ref().map(|(name, _)| name.as_str()),
-                client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
-                reveal: self.reveal,
-                digest_key: &self.digest_key,
-            };
             for finding in &findings {
-                text.push_str(&finding_line(finding, &context));
+                text.push_str(&finding_line(finding, &self.context(&named)));
                 text.push('\n');
             }
-            text.push_str(&flow_line(&summary, &context));
-            text.push('\n');
         }
-        let written = self.emit.as_ref().and_then(|_| captured.outgoing(&outgoing));
+        let written = self.emit.as_ref().and_then(|_| captured.outgoing_with(&outgoing, &trailers));
         let refusal = match outgoing {
             Outgoing::Withheld(refusal) => Some(refusal),
             _ => None,
         };
-        let host = captured.request.host.clone();
-        Ok(Inspected {
-            host,
-            client,
-            findings,
-            summary,
-            lines: text,
-            outgoing: written,
-            refusal,
-            damage: captured.damage(),
-        })
+        Ok(Inspected { named, findings, summary, lines: text, outgoing: written, refusal, damage })
+    }
+
+    fn context<'a>(&'a self, named: &'a Named) -> LineContext<'a> {
+        LineContext {
+            time: &named.time,
+            session: &self.session,
+            flow: &named.id,
+            host: &named.host,
+            method: Some(&named.method),
+            path: Some(&named.path),
+            client: named.client.as_ref().map(|(name, _)| name.as_str()),
+            client_version: named.client.as_ref().and_then(|(_, version)| version.as_deref()),
+            reveal: self.reveal,
+            digest_key: &self.digest_key,
+        }
     }
 
     /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.
@@ -344,9 +429,9 @@ impl Inspection {
         (findings, outgoing)
     }
 
-    fn write_out(&self, path: &Path, outgoing: Option<&Bytes>) -> io::Result<()> {
+    fn write_out(&self, source: &Source, outgoing: Option<&Bytes>) -> io::Result<()> {
         let Some(folder) = &self.emit else { return Ok(()) };
-        let target = folder.join(format!("{}.http", flow_id(path)));
+        let target = folder.join(format!("{}.http", source.id()));
         let named = |error: io::Error| io::Error::new(error.kind(), format!("--emit: {}: {error}", target.display()));
         let Some(bytes) = outgoing else {
             // A withheld request has no bytes; those of an earlier run would look like some.
@@ -364,10 +449,10 @@ impl Inspection {
 }
 
 /// What `work` makes of each of `paths`, in their order.
-fn on_all_cores<T: Send>(paths: &[PathBuf], work: impl Fn(&Path) -> T + Sync) -> Vec<T> {
+fn on_all_cores<T: Send>(paths: &[Source], work: impl Fn(&Source) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     if workers <= 1 {
-        return paths.iter().map(|path| work(path)).collect();
+        return paths.iter().map(&work).collect();
     }
     let next = AtomicUsize::new(0);
     let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
@@ -393,51 +478,16 @@ fn status(fail_on: Option<Severity>, worst: Option<Severity>, damaged: usize) ->
     if damaged > 0 { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS }
 }
 
-/// The files themselves, and the `*.http` files of folders, sorted.
-fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
-    let wrong =
-        |path: &Path, error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
-    let mut files = Vec::new();
-    for path in given {
-        if !fs::metadata(path).map_err(|error| wrong(path, error))?.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let before = files.len();
-        let mut open = vec![path.clone()];
-        while let Some(folder) = open.pop() {
-            for entry in fs::read_dir(&folder).map_err(|error| wrong(&folder, error))? {
-                let entry = entry.map_err(|error| wrong(&folder, error))?;
-                let kind = entry.file_type().map_err(|error| wrong(&entry.path(), error))?;
-                // A link to a folder may lead in a circle; one to a file is a file.
-                if kind.is_dir() {
-                    open.push(entry.path());
-                } else if entry.path().extension() == Some(OsStr::new("http")) {
-                    files.push(entry.path());
-                }
-            }
-        }
-        if files.len() == before {
-            return Err(StartError::Wrong(format!("{}: no captured requests (*.http) there", path.display())));
-        }
-        files[before..].sort();
-    }
-    Ok(files)
-}
-
-fn flow_id(path: &Path) -> String {
-    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 /// Each flow has a file of its own, and none is a file that is read.
-fn refuse_collisions(files: &[PathBuf], folder: &Path) -> Result<(), StartError> {
+fn refuse_collisions(sources: &[Source], folder: &Path) -> Result<(), StartError> {
     let mut ids = BTreeMap::new();
-    for path in files {
-        if let Some(first) = ids.insert(flow_id(path), path) {
-            let (first, second) = (first.display(), path.display());
+    for source in sources {
+        let path = source.path();
+        if let Some(first) = ids.insert(source.id(), source) {
+            let (first, second) = (first.name(), source.name());
             return Err(StartError::Wrong(format!("--emit: {first} and {second} would be written to the same file")));
         }
-        let target = folder.join(format!("{}.http", flow_id(path)));
+        let target = folder.join(format!("{}.http", source.id()));
         if let (Ok(target), Ok(source)) = (fs::canonicalize(&target), fs::canonicalize(path))
             && target == source
         {

@@ -15,6 +15,7 @@ use crate::ca::Authority;
 use crate::config::{Intercept, Options};
 use crate::environment::{self, TrustFiles};
 use crate::proxy::listener;
+use crate::recording::SessionTape;
 use crate::report::text::Style;
 
 /// Audits one command: a private proxy on a free loopback port, a CA that lives in memory, the environment
@@ -125,11 +126,15 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     let unfinished = active();
     proxy.abort();
     kept.finish();
-    let written = keeper.finish();
+    let mut written = keeper.finish();
+    if let Some(tape) = &shared.intake.tape {
+        written &= tape.finish();
+    }
     let counters = &shared.recorder.counters;
     let incomplete = !written
         || unfinished > 0
         || counters.dropped.load(Ordering::Relaxed) > 0
+        || shared.intake.tape.as_ref().is_some_and(SessionTape::dropped_any)
         || counters.failed_inspections.load(Ordering::Relaxed) > 0;
     let mut tally = keeper.tally();
     if !options.quiet {
@@ -142,8 +147,14 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
                 tally.note(format!("{count} {what}"));
             }
         }
+        if let Some(tape) = &shared.intake.tape {
+            tally.note(tape.note());
+        }
         if let Some(note) = kept.note() {
             tally.note(note);
+        }
+        for told in shared.dialer.exceptions_told() {
+            tally.note(told);
         }
         let style = Style {
             color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),

@@ -13,6 +13,7 @@ use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
 use crate::ca::{Authority, Scope};
 use crate::config::{Intercept, Options};
 use crate::proxy::{Shared, listener};
+use crate::recording::SessionTape;
 
 /// How long connections may finish after the first signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -21,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules and facts again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
+    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules, facts and revocation lists again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -94,10 +95,19 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     let counters = &shared.recorder.counters;
     shared.intake.learner.finish();
     kept.finish();
+    if let Some(tape) = &shared.intake.tape {
+        tracing::info!("{}", tape.note());
+    }
     if let Some(note) = kept.note() {
         tracing::info!("{note}");
     }
-    let written = keeper.finish();
+    for told in shared.dialer.exceptions_told() {
+        tracing::info!("{told}");
+    }
+    let mut written = keeper.finish();
+    if let Some(tape) = &shared.intake.tape {
+        written &= tape.finish();
+    }
     let dropped = counters.dropped.load(Ordering::Relaxed);
     tracing::info!(
         flows = counters.flows.load(Ordering::Relaxed),
@@ -110,7 +120,8 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {
         return ExitCode::from(1);
     }
-    if !written || dropped > 0 || counters.failed_inspections.load(Ordering::Relaxed) > 0 {
+    let unrecorded = shared.intake.tape.as_ref().is_some_and(SessionTape::dropped_any);
+    if !written || unrecorded || dropped > 0 || counters.failed_inspections.load(Ordering::Relaxed) > 0 {
         return ExitCode::from(INCOMPLETE);
     }
     ExitCode::SUCCESS
@@ -126,17 +137,22 @@ fn authority(options: &Options, state: &Path) -> Result<Authority, Box<dyn std::
     Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
 }
 
-/// Reads policy, rules and facts again. What is wrong keeps the old state and says where.
+/// Reads policy, rules, facts and revocation lists again. What is wrong keeps the old state and says where.
 fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut KeptPseudonyms) {
     let mut read = || -> Result<_, StartError> {
         let options = args.options.clone().with_file(args.config.config.as_deref())?;
-        start::engine(&options, digest_key, kept)
+        Ok((start::engine(&options, digest_key, kept)?, start::crls(&options)?))
     };
     match read() {
-        Ok(engine) => {
-            tracing::info!(policy = engine.policy().name(), "policy, rules and facts read again");
+        Ok((engine, crls)) => {
+            tracing::info!(policy = engine.policy().name(), "policy, rules, facts and revocation lists read again");
+            shared.dialer.set_crls(crls);
             let templates = shared.engine.load().templates();
-            shared.engine.store(Arc::new(engine.with_templates(templates, true)));
+            let engine = Arc::new(engine.with_templates(templates, true));
+            if let Some(tape) = &shared.intake.tape {
+                tape.engine(engine.clone());
+            }
+            shared.engine.store(engine);
         }
         Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
     }

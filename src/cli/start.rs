@@ -5,23 +5,25 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpListener;
 
 use crate::ca::Authority;
-use crate::config::{DialPolicy, Intercept, Options, SettingsError, UpstreamProxy};
+use crate::config::{DialPolicy, Intercept, Options, RecordBodies, SettingsError, UpstreamProxy};
 use crate::engine::Vault;
 use crate::engine::facts::{Fact, Facts};
-use crate::engine::policy::{Mode, Policy};
+use crate::engine::policy::{Mode, PRESETS, Policy};
 use crate::engine::pseudonym::{Alias, parse_aliases};
 use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
+use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
 use crate::proxy::{Shared, SharedParts, listener};
 use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
+use crate::recording::{self, Bodies, SessionTape};
 
 /// Why the proxy could not be started. All of it is wrong usage, settings or surroundings: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +69,7 @@ pub struct KeptPseudonyms(Option<Kept>);
 
 impl KeptPseudonyms {
     /// The vault that `policy` needs, with the pairs of `--aliases`; none for a policy without pseudonyms.
-    fn vault(
+    pub fn vault(
         &mut self,
         options: &Options,
         policy: &Policy,
@@ -265,8 +267,13 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let parent = options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?;
     let deadlines = options.deadlines()?;
+    let exceptions = options.allow_untrusted()?;
+    for exception in &exceptions {
+        tracing::warn!(host = %exception.host, until = %exception.until, "certificates of this host are not believed and used all the same");
+    }
     let dialer = Dialer::new(DialerParts {
-        roots: roots(options)?,
+        verifier: verifier(options, &authority)?,
+        exceptions,
         connect_to: options.connect_to()?,
         parent,
         addresses: DialPolicy::parse(options, address)?,
@@ -275,8 +282,12 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         offline: options.offline,
     })
     .map_err(|e| StartError::Wrong(format!("TLS: {e}")))?;
+    let engine = Arc::new(engine);
+    let session = session_id();
+    let tape = tape(options, &session, &engine)?;
     let (recorder, keeper) = record::start(RecorderParts {
-        session: session_id(),
+        session,
+        tape: tape.clone(),
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
@@ -288,7 +299,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     })?;
     let (learner, lessons) = learning::queue();
     let shared = Arc::new(Shared::new(SharedParts {
-        engine: Arc::new(engine),
+        engine,
         authority,
         dialer,
         recorder,
@@ -298,6 +309,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         on_error,
         reveal: options.reveal,
         learner,
+        tape,
     }));
     let audited = Arc::downgrade(&shared);
     let publish = move |templates| {
@@ -309,16 +321,78 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
     Ok(Started { shared, listener, address, keeper, policy, digest_key, kept })
 }
 
+/// Whom upstreams are trusted by: the platform's roots and those of `--upstream-ca`, less what lists revoke, and
+/// never a CA whose key is ours.
+fn verifier(options: &Options, authority: &Authority) -> Result<UpstreamVerifier, StartError> {
+    let mut own: Vec<_> = authority.certificates().first().cloned().into_iter().collect();
+    // `run` has a CA of its own in memory, but its user may have installed that of `serve`. One that cannot be read is
+    // shown to no client either.
+    if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {
+        own.push(certificate);
+    }
+    Ok(UpstreamVerifier::new(TrustParts { roots: roots(options)?, own, crls: crls(options)? }))
+}
+
+/// The revocation lists of `--crl`. One that has expired is told of; what it revokes stays revoked.
+pub fn crls(options: &Options) -> Result<Vec<Crl>, StartError> {
+    let mut lists = Vec::new();
+    for path in &options.crl {
+        let read = Crl::load(path);
+        lists.extend(read.map_err(|e| StartError::Wrong(format!("--crl: {}: {e}", path.display())))?);
+    }
+    for list in lists.iter().filter(|list| list.is_expired(UnixTime::now())) {
+        tracing::warn!(
+            file = list.file(),
+            "the revocation list has expired: certificates of its issuer are refused until there is a newer one"
+        );
+    }
+    Ok(lists)
+}
+
+/// What `--record` asks for.
+fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option<SessionTape>, StartError> {
+    let Some(file) = &options.record else { return Ok(None) };
+    let bodies = match options.record_bodies.unwrap_or_default() {
+        RecordBodies::Masked => Bodies::Masked,
+        RecordBodies::Full => Bodies::Full,
+        RecordBodies::None => Bodies::None,
+    };
+    if bodies == Bodies::Full {
+        tracing::warn!(file = %file.display(), "everything is recorded as it is sent, credentials too: keep this file as you would keep them");
+    }
+    let name = options.policy.as_deref().unwrap_or("audit");
+    let preset = PRESETS.iter().find(|(preset, _)| *preset == name).map(|(_, text)| (*text).to_owned());
+    let policy_text = match preset {
+        Some(text) => text,
+        None => read(Path::new(name))?,
+    };
+    const DAY: u64 = 24 * 60 * 60;
+    let plan = recording::Plan {
+        file: file.clone(),
+        bodies,
+        most_bytes: options.record_limit.unwrap_or(1 << 30),
+        most_age: std::time::Duration::from_secs(options.record_age.unwrap_or(30).saturating_mul(DAY)),
+        session: session.to_owned(),
+        policy: engine.policy().name().to_owned(),
+        policy_text,
+        engine: engine.clone(),
+    };
+    let limit = options.body_limit()?.0;
+    recording::start(plan, limit).map(Some).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
 /// The platform's roots and those of `--upstream-ca`.
-fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
-    let mut roots = rustls::RootCertStore::empty();
+fn roots(options: &Options) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let mut roots = Vec::new();
     if !options.offline || !options.connect_to.is_empty() {
         let native = rustls_native_certs::load_native_certs();
         for error in &native.errors {
             tracing::debug!(%error, "a platform root could not be read");
         }
-        let (added, _) = roots.add_parsable_certificates(native.certs);
-        if added == 0 && options.upstream_ca.is_none() && !options.offline {
+        // Another divulge's CA on this machine speaks for clients; whoever chains two of them says so by
+        // `--upstream-ca`.
+        roots.extend(native.certs.into_iter().filter(|root| !crate::ca::is_one_of_ours(root)));
+        if roots.is_empty() && options.upstream_ca.is_none() && !options.offline {
             tracing::warn!(
                 "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
             );
@@ -326,12 +400,13 @@ fn roots(options: &Options) -> Result<rustls::RootCertStore, StartError> {
     }
     if let Some(path) = &options.upstream_ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|e| {
+            webpki::anchor_from_trusted_cert(&certificate).map_err(|e| {
                 StartError::Wrong(format!(
                     "--upstream-ca: {}: a certificate cannot be used as root: {e}",
                     path.display()
                 ))
             })?;
+            roots.push(certificate);
         }
     }
     Ok(roots)

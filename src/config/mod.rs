@@ -2,6 +2,7 @@
 //! handed down; never global.
 
 mod route;
+mod untrusted;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use crate::engine::{OnError, Severity};
 
 pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, split_authority};
+pub use untrusted::AllowUntrusted;
 
 /// What is wrong with the settings, and what was expected: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "DIVULGE_UPSTREAM_CA")]
     pub upstream_ca: Option<PathBuf>,
 
+    /// Revocation lists for upstreams (PEM or DER); repeatable
+    #[arg(long, value_name = "FILE", env = "DIVULGE_CRL", value_delimiter = ':')]
+    pub crl: Vec<PathBuf>,
+
+    /// Use this host until that day although its certificate is refused, and report it; repeatable
+    #[arg(long, value_name = "HOST=YYYY-MM-DD", env = "DIVULGE_ALLOW_UNTRUSTED", value_delimiter = ',')]
+    pub allow_untrusted: Vec<String>,
+
     /// Addresses that may be dialled although they are denied otherwise; repeatable
     #[arg(long, value_name = "CIDR", env = "DIVULGE_DIAL_ALLOW", value_delimiter = ',')]
     pub dial_allow: Vec<String>,
@@ -107,6 +117,22 @@ pub struct Options {
     /// Findings as JSON Lines, written as they are found; - is standard output
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
     pub findings: Option<PathBuf>,
+
+    /// Keep the session in this file
+    #[arg(long, value_name = "FILE", env = "DIVULGE_RECORD")]
+    pub record: Option<PathBuf>,
+
+    /// What --record keeps of bodies: masked, full, or none [default: masked]
+    #[arg(long, value_name = "masked|full|none", env = "DIVULGE_RECORD_BODIES")]
+    pub record_bodies: Option<RecordBodies>,
+
+    /// Bytes from which on a session file is set aside and another begun [default: 1073741824]
+    #[arg(long, value_name = "BYTES", env = "DIVULGE_RECORD_LIMIT", hide_short_help = true)]
+    pub record_limit: Option<u64>,
+
+    /// Days after which session files that were set aside are removed [default: 30]
+    #[arg(long, value_name = "DAYS", env = "DIVULGE_RECORD_AGE", hide_short_help = true)]
+    pub record_age: Option<u64>,
 
     /// Raw values in findings, for your own eyes
     #[arg(long, env = "DIVULGE_REVEAL", value_parser = clap::builder::BoolishValueParser::new())]
@@ -162,6 +188,15 @@ pub struct Options {
 pub enum OnErrorOption {
     Open,
     Closed,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordBodies {
+    #[default]
+    Masked,
+    Full,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
@@ -231,9 +266,9 @@ impl Options {
             };
         }
         fill!(
-            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings on_error body_limit
+            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
-            list: rules intercept connect_to dial_allow dial_deny;
+            list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
             switch: offline reveal quiet
         );
         Ok(self)
@@ -254,6 +289,11 @@ impl Options {
 
     pub fn connect_to(&self) -> Result<Vec<ConnectTo>, SettingsError> {
         self.connect_to.iter().map(|text| text.parse()).collect()
+    }
+
+    pub fn allow_untrusted(&self) -> Result<Vec<AllowUntrusted>, SettingsError> {
+        let now = time::OffsetDateTime::now_utc();
+        self.allow_untrusted.iter().map(|text| AllowUntrusted::parse(text, now)).collect()
     }
 
     pub fn intercept(&self, default: Intercept) -> Result<Vec<Intercept>, SettingsError> {

@@ -25,7 +25,7 @@ pub enum Part {
     Head,
     /// The head with its whole body, content codings still applied.
     Document(Bytes),
-    /// One envelope of a Connect or gRPC body, with its five-byte prefix.
+    /// One envelope of a Connect or gRPC body, with its five-byte prefix; one message of an AWS event stream.
     Frame { index: u64, bytes: Bytes },
     /// One line of a newline-delimited body, with its line end.
     Line { index: u64, bytes: Bytes },
@@ -33,6 +33,8 @@ pub enum Part {
     Message { index: u64, text: bool, bytes: Bytes },
     /// A piece of a body that is neither a document nor framed: counted and searched, never edited.
     Chunk { offset: u64, bytes: Bytes },
+    /// The fields after the last chunk, without the empty line: the end of a request. No bytes of its body.
+    Trailers(Bytes),
 }
 
 #[derive(Clone, Debug)]

@@ -26,6 +26,10 @@ pub fn decode(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
         }
         (Some(script), _) => Some(script.decode(coded).into_owned()),
         (None, Codec::Base64(spelling)) => decode_base64(coded, *spelling),
+        (None, Codec::Reversed(spelling)) => {
+            let forwards: Vec<u8> = coded.iter().rev().copied().collect();
+            decode_base64(&forwards, *spelling)
+        }
         (None, Codec::Qoder { exchanged }) => qoder::decode(coded, *exchanged),
         (None, _) => undo_codec(codec, coded),
     }

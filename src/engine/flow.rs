@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -11,12 +11,13 @@ use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::credentials::Destination;
 use super::detect::facts::{FactFindings, Met};
+use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
-use super::policy::{Mode, Question, Subject};
+use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
@@ -60,10 +61,24 @@ pub struct FlowSummary {
     /// Of an edited request.
     pub certificate: Option<Certificate>,
     pub names: Names,
+    /// The body of a conversation's turn as it leaves, until [`FlowSummary::place`] has compared it.
+    pub turn: Option<(Arc<Request>, Bytes)>,
     /// What became of pseudonyms in the answer, where any could stand in it.
     pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
     pub lesson: Lesson,
+}
+
+impl FlowSummary {
+    /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
+    /// the order in which the requests were sent.
+    pub fn place(&mut self, vault: &Vault) {
+        let Some((request, body)) = self.turn.take() else { return };
+        let prefix = vault.turn(&request.host, request.head.target(), &body);
+        if let Some(certificate) = &mut self.certificate {
+            certificate.prefix = prefix;
+        }
+    }
 }
 
 impl Flow {
@@ -106,6 +121,9 @@ impl Flow {
             finding.shown_location = self.summary.names.masked(&finding.location);
         }
         self.count(&audited);
+        if let Some(body) = audited.turn {
+            self.summary.turn = Some((self.request.clone(), body));
+        }
         self.summary.lesson.add(audited.lesson);
         Audit {
             findings: audited.findings,
@@ -174,13 +192,54 @@ pub(super) struct Audited {
     certificate: Option<Certificate>,
     lesson: Lesson,
     unmade: u64,
+    /// A conversation's body as it leaves.
+    turn: Option<Bytes>,
 }
+
+/// Not all of a unit could be masked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a value in it cannot be replaced, or not all of it can be read")]
+pub struct Unmasked;
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
 impl Engine {
+    /// The unit with every value that is found in it replaced by one of its shape, whatever the policy says: for
+    /// recordings. None where nothing is found; where a value cannot be replaced, an error.
+    pub fn masked(&self, unit: &Unit<'_>) -> Result<Option<Rewritten>, Unmasked> {
+        static MASK: LazyLock<Policy> =
+            LazyLock::new(|| Policy::parse("mask", "[[rule]]\naction = 'redact'\n").expect("one rule that takes all"));
+        let client = self.rules.client_of(unit.request);
+        let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
+        let masking = || {
+            let (decoded, mut settled, _) = self.settle(unit, client, &Templates::default(), &MASK, None);
+            let (made, unmade) = make(unit, &decoded, &mut settled);
+            if unmade > 0 || decoded.unread.iter().any(is_failure) {
+                Err(Unmasked)
+            } else {
+                Ok(made.map(|made| made.rewritten))
+            }
+        };
+        catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
+    }
+
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
+        let drawing = Some(&*self.vault);
+        let (decoded, settled, lesson) = self.settle(unit, client, templates, &self.policy, drawing);
+        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+    }
+
+    /// Decodes and inspects a unit, and decides about what is found by `policy`. Pseudonyms come from `vault`; without one
+    /// the unit leaves for a recording.
+    fn settle(
+        &self,
+        unit: &Unit<'_>,
+        client: Client<'_>,
+        templates: &Templates,
+        policy: &Policy,
+        vault: Option<&Vault>,
+    ) -> (Decoded, Settled, Lesson) {
         let mut detectors = Detectors {
             rules: self
                 .rules
@@ -189,14 +248,18 @@ impl Engine {
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
-            plain_names: HashSet::new(),
+            plain_names: HashSet::default(),
             template: self.scan(unit, client, templates),
-            memory: (self.policy.may_restore() && self.vault.remembers()).then_some(&self.vault),
+            memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);
         let (mut found, lesson) = detectors.finish(&decoded.layers);
+        if vault.is_none() {
+            // A recording goes to nobody who would check what seals it.
+            found.retain(|raw| !raw.kind.starts_with("integrity."));
+        }
         let host = unit.request.host.as_str();
         Destination {
             host,
@@ -206,19 +269,19 @@ impl Engine {
         }
         .mark(&mut found);
         let judge = Judge {
-            policy: &self.policy,
+            policy,
             subject: subject(unit.request, client),
             stand_ins: StandIns {
                 key: &self.digest_key,
                 offset: self.facts.offset(),
-                drawing: Some(Drawing { vault: &self.vault, layers: &decoded.layers }),
+                drawing: vault.map(|vault| Drawing { vault, layers: &decoded.layers }),
             },
             layers: &decoded.layers,
             recalled,
             digests_follow: matches!(unit.part, Part::Document(_)),
         };
         let settled = judge.settle(in_wire_order(found, &decoded));
-        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+        (decoded, settled, lesson)
     }
 
     /// What one unit teaches about its client, and nothing else: for a first pass over many requests.
@@ -226,14 +289,14 @@ impl Engine {
         let client = self.rules.client_of(unit.request);
         let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
         let nothing = Templates::default();
-        let mut scan = Scan::new(&nothing, true, &self.digest_key, unit.request, client);
+        let mut scan = Scan::new((&nothing, &self.texts), true, &self.digest_key, unit.request, client);
         scan.head(unit.request);
         let decoded = walk(unit, &self.limits, &mut scan);
         scan.finish(&decoded.layers).1
     }
 
-    fn scan<'t>(&self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
-        let mut scan = Scan::new(templates, self.learns(), &self.digest_key, unit.request, client);
+    fn scan<'t>(&'t self, unit: &Unit<'_>, client: Client<'_>, templates: &'t Templates) -> Scan<'t> {
+        let mut scan = Scan::new((templates, &self.texts), self.learns(), &self.digest_key, unit.request, client);
         if matches!(unit.part, Part::Head | Part::Document(_)) {
             scan.head(unit.request);
         }
@@ -279,12 +342,7 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
-        if refusal.is_none() {
-            let prefix = self.prefix(unit, &decoded, edited_body);
-            if let Some(certificate) = &mut certificate {
-                certificate.prefix = prefix;
-            }
-        }
+        let turn = refusal.is_none().then(|| self.turn(unit, &decoded, edited_body)).flatten();
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -306,22 +364,21 @@ impl Engine {
             certificate,
             lesson: Lesson::default(),
             unmade,
+            turn,
         }
     }
 
-    /// How much of a conversation's body leaves as it left in the turn before. Asked where something could have changed.
-    fn prefix(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<u64> {
-        let target = unit.request.head.target();
+    /// A conversation's body as it leaves, its content codings undone. Where nothing could have changed nobody asks.
+    fn turn(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
         let whole = matches!(unit.part, Part::Document(_));
         if !whole
             || self.policy.mode() == Mode::Audit
-            || Family::of_path(target).is_none()
+            || Family::of_path(unit.request.head.target()).is_none()
             || !self.may_change(unit.request)
         {
             return None;
         }
-        let body = edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))?;
-        self.vault.turn(&unit.request.host, target, &body)
+        edited.or_else(|| Some(decoded.layers.get(decoded.body?.0 as usize)?.content.clone()))
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
@@ -343,6 +400,7 @@ impl Engine {
             certificate: None,
             lesson: Lesson::default(),
             unmade: 0,
+            turn: None,
         }
     }
 
@@ -396,7 +454,7 @@ struct Detectors<'e> {
     found: FactFindings,
     marks: Vec<RawFinding>,
     /// Member names in which nothing is: the same few stand in a document again and again.
-    plain_names: HashSet<Box<[u8]>>,
+    plain_names: HashSet<Box<[u8]>, Keyed>,
     template: Scan<'e>,
     /// Where texts of earlier answers are remembered, if any are.
     memory: Option<&'e Vault>,
@@ -413,7 +471,7 @@ impl Visitor for Detectors<'_> {
         if self.memory.is_some() {
             self.remember(leaf, place);
         }
-        let name = leaf.kind == LeafKind::JsonName && leaf.text.len() <= LONGEST_NAME;
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
         if name && self.plain_names.contains(leaf.text) {
             self.template.leaf(leaf, place);
             return;
@@ -604,7 +662,8 @@ fn payload(part: &Part) -> Bytes {
         | Part::Frame { bytes, .. }
         | Part::Line { bytes, .. }
         | Part::Message { bytes, .. }
-        | Part::Chunk { bytes, .. } => bytes.clone(),
+        | Part::Chunk { bytes, .. }
+        | Part::Trailers(bytes) => bytes.clone(),
     }
 }
 

@@ -161,12 +161,18 @@ pub const KINDS: &[Kind] = &[
     kind("cov.number", Low, Session, "bits, in how a number is spelled"),
     kind("cov.presence", Low, Session, "bits, in which fields are there"),
     kind("cov.list_order", Low, Session, "bits, in the order of a list"),
+    kind("cov.word", Low, Session, "bits, in the choice of words and stops"),
     kind("integrity.*", Unique, Session, "nothing of its own: it binds the body, so an edit may break it"),
     kind("audit.unread", Low, Session, "unknown: bytes that could not be decoded"),
     kind("audit.self", Low, Session, "that the client is being audited"),
     kind("audit.untrusted", Low, Session, "nothing was sent: the client refused the certificate"),
     kind("audit.not_tls", Low, Session, "unknown: a tunnel that carries no TLS"),
-    kind("audit.identity", Low, Session, "that the names of one connection disagree"),
+    kind(
+        "audit.identity",
+        Low,
+        Session,
+        "that the names of one connection disagree, or that an exception overlooked a certificate",
+    ),
     kind("audit.bypass", Low, Session, "unknown: a connection that went around the audit"),
 ];
 

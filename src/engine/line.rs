@@ -75,7 +75,7 @@ pub fn value_hmac(key: &[u8; 32], value: &str) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         // Writing to a string cannot fail.
         let _ = write!(out, "{byte:02x}");
@@ -170,10 +170,18 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         decided_by: finding.decided_by.as_deref(),
         part: finding.part,
         span: finding.span.map(|span| [span.start, span.end]),
-        observed: finding.observed.as_deref().map(shown),
+        observed: finding
+            .observed
+            .as_deref()
+            .map(|text| if is_own_account(finding) { text.to_owned() } else { shown(text) }),
         bits: bits(finding),
     };
     json(&line)
+}
+
+/// Whether `observed` is what divulge says of a connection, not what somebody sent: nothing of it needs a mask.
+fn is_own_account(finding: &Finding) -> bool {
+    matches!(&*finding.kind, "audit.identity" | "audit.not_tls" | "audit.untrusted")
 }
 
 /// What a mark can carry, to a tenth of a bit.

@@ -34,7 +34,7 @@ pub use decode::{DecodeLimits, Decoded, walk};
 pub use detect::template::{Lesson, Templates};
 pub use facts::{Fact, Facts, FactsError};
 pub use finding::{Action, Detector, Finding, Severity};
-pub use flow::{Flow, FlowSummary, Verdict};
+pub use flow::{Flow, FlowSummary, Unmasked, Verdict};
 pub use line::{Evidence, LineContext, finding_line, flow_line};
 pub use location::{Location, Root, Step};
 pub use policy::{Policy, PolicyError};
@@ -84,6 +84,8 @@ pub struct Engine {
     templates: RwLock<Arc<Templates>>,
     learns: bool,
     vault: Arc<Vault>,
+    /// Saves time and changes nothing.
+    texts: detect::template::Cache,
 }
 
 impl Engine {
@@ -91,9 +93,21 @@ impl Engine {
         let EngineParts { rules, facts, policy, digest_key, limits, on_error } = parts;
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
         let templates = RwLock::default();
+        let texts = detect::template::Cache::default();
         let vault = Arc::new(Vault::new(digest_key));
-        let engine =
-            Self { rules, facts, policy, digest_key, limits, on_error, scanner, templates, learns: false, vault };
+        let engine = Self {
+            rules,
+            facts,
+            policy,
+            digest_key,
+            limits,
+            on_error,
+            scanner,
+            templates,
+            learns: false,
+            vault,
+            texts,
+        };
         engine.know_facts();
         engine
     }
@@ -147,6 +161,12 @@ impl Engine {
     /// Compares requests with `templates`. With `learns`, each flow's summary holds what it teaches.
     pub fn with_templates(mut self, templates: Arc<Templates>, learns: bool) -> Self {
         (self.templates, self.learns) = (RwLock::new(templates), learns);
+        self
+    }
+
+    #[cfg(test)]
+    fn without_cache(mut self) -> Self {
+        self.texts = detect::template::Cache::OFF;
         self
     }
 

@@ -48,13 +48,14 @@ impl Names {
             return None;
         }
         let printed = location.to_string();
-        let mut masked = printed.clone();
+        let mut masked: Option<String> = None;
         for (_, spelled) in &self.values {
-            if masked.contains(&**spelled) {
-                masked = masked.replace(&**spelled, "…");
+            let shown = masked.as_deref().unwrap_or(&printed);
+            if memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
+                masked = Some(shown.replace(&**spelled, "…"));
             }
         }
-        (masked != printed).then(|| masked.into())
+        masked.filter(|masked| *masked != printed).map(Into::into)
     }
 
     /// The location as it may be shown.

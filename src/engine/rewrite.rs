@@ -228,7 +228,8 @@ impl Work<'_> {
             | Part::Frame { bytes, .. }
             | Part::Line { bytes, .. }
             | Part::Message { bytes, .. }
-            | Part::Chunk { bytes, .. } => bytes.clone(),
+            | Part::Chunk { bytes, .. }
+            | Part::Trailers(bytes) => bytes.clone(),
         }
     }
 
@@ -295,6 +296,11 @@ impl Work<'_> {
         let cookie = |field: &Field| inside(field.value) && head.bytes(field.name).eq_ignore_ascii_case(b"cookie");
         let one_word = inside(head.method_span()) || inside(head.target_span());
         let one_pair = head.fields().iter().any(cookie);
+        let name = head.fields().iter().any(|field| inside(field.name));
+        let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        if name && (splice.bytes.is_empty() || !splice.bytes.iter().all(token)) {
+            return false;
+        }
         let ends = |byte: &u8| match byte {
             b'\r' | b'\n' | 0 => true,
             b' ' => one_word,

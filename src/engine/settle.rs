@@ -108,7 +108,7 @@ impl Judge<'_> {
             proposed: raw.action.unwrap_or(Action::Log),
         };
         let decision = self.policy.decide(&self.subject, &question);
-        let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind));
+        let fixed = decision.action.edits() && (is_fixed(&raw.location) || is_form(&raw.kind) || is_choice(&raw));
         let action = if fixed { Action::Log } else { decision.action };
         Decided { raw, action, by: decision.by, folders: decision.folders }
     }
@@ -212,7 +212,14 @@ impl Judge<'_> {
         let old = assembled(decided, members, &union);
         let removal = if covers { decided[lead].action } else { strictest } == Action::Strip;
         let mut fallback = None;
-        let change = if removal && !matches!(one.location.root, Root::Path(_)) {
+        let restored = one.restored.as_ref().filter(|_| covers);
+        let change = if let Some(restored) = restored {
+            // Not coarser but as it always is, whatever the action: others cannot tell it from their own.
+            match *restored == old {
+                true => return None,
+                false => Change::Replace(restored.clone()),
+            }
+        } else if removal && !matches!(one.location.root, Root::Path(_)) {
             fallback = self.stand_in(Action::Redact, &one.kind, &old, one.target.spelling);
             Change::Remove
         } else {
@@ -288,7 +295,9 @@ impl Judge<'_> {
             let (start, end) = (window.start - union.start, window.end.saturating_sub(union.start));
             let (Some(between), Some(piece)) = (old.get(at..start), old.get(start..end)) else { continue };
             text.push_str(between);
-            if inner.action != Action::Strip {
+            if let Some(restored) = &inner.raw.restored {
+                text.push_str(restored);
+            } else if inner.action != Action::Strip {
                 let stand_in = self.stand_in(inner.action, &inner.raw.kind, piece, Spelling::Raw);
                 text.push_str(stand_in.as_deref().unwrap_or(piece));
             }
@@ -487,9 +496,13 @@ fn join(kept: &mut Decided, other: Decided) {
     let confidence = kept.raw.confidence.max(other.raw.confidence);
     let by = if other.action > kept.action { other.by.clone() } else { kept.by.clone() };
     let rule = kept.raw.rule.clone().or_else(|| other.raw.rule.clone());
+    let restored = kept.raw.restored.take().or_else(|| other.raw.restored.clone());
     if weight(&other.raw) > weight(&kept.raw) {
         kept.raw = other.raw;
     }
+    // What a mark is made of may be plainer to another detector, but only a template knows what belongs there. A fact
+    // is not a mark: what the policy says of it stands.
+    kept.raw.restored = restored.filter(|_| kept.raw.kind.starts_with("cov."));
     kept.raw.severity = severity;
     kept.raw.confidence = confidence;
     kept.raw.rule = rule;
@@ -545,6 +558,11 @@ fn is_form(kind: &str) -> bool {
             | "cov.presence"
             | "cov.list_order"
     )
+}
+
+/// A word that others have in another's place: which one is not known, and without it the sentence would say less.
+fn is_choice(raw: &RawFinding) -> bool {
+    raw.kind.as_ref() == "cov.word" && raw.restored.is_none()
 }
 
 /// What an integrity value says about an edit.

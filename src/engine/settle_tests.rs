@@ -22,6 +22,7 @@ fn raw(kind: &str, detector: Detector, window: Option<Range<usize>>, action: Opt
         target: Target { layer: LayerId(1), raw: Span::of(9..9 + TEXT.len()), spelling: Spelling::JsonString },
         window,
         action,
+        restored: None,
     }
 }
 
@@ -149,5 +150,29 @@ fn what_the_provider_signed_stays_as_it_is_whatever_on_integrity_says() {
         let policy = "on_integrity = 'edit'\n[[rule]]\naction = 'redact'\n";
         let settled = settle(policy, vec![seal.clone(), inside(pointer)]);
         assert_eq!(settled.edits.len(), edited, "{pointer}");
+    }
+}
+
+#[test]
+fn what_others_have_in_a_marks_place_is_put_there_whatever_the_action() {
+    for action in ["generalize", "redact", "strip"] {
+        let policy = format!("[[rule]]\nkind = 'cov.*'\naction = '{action}'\n[[rule]]\naction = 'log'\n");
+        let mut mark = raw("cov.homoglyph", Detector::Template, Some(10..18), None);
+        mark.restored = Some("andersen".into());
+        // Told by another detector as well, and more surely.
+        let mut seen = raw("cov.homoglyph", Detector::Covert, Some(10..18), None);
+        seen.confidence = 0.95;
+        for found in [vec![mark.clone()], vec![mark.clone(), seen.clone()], vec![seen, mark.clone()]] {
+            let settled = settle(&policy, found);
+            assert_eq!(edits(&settled), [(Some(10..18), Some("andersen".into()))], "{action}");
+            assert_eq!(settled.findings[0].replacement.as_deref(), Some("andersen"));
+        }
+        // As it always is: nothing to do, and said to be so.
+        mark.restored = Some("anderson".into());
+        let settled = settle(&policy, vec![mark]);
+        assert!(settled.edits.is_empty() && settled.findings[0].action == Action::Log, "{action}");
+        // Which word belongs there is not known.
+        let word = raw("cov.word", Detector::Template, Some(10..18), None);
+        assert!(settle(&policy, vec![word]).edits.is_empty(), "{action}");
     }
 }

@@ -25,6 +25,8 @@ pub enum LeafKind {
     JsonNull,
     /// A member name: names can leak too (`{"/home/ann/p": …}`).
     JsonName,
+    /// The name of a field: of a query, a form, a cookie, a header.
+    FieldName,
     MultipartText,
     PbString,
     PbVarint,

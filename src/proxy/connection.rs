@@ -268,7 +268,7 @@ async fn reach(shared: &Shared, _: Peer, origin: &Origin, offer: Offer) -> Reach
     if let Some(choice) = shared.dialer.known_choice(origin, offer) {
         return Reached::Known(choice);
     }
-    match shared.dialer.dial(origin, offer).await {
+    match shared.dial(origin, offer).await {
         Ok(dialled) => Reached::Fresh(Box::new(dialled)),
         Err(error) => {
             tracing::warn!(host = %origin.host, port = origin.port, %error, "upstream not reached");

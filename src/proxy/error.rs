@@ -53,7 +53,15 @@ impl UpstreamError {
 
     /// A failed handshake: an untrusted certificate says why.
     pub fn tls(error: io::Error) -> Self {
-        Self::new(UpstreamFault::Tls, format!("TLS with the upstream failed: {error}"))
+        use rustls::{CertificateError, Error};
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        let message = match cause {
+            Some(Error::InvalidCertificate(CertificateError::Other(refusal))) => {
+                format!("the upstream's certificate is refused: {refusal}")
+            }
+            _ => format!("TLS with the upstream failed: {error}"),
+        };
+        Self::new(UpstreamFault::Tls, message)
     }
 }
 

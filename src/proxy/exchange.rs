@@ -14,10 +14,10 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
-use super::restoring::{Counting, Restoring};
+use super::restoring::{Counting, Restoring, recorded_head};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
-use crate::wire::body::{BodyReader, BodyWriter, Progress};
+use crate::wire::body::{BodyReader, BodyWriter, Progress, Trailers};
 use crate::wire::head::{ForwardRequest, ForwardResponse, Framing, HeadEdit, RequestHead, ResponseHead, TargetOut};
 use crate::wire::limits::Limits;
 
@@ -73,6 +73,8 @@ pub struct Exchange<'a> {
 pub struct RequestState {
     pub reader: BodyReader,
     writer: Option<BodyWriter>,
+    /// Those that may leave, where they were held.
+    trailers: Option<Trailers>,
     pub done: bool,
 }
 
@@ -99,7 +101,7 @@ impl RequestState {
     pub fn new(head: &RequestHead, limits: &Limits) -> Self {
         let reader = BodyReader::new(head.framing(), *limits);
         let done = reader.is_done();
-        Self { reader, writer: None, done }
+        Self { reader, writer: None, trailers: None, done }
     }
 
     /// Reads a held body from `input` and gives what may go of it.
@@ -111,9 +113,23 @@ impl RequestState {
             self.done = true;
             let last = intake.finish()?;
             release = join(release, last);
+            if let Some(trailers) = self.reader.trailers() {
+                self.trailers = Some(judged(trailers, intake)?);
+            }
         }
         Ok((release.head.is_some() || !release.payload.is_empty() || self.done).then_some(release))
     }
+}
+
+/// The trailers that may leave.
+fn judged(trailers: &Trailers, intake: &mut Intake) -> Result<Trailers, Refusal> {
+    let raw = intake.trailers(trailers.raw())?;
+    if raw == *trailers.raw() {
+        return Ok(trailers.clone());
+    }
+    let limits = Limits { trailer_bytes: raw.len() + trailers.raw().len() + 64, ..Limits::default() };
+    Trailers::read(&raw, &limits)
+        .ok_or_else(|| Refusal { reason: "edit", message: "an edit gave no valid trailer".to_owned() })
 }
 
 fn join(first: Release, second: Release) -> Release {
@@ -217,7 +233,7 @@ impl<'a> Exchange<'a> {
         }
         if self.request.done {
             // A held body is written whole, so that its length is what its head says.
-            let ended = writer.end(self.request.reader.trailers(), &mut self.up.output);
+            let ended = writer.end(self.request.trailers.as_ref(), &mut self.up.output);
             debug_assert!(ended.is_ok());
         }
     }
@@ -290,6 +306,9 @@ impl<'a> Exchange<'a> {
             // Nothing can be changed any more, so the last bytes went out before they are inspected.
             self.judged = true;
             let _ = self.intake.finish();
+            if let Some(trailers) = self.request.reader.trailers() {
+                let _ = self.intake.trailers(trailers.raw());
+            }
         }
         Ok(moved || (was_full && self.up.output.len() < WINDOW))
     }
@@ -376,24 +395,30 @@ impl<'a> Exchange<'a> {
                     self.begin_response(head)?;
                 }
                 ResponseState::Body { reader, reframe, restoring, counting, keep_client, keep_upstream } => {
-                    let mut count = |data: &[u8]| {
+                    let tape = self.intake.tape();
+                    let mut pass = |data: &[u8]| {
                         if let Some(counting) = counting {
                             counting.push(data);
                         }
+                        if let Some(tape) = tape {
+                            tape.received(data);
+                        }
                     };
                     let progress = match reframe {
-                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut count),
+                        None => reader.pass(&mut self.up.input, &mut self.client.output, &mut pass),
                         Some(writer) => {
                             let mut data = BytesMut::new();
                             let progress = reader.take(&mut self.up.input, &mut data);
                             match restoring {
                                 None => {
-                                    count(&data);
+                                    pass(&data);
                                     writer.data(&data, &mut self.client.output);
                                 }
                                 Some(restoring) => {
                                     let ended = matches!(progress, Ok(Progress::Done));
-                                    writer.data(&restored(restoring, &data, ended)?, &mut self.client.output);
+                                    let data = restored(restoring, &data, ended)?;
+                                    pass(&data);
+                                    writer.data(&data, &mut self.client.output);
                                 }
                             }
                             progress
@@ -403,6 +428,9 @@ impl<'a> Exchange<'a> {
                     match progress {
                         Err(_) => return Err(Broken::Cut("the response body is malformed")),
                         Ok(Progress::Done) => {
+                            if let Some(tape) = tape {
+                                tape.received_all();
+                            }
                             if let Some(writer) = reframe {
                                 let trailers = restoring.as_ref().and_then(|_| reader.trailers());
                                 let _ = writer.end(trailers, &mut self.client.output);
@@ -423,6 +451,10 @@ impl<'a> Exchange<'a> {
         if head.status() == 101 {
             // The parser lets a 101 through only where an upgrade was offered.
             head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
+            if let Some(tape) = self.intake.tape() {
+                tape.answered(head.raw().clone());
+                tape.received_all();
+            }
             self.response = ResponseState::Switched(Box::new(head));
             return Ok(());
         }
@@ -463,7 +495,17 @@ impl<'a> Exchange<'a> {
             },
             &mut self.client.output,
         );
+        if let Some(tape) = self.intake.tape() {
+            let fields = head.fields().iter().map(|field| (head.bytes(field.name), head.bytes(field.value)));
+            let kept = recorded_head(head.status(), head.reason(), restoring.is_some(), fields);
+            tape.answered(kept);
+        }
         let reader = BodyReader::new(head.framing(), *self.limits);
+        if reader.is_done()
+            && let Some(tape) = self.intake.tape()
+        {
+            tape.received_all();
+        }
         let reframe = match (reframe, unchunked) {
             (true, _) => Some(BodyWriter::new(Framing::Chunked)),
             (_, true) => Some(BodyWriter::new(Framing::UntilClose)),
@@ -496,9 +538,16 @@ impl<'a> Exchange<'a> {
             }
             ResponseState::Body { reader, reframe, restoring, keep_client, .. } => {
                 reader.eof(clean).map_err(|_| Broken::Cut("the upstream ended within the response body"))?;
+                if let Some(tape) = self.intake.tape() {
+                    tape.received_all();
+                }
                 if let Some(writer) = reframe {
                     if let Some(restoring) = restoring {
-                        writer.data(&restored(restoring, &[], true)?, &mut self.client.output);
+                        let rest = restored(restoring, &[], true)?;
+                        if let Some(tape) = self.intake.tape() {
+                            tape.received(&rest);
+                        }
+                        writer.data(&rest, &mut self.client.output);
                     }
                     let _ = writer.end(None, &mut self.client.output);
                 }

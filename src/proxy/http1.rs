@@ -17,7 +17,7 @@ use super::upstream::{Offer, Origin, Version};
 use super::{Peer, Shared, connection, pool, websocket};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
-use crate::wire::head::{RequestHead, TargetForm, TargetOut};
+use crate::wire::head::{HeadError, RequestHead, TargetForm, TargetOut};
 
 /// Whom the client believes to talk to.
 #[derive(Clone, Debug)]
@@ -183,7 +183,17 @@ impl Http1 {
                 match RequestHead::parse(&mut self.client.input, &self.shared.limits) {
                     Ok(Some(head)) => return Next::Request(Box::new(head)),
                     Ok(None) => {}
-                    Err(error) => return Next::Refuse { status: error.status, reason: error.reason },
+                    Err(error) => {
+                        if let Intended::Origin { origin, .. } = &self.intended
+                            && error.reason == HeadError::TWO_PLACES
+                        {
+                            let observed =
+                                format!("the connection is for {}, the request names two places", origin.host);
+                            self.shared.note_connection(&origin.host, "audit.identity", Severity::High, 1.0, &observed);
+                            return Next::Refuse { status: 421, reason: error.reason };
+                        }
+                        return Next::Refuse { status: error.status, reason: error.reason };
+                    }
                 }
                 if begun_at.elapsed() >= self.shared.deadlines.head {
                     return Next::Refuse { status: 408, reason: "the request head did not come in time" };
@@ -348,7 +358,7 @@ impl Http1 {
         if let Some(half) = self.shared.pool.take_http1(self.peer.address.ip(), origin).await {
             return Ok(half);
         }
-        let dialled = self.shared.dialer.dial(origin, Offer::only(Version::Http1, silent)).await?;
+        let dialled = self.shared.dial(origin, Offer::only(Version::Http1, silent)).await?;
         Ok(Half::new(dialled.wire))
     }
 

@@ -12,6 +12,7 @@ use super::restoring::Counts;
 use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
 use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
+use crate::recording::{SessionTape, Tape};
 use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
 use crate::wire::head::{Framing, HeadEdit};
 
@@ -49,6 +50,8 @@ pub struct Intake {
     engine: Arc<Engine>,
     /// What became of pseudonyms in the answer.
     restored: Arc<Counts>,
+    /// Where the exchange is recorded, if it is.
+    tape: Option<Tape>,
     meta: Arc<FlowMeta>,
     recorder: Recorder,
     shape: Shape,
@@ -71,6 +74,8 @@ pub struct IntakeSettings {
     pub reveal: bool,
     /// Takes what a request teaches about its client.
     pub learner: Learner,
+    /// The session file, where one is kept.
+    pub tape: Option<SessionTape>,
 }
 
 impl Intake {
@@ -86,6 +91,7 @@ impl Intake {
         // Closed means that nothing may pass unread, so even a policy that only logs has to see it first.
         let hold = engine.may_change(&request) || settings.on_error == OnError::Closed;
         let shape = shape_of(&request, framing, hold, settings.body_limit);
+        let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
         let flow = engine.open(id.clone(), request.clone());
         let client = flow.client();
@@ -104,6 +110,7 @@ impl Intake {
             request,
             engine: engine.clone(),
             restored: Arc::default(),
+            tape,
             meta: Arc::new(meta),
             recorder: recorder.clone(),
             shape,
@@ -128,6 +135,11 @@ impl Intake {
 
     pub(super) fn restored(&self) -> &Arc<Counts> {
         &self.restored
+    }
+
+    /// Where the exchange is recorded, if it is.
+    pub fn tape(&self) -> Option<&Tape> {
+        self.tape.as_ref()
     }
 
     pub fn meta(&self) -> &Arc<FlowMeta> {
@@ -190,7 +202,10 @@ impl Intake {
                     let _ = self.chunk();
                 }
             }
-            Shape::Uninspected(bytes) => *bytes += data.len() as u64,
+            Shape::Uninspected(bytes) => {
+                *bytes += data.len() as u64;
+                self.unseen();
+            }
             Shape::Bare => {}
         }
     }
@@ -213,9 +228,17 @@ impl Intake {
             }
             Shape::Uninspected(bytes) => {
                 *bytes += data.len() as u64;
+                self.unseen();
                 Ok(Release { head: None, payload: data.split().freeze() })
             }
             Shape::Bare => Ok(Release::default()),
+        }
+    }
+
+    /// Bytes went by that are not recorded.
+    fn unseen(&self) {
+        if let Some(tape) = &self.tape {
+            tape.sent_unseen();
         }
     }
 
@@ -229,6 +252,14 @@ impl Intake {
 
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
+        let release = self.finish_body();
+        if let Some(tape) = &self.tape {
+            tape.requested();
+        }
+        release
+    }
+
+    fn finish_body(&mut self) -> Result<Release, Refusal> {
         match &mut self.shape {
             Shape::Bare => {
                 let release = self.audit(Part::Head);
@@ -248,6 +279,12 @@ impl Intake {
         }
     }
 
+    /// The fields after the body: what may go in their place. Asked last.
+    pub fn trailers(&mut self, raw: &Bytes) -> Result<Bytes, Refusal> {
+        let release = self.audit(Part::Trailers(raw.clone()));
+        if self.hold { Ok(release?.payload) } else { Ok(raw.clone()) }
+    }
+
     /// Ends the flow: its line is written. A body that broke off before is inspected as far as it came.
     pub fn close(&mut self) {
         if self.flow.is_none() {
@@ -259,8 +296,12 @@ impl Intake {
         if let Some(flow) = self.flow.take() {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
+            summary.place(self.engine.vault());
             self.learner.learn(std::mem::take(&mut summary.lesson));
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
+            if let Some(tape) = &self.tape {
+                tape.end();
+            }
             self.recorder.closed(&self.meta, summary);
         }
     }
@@ -400,6 +441,20 @@ impl Intake {
     /// Asks the engine. A failed inspection is `--on-error`'s affair, counted and shown.
     fn audit(&mut self, part: Part) -> Result<Release, Refusal> {
         let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
+        if let Some(tape) = &self.tape {
+            match &part {
+                Part::Message { text, bytes, .. } => tape.message(true, *text, bytes),
+                Part::Document(bytes)
+                | Part::Frame { bytes, .. }
+                | Part::Line { bytes, .. }
+                | Part::Chunk { bytes, .. } => tape.sent(bytes),
+                Part::Trailers(bytes) => tape.trailers(bytes),
+                Part::Head => {}
+            }
+            if matches!(part, Part::Document(_)) {
+                tape.requested();
+            }
+        }
         let first = std::mem::replace(&mut self.head_due, false);
         let audit = flow.audit(part);
         if self.meta.path.is_none() {
@@ -451,6 +506,10 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
     let spelled_in_text = kind.starts_with("application/grpc-web-text");
     if (kind.starts_with("application/grpc") && !spelled_in_text) || kind.starts_with("application/connect+") {
         return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());
+    }
+    // Open for as long as the model listens, so that it is judged message by message.
+    if kind == "application/vnd.amazon.eventstream" && request.head.get("content-encoding").is_none() {
+        return Shape::Envelopes(EnvelopeReader::events(limit), BytesMut::new());
     }
     if matches!(
         kind.as_str(),

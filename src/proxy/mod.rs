@@ -19,6 +19,7 @@ pub mod restoring;
 pub mod stream;
 pub mod tunnel;
 pub mod upstream;
+pub mod verify;
 pub mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -33,9 +34,11 @@ use crate::config::{Deadlines, Intercept, glob_fits};
 use crate::engine::{Action, Detector, Engine, Finding, Location, OnError, Root, Severity};
 use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
+use crate::recording::SessionTape;
 use crate::wire::limits::Limits;
+use error::UpstreamError;
 use intake::IntakeSettings;
-use upstream::Dialer;
+use upstream::{Dialer, Dialled, Offer, Origin};
 
 /// All that the connections share.
 pub struct Shared {
@@ -74,10 +77,13 @@ pub struct SharedParts {
     pub on_error: OnError,
     pub reveal: bool,
     pub learner: Learner,
+    pub tape: Option<SessionTape>,
 }
 
 impl Shared {
     pub fn new(parts: SharedParts) -> Self {
+        // Flows of a session that goes on have ids of their own.
+        let last_flow = parts.tape.as_ref().map_or(0, |tape| tape.last_flow);
         Self {
             engine: ArcSwap::new(parts.engine),
             authority: parts.authority,
@@ -92,10 +98,11 @@ impl Shared {
                 on_error: parts.on_error,
                 reveal: parts.reveal,
                 learner: parts.learner,
+                tape: parts.tape,
             },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),
-            flows: AtomicU64::new(0),
+            flows: AtomicU64::new(last_flow),
         }
     }
 
@@ -128,6 +135,16 @@ impl Shared {
 
     pub fn next_flow(&self) -> String {
         format!("{:06}", self.flows.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A fresh connection to `origin`. One that an exception made possible is reported.
+    pub async fn dial(&self, origin: &Origin, offer: Offer) -> Result<Dialled, UpstreamError> {
+        let dialled = self.dialer.dial(origin, offer).await?;
+        if let Some(observed) = &dialled.overlooked {
+            tracing::debug!(host = %origin.host, "{observed}");
+            self.note_connection(&origin.host, "audit.identity", Severity::Medium, 1.0, observed);
+        }
+        Ok(dialled)
     }
 
     /// A finding about a connection rather than a request.

@@ -17,7 +17,9 @@ use bytes::{Bytes, BytesMut};
 use super::intake::Intake;
 use crate::engine::pseudonym::{Carrier, Counter, Family, RestoreLimits, RestoreStats, Restorer};
 use crate::engine::{Engine, Request, Vault};
+use crate::recording::Tape;
 use crate::wire::coding::Undoing;
+use crate::wire::forward::OF_THE_BODY;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
 
 /// What became of the pseudonyms in the answers to one request.
@@ -190,6 +192,65 @@ impl Account {
     fn close(&self, stats: &RestoreStats) {
         self.counts.add(stats);
         self.vault.count(stats);
+    }
+}
+
+/// The head of an answer as a session keeps it: as the client gets it, how the body is framed on the wire aside.
+pub fn recorded_head<'a>(
+    status: u16,
+    reason: &[u8],
+    decoded: bool,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Bytes {
+    let mut head = format!("HTTP/1.1 {status} ").into_bytes();
+    head.extend_from_slice(reason);
+    head.extend_from_slice(b"\r\n");
+    for (name, value) in fields {
+        let old = decoded && OF_THE_BODY.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        if !old && !name.eq_ignore_ascii_case(b"transfer-encoding") {
+            for part in [name, b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+/// What a server says over a WebSocket, for the session: read beside the traffic, which passes as it comes.
+pub struct Overheard {
+    reader: MessageReader,
+    waiting: BytesMut,
+    tape: Tape,
+    lost: bool,
+}
+
+impl Overheard {
+    /// `extensions`: the server's `Sec-WebSocket-Extensions`. None where nothing is recorded.
+    pub fn of(intake: &Intake, extensions: Option<&str>, limit: usize) -> Option<Self> {
+        let tape = intake.tape()?.clone();
+        let deflate = extensions.map(Deflate::from_response).transpose().ok()?.flatten();
+        let reader = MessageReader::new(Side::Server, deflate, limit);
+        Some(Self { reader, waiting: BytesMut::new(), tape, lost: false })
+    }
+
+    pub fn listen(&mut self, data: &[u8]) {
+        if self.lost {
+            return;
+        }
+        self.waiting.extend_from_slice(data);
+        loop {
+            match self.reader.step(&mut self.waiting) {
+                Ok(None) => return,
+                Ok(Some(Event::Message { text, payload, .. })) => self.tape.message(false, text, &payload),
+                Ok(Some(_)) => {}
+                Err(_) => {
+                    self.lost = true;
+                    self.waiting = BytesMut::new();
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -7,8 +7,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use quick_cache::sync::Cache;
 use rustls::pki_types::ServerName;
@@ -18,7 +20,8 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{UpstreamError, UpstreamFault};
 use super::stream::{Transport, Wire};
-use crate::config::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy};
+use super::verify::{Crl, Excepted, UpstreamVerifier};
+use crate::config::{AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy};
 use crate::wire::head::ResponseHead;
 use crate::wire::limits::Limits;
 
@@ -106,6 +109,8 @@ pub type Choice = Option<Version>;
 pub struct Dialled {
     pub wire: Wire,
     pub choice: Choice,
+    /// What an exception (`--allow-untrusted`) made of its certificate.
+    pub overlooked: Option<String>,
 }
 
 impl Dialled {
@@ -115,8 +120,11 @@ impl Dialled {
 }
 
 pub struct Dialer {
-    configs: [Arc<rustls::ClientConfig>; 5],
-    proxy_config: Arc<rustls::ClientConfig>,
+    verifier: Arc<UpstreamVerifier>,
+    exceptions: Vec<AllowUntrusted>,
+    /// How often each exception was needed, in their order.
+    needed: Vec<AtomicU64>,
+    configs: ArcSwap<Configs>,
     connect_to: Vec<ConnectTo>,
     parent: Option<UpstreamProxy>,
     addresses: DialPolicy,
@@ -127,8 +135,35 @@ pub struct Dialer {
     choices: Cache<(Origin, Offer), Choice>,
 }
 
+/// How long a session may be resumed. A resumed one is not judged again, so this is how late the end of a certificate
+/// can be noticed.
+const RESUMABLE: Duration = Duration::from_secs(60 * 60);
+
+/// One for each offer, in the order of [`Offer::ALL`], and one for a parent proxy. Sessions to be resumed live in
+/// these.
+struct Configs {
+    origins: [Arc<rustls::ClientConfig>; 5],
+    proxy: Arc<rustls::ClientConfig>,
+    /// Since when sessions are kept in these.
+    since: Instant,
+}
+
+impl Configs {
+    /// The same without the sessions.
+    fn forgetful(&self) -> Self {
+        let forget = |config: &Arc<rustls::ClientConfig>| {
+            let mut config = (**config).clone();
+            config.resumption = rustls::client::Resumption::default();
+            Arc::new(config)
+        };
+        Self { origins: self.origins.each_ref().map(forget), proxy: forget(&self.proxy), since: Instant::now() }
+    }
+}
+
 pub struct DialerParts {
-    pub roots: rustls::RootCertStore,
+    pub verifier: UpstreamVerifier,
+    /// Hosts whose certificates may be wrong.
+    pub exceptions: Vec<AllowUntrusted>,
     pub connect_to: Vec<ConnectTo>,
     pub parent: Option<UpstreamProxy>,
     pub addresses: DialPolicy,
@@ -140,12 +175,13 @@ pub struct DialerParts {
 
 impl Dialer {
     pub fn new(parts: DialerParts) -> Result<Self, rustls::Error> {
-        let roots = Arc::new(parts.roots);
+        let verifier = Arc::new(parts.verifier);
         let config = |offer: Option<Offer>| -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let mut config = rustls::ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots.clone())
+                .dangerous() // So named because a verifier could be careless.
+                .with_custom_certificate_verifier(verifier.clone())
                 .with_no_client_auth();
             if let Some(offer) = offer {
                 config.alpn_protocols = offer.protocols().iter().map(|v| v.alpn().to_vec()).collect();
@@ -155,8 +191,14 @@ impl Dialer {
         };
         let [a, b, c, d, e] = Offer::ALL;
         Ok(Self {
-            configs: [config(Some(a))?, config(Some(b))?, config(Some(c))?, config(Some(d))?, config(Some(e))?],
-            proxy_config: config(None)?,
+            configs: ArcSwap::from_pointee(Configs {
+                origins: [config(Some(a))?, config(Some(b))?, config(Some(c))?, config(Some(d))?, config(Some(e))?],
+                proxy: config(None)?,
+                since: Instant::now(),
+            }),
+            verifier,
+            needed: parts.exceptions.iter().map(|_| AtomicU64::new(0)).collect(),
+            exceptions: parts.exceptions,
             connect_to: parts.connect_to,
             parent: parts.parent,
             addresses: parts.addresses,
@@ -165,6 +207,23 @@ impl Dialer {
             offline: parts.offline,
             choices: Cache::new(4096),
         })
+    }
+
+    /// Other revocation lists from now on. Sessions are forgotten, since a resumed one is not judged again.
+    pub fn set_crls(&self, crls: Vec<Crl>) {
+        self.verifier.set_crls(crls);
+        self.configs.store(Arc::new(self.configs.load().forgetful()));
+    }
+
+    /// Sessions older than an hour are forgotten with all others.
+    fn configs(&self) -> Arc<Configs> {
+        let configs = self.configs.load_full();
+        if configs.since.elapsed() < RESUMABLE {
+            return configs;
+        }
+        let fresh = Arc::new(configs.forgetful());
+        self.configs.store(fresh.clone());
+        fresh
     }
 
     pub fn is_offline(&self, host: &str, port: u16) -> bool {
@@ -190,21 +249,63 @@ impl Dialer {
     async fn dial_now(&self, origin: &Origin, offer: Offer) -> Result<Dialled, UpstreamError> {
         if self.is_offline(&origin.host, origin.port) {
             let choice = if origin.secure { offer.protocols().first().copied() } else { None };
-            return Ok(Dialled { wire: self.built_in(origin, choice), choice });
+            return Ok(Dialled { wire: self.built_in(origin, choice), choice, overlooked: None });
         }
         let transport = self.transport(&origin.host, origin.port).await?;
         if !origin.secure {
-            return Ok(Dialled { wire: Wire::UpstreamPlain(transport), choice: None });
+            return Ok(Dialled { wire: Wire::UpstreamPlain(transport), choice: None, overlooked: None });
         }
         let name = server_name(&origin.host)?;
-        let config = self.configs[offer as usize].clone();
+        let mut config = self.configs().origins[offer as usize].clone();
+        let excepted = self.excepted(&origin.host);
+        if let Some(excepted) = &excepted {
+            let mut own = (*config).clone();
+            own.dangerous().set_certificate_verifier(excepted.clone());
+            // A resumed session would not be judged, and so not be reported.
+            own.resumption = rustls::client::Resumption::disabled();
+            config = Arc::new(own);
+        }
         let tls = TlsConnector::from(config).connect(name, transport).await.map_err(UpstreamError::tls)?;
         let choice = match tls.get_ref().1.alpn_protocol() {
             Some(b"h2") => Some(Version::Http2),
             Some(_) => Some(Version::Http1),
             None => None,
         };
-        Ok(Dialled { wire: Wire::UpstreamTls(Box::new(tls)), choice })
+        let overlooked = excepted.and_then(|excepted| excepted.noted());
+        if overlooked.is_some()
+            && let Some(at) = self.exceptions.iter().position(|exception| *exception.host == *origin.host)
+        {
+            self.needed[at].fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Dialled { wire: Wire::UpstreamTls(Box::new(tls)), choice, overlooked })
+    }
+
+    /// What the exceptions were good for, one line each, for a summary.
+    pub fn exceptions_told(&self) -> Vec<String> {
+        let needed = self.needed.iter().map(|count| count.load(Ordering::Relaxed));
+        let tell = |(exception, count): (&AllowUntrusted, u64)| match count {
+            0 => format!(
+                "exception for {} until {}: not needed, its certificate was good or not asked for",
+                exception.host, exception.until
+            ),
+            1 => format!(
+                "exception for {} until {}: 1 connection in spite of its certificate",
+                exception.host, exception.until
+            ),
+            count => {
+                format!(
+                    "exception for {} until {}: {count} connections in spite of its certificate",
+                    exception.host, exception.until
+                )
+            }
+        };
+        self.exceptions.iter().zip(needed).map(tell).collect()
+    }
+
+    /// The judge of one connection to a host for which there is an exception.
+    fn excepted(&self, host: &str) -> Option<Arc<Excepted>> {
+        let exception = self.exceptions.iter().find(|exception| exception.host == host)?;
+        Some(Arc::new(Excepted::new(self.verifier.clone(), exception.clone())))
     }
 
     /// A connection to the upstream that lives in this process.
@@ -240,7 +341,7 @@ impl Dialer {
             }
             ProxyScheme::Https => {
                 let name = server_name(&parent.host)?;
-                let mut tls = TlsConnector::from(self.proxy_config.clone())
+                let mut tls = TlsConnector::from(self.configs().proxy.clone())
                     .connect(name, tcp)
                     .await
                     .map_err(|e| UpstreamError::new(UpstreamFault::Proxy, format!("parent proxy: {e}")))?;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::half::{Half, WINDOW};
 use super::intake::Intake;
-use super::restoring::RestoringMessages;
+use super::restoring::{Overheard, RestoringMessages};
 use crate::engine::Refusal;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
 
@@ -115,12 +115,13 @@ pub async fn serve(
     let hold = intake.may_edit();
     let mut walker = Walker::new(hold, extensions.as_deref(), shared.intake.body_limit);
     let mut restoring = intake.answers().and_then(|answers| answers.messages(extensions.as_deref()));
+    let mut overheard = Overheard::of(&intake, extensions.as_deref(), shared.intake.body_limit);
     let idle = shared.deadlines.idle;
     let mut progress = Instant::now();
     let mut sleep = Box::pin(tokio::time::sleep_until(progress + idle));
     let result = poll_fn(|cx| {
         loop {
-            match pump(cx, &mut client, &mut up, &mut walker, &mut intake, &mut restoring) {
+            match pump(cx, &mut client, &mut up, &mut walker, &mut intake, &mut restoring, &mut overheard) {
                 Poll::Ready(Ok(true)) => progress = Instant::now(),
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal)),
@@ -163,6 +164,7 @@ fn pump(
     walker: &mut Walker,
     intake: &mut Intake,
     restoring: &mut Option<RestoringMessages>,
+    overheard: &mut Option<Overheard>,
 ) -> Poll<Result<bool, Refusal>> {
     let mut moved = false;
     let mut ended = false;
@@ -188,6 +190,9 @@ fn pump(
             }
         }
         if !up.input.is_empty() {
+            if let Some(overheard) = overheard {
+                overheard.listen(&up.input);
+            }
             match restoring {
                 Some(restoring) => restoring.walk(&mut up.input, &mut client.output),
                 None => client.output.unsplit(up.input.split()),

@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::engine::kinds;
 use crate::engine::line::Evidence;
 use crate::engine::{Action, Detector, Finding, FlowSummary, Severity, Verdict};
@@ -115,16 +117,69 @@ impl Tally {
             // The flow's summary lists what was not read, with its bytes.
             return;
         }
-        self.findings += 1;
-        self.high += u64::from(finding.severity == Severity::High);
-        let host = self.hosts.entry(host.to_owned()).or_default();
         let location = match &finding.shown_location {
             Some(masked) if !reveal => masked.to_string(),
             _ => finding.location.to_string(),
         };
-        let pattern = pattern(&location);
-        let kind = finding.kind.to_string();
-        let by_value = (kind.clone(), finding.value.to_string());
+        let value = if reveal { finding.value.to_string() } else { Evidence::of(&finding.value).to_string() };
+        let shown = Shown {
+            kind: finding.kind.to_string(),
+            key: finding.value.to_string(),
+            value,
+            location,
+            severity: finding.severity,
+            action: finding.action,
+            would: finding.would,
+        };
+        self.add(host, shown);
+    }
+
+    /// Adds what a line of findings or flows says, as it was written: values stay as they are shown there.
+    pub fn line(&mut self, line: &Value) {
+        let text = |name: &str| line[name].as_str().unwrap_or_default();
+        let number = |name: &str| line[name].as_u64().unwrap_or_default();
+        match text("type") {
+            "finding" if text("detector") != Detector::Unread.name() => {
+                let read = |name: &str| serde_json::from_value::<Action>(line[name].clone()).ok();
+                let shown = Shown {
+                    kind: text("kind").to_owned(),
+                    key: text("value_hmac").to_owned(),
+                    value: text("value").to_owned(),
+                    location: text("location").to_owned(),
+                    severity: serde_json::from_value(line["severity"].clone()).unwrap_or(Severity::Low),
+                    action: read("action").unwrap_or(Action::Log),
+                    would: read("would"),
+                };
+                self.add(text("host"), shown);
+            }
+            "flow" => {
+                let host = self.hosts.entry(text("host").to_owned()).or_default();
+                host.requests += 1;
+                host.sent += number("bytes_sent");
+                host.read += number("bytes_read");
+                host.edited += u64::from(text("verdict") == "edited");
+                host.withheld += u64::from(text("verdict") == "withheld");
+                self.unmade += number("unmade");
+                let version = line["client_version"].as_str();
+                if let Some(name) = line["client"].as_str() {
+                    host.seen_client(name, version);
+                }
+                for unread in line["unread"].as_array().into_iter().flatten() {
+                    let of = |name: &str| unread[name].as_str().unwrap_or_default().to_owned();
+                    host.unread(of("location"), of("reason"), unread["bytes"].as_u64().unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, host: &str, finding: Shown) {
+        self.findings += 1;
+        self.high += u64::from(finding.severity == Severity::High);
+        let host = self.hosts.entry(host.to_owned()).or_default();
+        let Shown { kind, location, .. } = &finding;
+        let pattern = pattern(location);
+        let by_value = (kind.clone(), finding.key.clone());
         let by_place = (kind.clone(), pattern.clone());
         let at = match (host.index.get(&by_value), host.by_place.get(&by_place)) {
             (Some(&at), _) => at,
@@ -143,8 +198,8 @@ impl Tally {
                 host.index.insert(by_value, host.facts.len());
                 host.by_place.insert(by_place, host.facts.len());
                 host.facts.push(Fact {
-                    kind,
-                    value: if reveal { finding.value.to_string() } else { Evidence::of(&finding.value).to_string() },
+                    kind: finding.kind.clone(),
+                    value: finding.value.clone(),
                     values: 1,
                     severity: finding.severity,
                     action: finding.action,
@@ -163,7 +218,9 @@ impl Tally {
         fact.would = fact.would.max(finding.would);
         match fact.places.iter().position(|spot| spot.pattern == pattern) {
             Some(at) => fact.places[at].count += 1,
-            None if fact.places.len() < MOST_PLACES => fact.places.push(Spot { pattern, first: location, count: 1 }),
+            None if fact.places.len() < MOST_PLACES => {
+                fact.places.push(Spot { pattern, first: finding.location, count: 1 })
+            }
             None => fact.more_places += 1,
         }
     }
@@ -178,24 +235,11 @@ impl Tally {
         host.withheld += u64::from(summary.verdict == Verdict::Withheld);
         self.unmade += summary.unmade;
         if let Some((name, version)) = client {
-            let client = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
-            if !host.clients.contains(&client) && host.clients.len() < 8 {
-                host.clients.push(client);
-            }
+            host.seen_client(name, version);
         }
         for unread in &summary.unread {
             let location = summary.names.shown(&unread.location, reveal);
-            match host.unread.iter().position(|gap| gap.location == location && gap.reason == unread.reason) {
-                Some(at) => {
-                    let gap = &mut host.unread[at];
-                    gap.bytes += unread.bytes;
-                    gap.count += 1;
-                }
-                None if host.unread.len() < MOST_PLACES => {
-                    host.unread.push(Gap { location, reason: unread.reason.to_owned(), bytes: unread.bytes, count: 1 });
-                }
-                None => host.more_unread = (host.more_unread.0 + 1, host.more_unread.1 + unread.bytes),
-            }
+            host.unread(location, unread.reason.to_owned(), unread.bytes);
         }
     }
 
@@ -352,6 +396,38 @@ fn pattern(location: &str) -> String {
         }
     }
     out
+}
+
+impl Host {
+    fn seen_client(&mut self, name: &str, version: Option<&str>) {
+        let client = version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
+        if !self.clients.contains(&client) && self.clients.len() < 8 {
+            self.clients.push(client);
+        }
+    }
+
+    fn unread(&mut self, location: String, reason: String, bytes: u64) {
+        match self.unread.iter().position(|gap| gap.location == location && gap.reason == reason) {
+            Some(at) => {
+                self.unread[at].bytes += bytes;
+                self.unread[at].count += 1;
+            }
+            None if self.unread.len() < MOST_PLACES => self.unread.push(Gap { location, reason, bytes, count: 1 }),
+            None => self.more_unread = (self.more_unread.0 + 1, self.more_unread.1 + bytes),
+        }
+    }
+}
+
+/// A finding as it is shown.
+struct Shown {
+    kind: String,
+    /// Tells values apart that are shown alike.
+    key: String,
+    value: String,
+    location: String,
+    severity: Severity,
+    action: Action,
+    would: Option<Action>,
 }
 
 impl Fact {

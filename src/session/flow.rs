@@ -82,6 +82,9 @@ impl Exchange {
             true => Part::Head,
             false => Part::Document(self.request.body.clone()),
         }];
+        if !self.request.trailers.is_empty() {
+            parts.push(Part::Trailers(self.request.trailers.clone()));
+        }
         let sent = self.messages.iter().filter(|message| message.from_client);
         parts.extend((0..).zip(sent).map(|(index, message)| Part::Message {
             index,

@@ -22,6 +22,8 @@ pub struct Captured {
     /// The body without its chunks.
     body: Bytes,
     chunked: bool,
+    /// The field lines behind the last chunk, without the empty line.
+    trailers: Bytes,
 }
 
 impl Captured {
@@ -34,6 +36,7 @@ impl Captured {
             _ => None,
         };
         let chunked = unchunked.is_some();
+        let (unchunked, trailers) = unchunked.unzip();
         let authority = head.authority();
         let host = authority.as_ref().map(|authority| authority.host.to_ascii_lowercase()).unwrap_or_default();
         // Captures hold what was inside the encryption, so that is what they were unless they say otherwise.
@@ -41,7 +44,14 @@ impl Captured {
         let port = authority.and_then(|authority| authority.port).unwrap_or(if secure { 443 } else { 80 });
         let request = Arc::new(Request { host, port, secure, head });
         // Tools that capture often undo the chunks and keep the field: then the rest is the body as it is.
-        Ok(Self { request, body: unchunked.unwrap_or(rest), body_at, chunked, raw })
+        Ok(Self {
+            request,
+            body: unchunked.unwrap_or(rest),
+            body_at,
+            chunked,
+            raw,
+            trailers: trailers.unwrap_or_default(),
+        })
     }
 
     /// What is wrong with the framing of the file, in words: it is read as far as it goes all the same.
@@ -90,16 +100,35 @@ impl Captured {
         if self.body.is_empty() { Part::Head } else { Part::Document(self.body.clone()) }
     }
 
+    /// The fields behind the body as a unit of their own, which comes last.
+    pub fn trailers(&self) -> Option<Part> {
+        (!self.trailers.is_empty()).then(|| Part::Trailers(self.trailers.clone()))
+    }
+
     /// The file as it would leave; none where nothing may.
     pub fn outgoing(&self, outgoing: &Outgoing) -> Option<Bytes> {
+        self.outgoing_with(outgoing, &Outgoing::Unchanged(self.trailers.clone()))
+    }
+
+    /// The same with what became of the trailers.
+    pub fn outgoing_with(&self, outgoing: &Outgoing, trailers: &Outgoing) -> Option<Bytes> {
+        let trailers = match trailers {
+            Outgoing::Unchanged(_) => &self.trailers,
+            Outgoing::Rewritten(rewritten) => &rewritten.payload,
+            Outgoing::Withheld(_) => return None,
+        };
         match outgoing {
-            Outgoing::Unchanged(_) => Some(self.raw.clone()),
-            Outgoing::Rewritten(rewritten) => Some(self.rewritten(rewritten)),
+            Outgoing::Unchanged(_) if trailers == &self.trailers => Some(self.raw.clone()),
+            Outgoing::Unchanged(_) => {
+                let as_it_is = Rewritten { head: Vec::new(), payload: self.body.clone() };
+                Some(self.rewritten(&as_it_is, trailers))
+            }
+            Outgoing::Rewritten(rewritten) => Some(self.rewritten(rewritten, trailers)),
             Outgoing::Withheld(_) => None,
         }
     }
 
-    fn rewritten(&self, rewritten: &Rewritten) -> Bytes {
+    fn rewritten(&self, rewritten: &Rewritten, trailers: &Bytes) -> Bytes {
         let head = &self.raw[..self.body_at];
         let mut out = Vec::with_capacity(self.raw.len() + 256);
         let mut at = 0;
@@ -110,12 +139,17 @@ impl Captured {
             at = range.end;
         }
         out.extend_from_slice(head.get(at..).unwrap_or_default());
-        if rewritten.payload == self.body {
+        if rewritten.payload == self.body && trailers == &self.trailers {
             out.extend_from_slice(&self.raw[self.body_at..]);
         } else if self.chunked {
-            out.extend_from_slice(format!("{:x}\r\n", rewritten.payload.len()).as_bytes());
-            out.extend_from_slice(&rewritten.payload);
-            out.extend_from_slice(b"\r\n0\r\n\r\n");
+            if !rewritten.payload.is_empty() {
+                out.extend_from_slice(format!("{:x}\r\n", rewritten.payload.len()).as_bytes());
+                out.extend_from_slice(&rewritten.payload);
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(b"0\r\n");
+            out.extend_from_slice(trailers);
+            out.extend_from_slice(b"\r\n");
         } else {
             out.extend_from_slice(&rewritten.payload);
         }
@@ -123,12 +157,13 @@ impl Captured {
     }
 }
 
-/// The data of a chunked body; none where the chunks are not what they should be.
-fn unchunked(body: &Bytes, limits: Limits) -> Option<Bytes> {
+/// The data of a chunked body and its trailers; none where the chunks are not what they should be.
+fn unchunked(body: &Bytes, limits: Limits) -> Option<(Bytes, Bytes)> {
     let mut reader = BodyReader::new(Framing::Chunked, limits);
     let mut data = BytesMut::new();
     reader.take(&mut BytesMut::from(&body[..]), &mut data).ok()?;
-    reader.is_done().then(|| data.freeze())
+    let trailers = reader.trailers().map(|trailers| trailers.raw().clone()).unwrap_or_default();
+    reader.is_done().then(|| (data.freeze(), trailers))
 }
 
 #[cfg(test)]
@@ -160,6 +195,24 @@ mod tests {
         assert_eq!(&read(&format!("{chunked}2\r\n{{}}\r\n0\r\n\r\n")).body()[..], b"{}");
         assert_eq!(&read(&format!("{chunked}{{}}")).body()[..], b"{}");
         assert_eq!(&read("POST / HTTP/1.1\nHost: a.example.com\n\n2\r\n{}\r\n0\r\n\r\n").body().len(), &12);
+    }
+
+    #[test]
+    fn trailers_are_a_unit_of_their_own_and_stay_where_they_are() {
+        let head = "POST / HTTP/1.1\r\nHost: a.example.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let captured = read(&format!("{head}1\r\n{{\r\n1\r\n}}\r\n0\r\nX-Host: laptop\r\n\r\n"));
+        let Some(Part::Trailers(trailers)) = captured.trailers() else { panic!("no trailers") };
+        assert_eq!(trailers, "X-Host: laptop\r\n");
+        let unchanged = Outgoing::Unchanged(Bytes::new());
+        assert_eq!(captured.outgoing(&unchanged).unwrap(), captured.raw);
+        let other =
+            |payload: &'static str| Outgoing::Rewritten(Rewritten { head: Vec::new(), payload: payload.into() });
+        assert_eq!(
+            captured.outgoing_with(&unchanged, &other("X-Host: h\r\n")).unwrap(),
+            format!("{head}2\r\n{{}}\r\n0\r\nX-Host: h\r\n\r\n")
+        );
+        assert_eq!(captured.outgoing(&other("[]")).unwrap(), format!("{head}2\r\n[]\r\n0\r\nX-Host: laptop\r\n\r\n"));
+        assert!(read(&format!("{head}2\r\n{{}}\r\n0\r\n\r\n")).trailers().is_none());
     }
 
     #[test]

@@ -40,6 +40,15 @@ pub struct Trailers {
 }
 
 impl Trailers {
+    /// Field lines without the empty line; none where they are no fields that may stand there.
+    pub fn read(raw: &[u8], limits: &Limits) -> Option<Self> {
+        let section = [raw, LINE_END].concat();
+        match read_trailers(&section, limits) {
+            Ok(Some((trailers, length))) if length == section.len() => trailers,
+            _ => None,
+        }
+    }
+
     /// The field lines without the empty line.
     pub fn raw(&self) -> &Bytes {
         &self.raw

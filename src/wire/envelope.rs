@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! flags (1) | length (4, big-endian) | payload        gRPC over HTTP/2; Connect, "Streaming RPCs"
+//! total (4) | headers (4) | CRC-32 (4) | …           AWS event stream
 //! {"a":1}\n{"a":2}\n                                  newline-delimited JSON
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Crc;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EnvelopeEvent {
@@ -24,7 +26,7 @@ pub enum EnvelopeEvent {
 /// The body is no row of envelopes, whatever its type says. What the reader held is in
 /// [`EnvelopeReader::finish`]; it and the rest pass as they are and are reported unread.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an envelope with unknown flags")]
+#[error("an envelope with unknown flags, or a message whose prelude is wrong")]
 pub struct EnvelopeError;
 
 /// Bytes of flags and length.
@@ -33,9 +35,15 @@ pub const PREFIX: usize = 5;
 /// The flags that gRPC, gRPC-Web and Connect know.
 const FLAGS: u8 = 0b1000_0011;
 
+/// Bytes of an AWS event stream's message before its headers, and of the checksum at its end.
+const PRELUDE: usize = 12;
+const CHECKSUM: usize = 4;
+
 /// Cuts a body into its envelopes.
 #[derive(Debug)]
 pub struct EnvelopeReader {
+    /// AWS event stream.
+    events: bool,
     limit: usize,
     held: BytesMut,
     /// Bytes still to come of an envelope that passes in pieces.
@@ -45,7 +53,36 @@ pub struct EnvelopeReader {
 impl EnvelopeReader {
     /// `limit`: most bytes of one envelope that are held.
     pub fn new(limit: usize) -> Self {
-        Self { limit, held: BytesMut::new(), passing: 0 }
+        Self { events: false, limit, held: BytesMut::new(), passing: 0 }
+    }
+
+    /// The same for the messages of an AWS event stream: flags are 0, and the payload is all behind the prelude.
+    pub fn events(limit: usize) -> Self {
+        Self { events: true, ..Self::new(limit) }
+    }
+
+    fn prefix(&self) -> usize {
+        if self.events { PRELUDE } else { PREFIX }
+    }
+
+    /// The length of the envelope that is held, once that is known.
+    fn whole(&self) -> Result<Option<u64>, EnvelopeError> {
+        if !self.events {
+            if self.held.first().is_some_and(|flags| flags & !FLAGS != 0) {
+                return Err(EnvelopeError);
+            }
+            let prefix = self.held.first_chunk::<PREFIX>();
+            return Ok(prefix.map(|&[_, a, b, c, d]| PREFIX as u64 + u64::from(u32::from_be_bytes([a, b, c, d]))));
+        }
+        let Some(&[a, b, c, d, e, f, g, h, i, j, k, l]) = self.held.first_chunk::<PRELUDE>() else { return Ok(None) };
+        let (total, headers) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        let mut crc = Crc::new();
+        crc.update(&[a, b, c, d, e, f, g, h]);
+        let least = (PRELUDE + CHECKSUM) as u64 + u64::from(headers);
+        match crc.sum() == u32::from_be_bytes([i, j, k, l]) && u64::from(total) >= least {
+            true => Ok(Some(total.into())),
+            false => Err(EnvelopeError),
+        }
     }
 
     /// The next event, or `None` when more bytes are needed; `input` is empty then.
@@ -53,15 +90,11 @@ impl EnvelopeReader {
         if self.passing > 0 {
             return Ok(self.pass(input));
         }
-        if self.held.len() < PREFIX {
-            append(&mut self.held, input, PREFIX);
+        let prefix = self.prefix();
+        if self.held.len() < prefix {
+            append(&mut self.held, input, prefix);
         }
-        if self.held.first().is_some_and(|flags| flags & !FLAGS != 0) {
-            return Err(EnvelopeError);
-        }
-        let Some(&[flags, a, b, c, d]) = self.held.first_chunk::<PREFIX>() else { return Ok(None) };
-        let payload = u32::from_be_bytes([a, b, c, d]);
-        let whole = PREFIX as u64 + u64::from(payload);
+        let Some(whole) = self.whole()? else { return Ok(None) };
         if whole > self.limit as u64 {
             self.passing = whole - self.held.len() as u64;
             let raw = self.held.split().freeze();
@@ -73,7 +106,8 @@ impl EnvelopeReader {
             return Ok(None);
         }
         let raw = self.held.split().freeze();
-        let payload = raw.slice(PREFIX..);
+        let payload = raw.slice(prefix..);
+        let flags = if self.events { 0 } else { raw.first().copied().unwrap_or_default() };
         Ok(Some(EnvelopeEvent::Envelope { raw, flags, payload }))
     }
 

@@ -35,6 +35,9 @@ impl std::fmt::Display for HeadError {
 impl std::error::Error for HeadError {}
 
 impl HeadError {
+    /// The reason where a URL as target and `Host` disagree: in a tunnel a question of identity, too.
+    pub const TWO_PLACES: &'static str = "target and host name different places";
+
     pub(super) const fn new(status: u16, reason: &'static str) -> Self {
         Self { status, reason, line: 0 }
     }

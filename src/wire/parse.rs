@@ -154,9 +154,7 @@ impl Draft {
             return Err(HeadError::bad("host is not a host with perhaps a port"));
         };
         match named {
-            Some((target, default)) if !host.same(&target, default) => {
-                Err(HeadError::bad("target and host name different places"))
-            }
+            Some((target, default)) if !host.same(&target, default) => Err(HeadError::bad(HeadError::TWO_PLACES)),
             _ => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use crate::load::Load;
 use crate::random::Rng;
 
 /// A member or element as it is spelled.
+#[derive(Clone)]
 pub enum Node {
     /// A number, `true`, `null`.
     Bare(String),

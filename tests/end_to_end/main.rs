@@ -9,8 +9,12 @@
 //! | `versions` | ALPN mirrored, pools that never mix |
 //! | `websocket` | WebSocket over HTTP/1.1 and HTTP/2, compressed |
 //! | `upstreams` | where connections go and whom they trust |
+//! | `certificates` | which certificates of upstreams are believed |
+//! | `trust` | our own CA, exceptions, revocation lists, old TLS on either side |
+//! | `secrets` | where the CA's key lies, and where it must not |
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
+//! | `sessions` | what `--record` keeps |
 //! | `framing` | malformed messages never pass |
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
@@ -20,6 +24,7 @@
 
 mod common;
 
+mod certificates;
 mod cli;
 mod clients;
 mod deadlines;
@@ -32,8 +37,11 @@ mod policy;
 mod pseudonyms;
 mod report;
 mod run;
+mod secrets;
 mod serve;
+mod sessions;
 mod streaming;
+mod trust;
 mod tunnels;
 mod upstreams;
 mod versions;

@@ -463,3 +463,61 @@ fn a_body_over_the_limit_passes_or_not_as_on_error_says_and_is_told_either_way()
         }
     });
 }
+
+/// A message of an AWS event stream with a JSON payload, told by its checksums alone.
+fn event(payload: &str) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum().to_be_bytes()
+    };
+    let mut bytes = (16 + payload.len() as u32).to_be_bytes().to_vec();
+    bytes.extend([0; 4]);
+    bytes.extend(crc(&bytes));
+    bytes.extend_from_slice(payload.as_bytes());
+    bytes.extend(crc(&bytes));
+    bytes
+}
+
+#[test]
+fn an_open_event_stream_and_its_trailers_are_edited_as_they_pass() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = under(&to_the_machine("redact"), &authority, upstream.address).await;
+        let mut client = Route::through(&divulge).http1().await;
+        client
+            .send(format!("POST /stream HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/vnd.amazon.eventstream\r\nTransfer-Encoding: chunked\r\n\r\n"))
+            .await;
+        let events = [event("{\"n\":1}"), event(&format!("{{\"host\":\"{MACHINE}\"}}"))].concat();
+        for piece in [&events[..20], &events[20..]] {
+            client.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).await;
+        }
+        client.send(format!("0\r\nX-Sum: 1\r\nX-Host: {MACHINE}\r\n\r\n")).await;
+        assert_eq!(client.response().await.status, 200);
+
+        divulge.finding_at("body!event:/1!json:/host").await;
+        divulge.finding_at("trailer:/x-host").await;
+        let seen = upstream.log.one().await;
+        assert!(seen.body.data.starts_with(&event("{\"n\":1}")) && !show(&seen.body.data).contains(MACHINE));
+        let trailers = show(&seen.body.trailers);
+        assert!(trailers.starts_with("X-Sum: 1\nX-Host: ") && !trailers.contains(MACHINE), "{trailers}");
+    });
+}
+
+#[test]
+fn a_request_is_withheld_for_what_its_trailers_hold() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = under(&to_the_machine("block"), &authority, upstream.address).await;
+        let mut client = Route::through(&divulge).http1().await;
+        let head = format!("POST /v1/x HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n");
+        client
+            .send(format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\nX-Host: {MACHINE}\r\n\r\n"))
+            .await;
+        assert_eq!(client.response().await.status, 403);
+        divulge.finding_at("trailer:/x-host").await;
+        assert!(upstream.log.requests().is_empty());
+    });
+}

@@ -20,7 +20,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 #[test]
 fn the_ca_is_private_from_its_creation_whatever_the_umask() {
     bounded(async {
-        for umask in ["000", "077"] {
+        for umask in ["000", "077", "0777"] {
             let divulge = Divulge::serve().umask(umask).start().await;
             let state = divulge.state();
             assert_eq!(mode(&state), 0o700, "the state folder under umask {umask}");

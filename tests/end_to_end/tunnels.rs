@@ -268,8 +268,80 @@ fn one_identity_holds_over_http2() {
             "user information in :authority: {answer:?}"
         );
         assert!(upstream.log.requests().is_empty());
+        divulge.finding_of("audit.identity").await;
         let answer = client.exchange(request("GET", "/", &[]), None, None).await;
         assert_eq!(answer.status, 200, "a good request after bad ones: {answer:?}");
+
+        // The ClientHello names another host than the tunnel; the request is true to either.
+        for host in [HOST, "other.example.com"] {
+            let stream = Route::through(&divulge).host("other.example.com").tcp().await;
+            let wire = Route::through(&divulge).tls_over(stream, &["h2"]).await.expect("intercepted");
+            let mut client = Http2::over(wire).await;
+            let request = http::Request::get(format!("https://{host}/")).body(()).unwrap();
+            let answer = client.exchange(request, None, None).await;
+            assert_eq!(answer.status, 421, "SNI {HOST} in a tunnel to other.example.com: {answer:?}");
+        }
+        assert_eq!(upstream.log.requests().len(), 1);
+    });
+}
+
+#[test]
+fn every_disagreement_of_names_is_a_421_and_a_finding() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let divulge = Divulge::before(&authority, upstream.address).await;
+        let route = |host: &str| Route::through(&divulge).host(host);
+        let other = "other.example.com";
+        let mut wrong = Vec::new();
+        // The tunnel's host, the ClientHello's, the request.
+        for (what, connect, hello, request) in [
+            ("Host", HOST, HOST, "GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n"),
+            ("the port of Host", HOST, HOST, "GET / HTTP/1.1\r\nHost: api.example.com:8443\r\n\r\n"),
+            (
+                "an absolute target",
+                HOST,
+                HOST,
+                "GET https://other.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+            ),
+            ("both", HOST, HOST, "GET https://other.example.com/ HTTP/1.1\r\nHost: other.example.com\r\n\r\n"),
+            ("the ClientHello, and Host with it", HOST, other, "GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n"),
+            ("the ClientHello alone", HOST, other, GET),
+            ("Host of a tunnel to an address", "192.0.2.7", HOST, "GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n"),
+            (
+                "Host of a tunnel to an address, by address",
+                "192.0.2.7",
+                HOST,
+                "GET / HTTP/1.1\r\nHost: 192.0.2.8\r\n\r\n",
+            ),
+            (
+                "a WebSocket's Host",
+                HOST,
+                HOST,
+                "GET / HTTP/1.1\r\nHost: other.example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            ),
+        ] {
+            let findings = || divulge.findings().iter().filter(|finding| finding["kind"] == "audit.identity").count();
+            let before = findings();
+            let stream = route(connect).tcp().await;
+            let mut client = route(hello).tls_over(stream, &["http/1.1"]).await.expect("intercepted");
+            client.send(request).await;
+            let status = client.response().await.status;
+            if status != 421 {
+                wrong.push(format!("{what}: answered {status}"));
+            }
+            for _ in 0..100 {
+                if findings() > before {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if findings() == before {
+                wrong.push(format!("{what}: no finding"));
+            }
+        }
+        assert!(upstream.log.requests().is_empty(), "a request with two names reached the upstream");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }
 

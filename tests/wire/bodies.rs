@@ -320,3 +320,37 @@ fn a_line_over_the_limit_passes_in_pieces_and_the_next_one_is_read() {
         assert_eq!((bytes, ends), (text.as_bytes().to_vec(), 2));
     }
 }
+
+/// A message of an AWS event stream without headers; the reader leaves its last checksum to whoever reads the message.
+fn event(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (16 + payload.len() as u32).to_be_bytes().to_vec();
+    bytes.extend([0; 4]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes);
+    bytes.extend(crc.sum().to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn messages_of_an_event_stream_are_cut_wherever_they_arrive() {
+    let body = [event(b"one"), event(b""), event(b"three")].concat();
+    for step in [1, 5, 16, body.len()] {
+        let mut reader = EnvelopeReader::events(64);
+        let mut lengths = Vec::new();
+        for piece in body.chunks(step) {
+            let mut input = BytesMut::from(piece);
+            while let Ok(Some(EnvelopeEvent::Envelope { raw, .. })) = reader.step(&mut input) {
+                lengths.push(raw.len());
+            }
+        }
+        assert_eq!(lengths, [19, 16, 21], "{step} bytes at a time");
+        assert!(reader.is_between_envelopes());
+    }
+    let mut reader = EnvelopeReader::events(64);
+    assert!(reader.step(&mut BytesMut::from(&b"{\"a\":\"no message\"}"[..])).is_err());
+    let mut reader = EnvelopeReader::events(18);
+    let oversize = reader.step(&mut BytesMut::from(&event(b"one")[..]));
+    assert!(matches!(oversize, Ok(Some(EnvelopeEvent::Oversize { last: false, .. }))));
+}

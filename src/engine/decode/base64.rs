@@ -37,11 +37,16 @@ pub(super) fn recognise(text: &[u8]) -> Option<Base64> {
         return None;
     }
     let mut seen = 0;
-    for chunk in body.chunks(64) {
-        seen = chunk.iter().fold(seen, |seen, &byte| seen | CLASS[usize::from(byte)]);
-        if seen & OTHER != 0 || (seen & LINE_END != 0 && wrap.is_none()) {
+    let (blocks, rest) = body.as_chunks::<64>();
+    for block in blocks {
+        seen |= block.iter().fold(0, |seen, &byte| seen | class_of(byte));
+        if seen & OTHER != 0 {
             return None;
         }
+    }
+    seen = rest.iter().fold(seen, |seen, &byte| seen | CLASS[usize::from(byte)]);
+    if seen & OTHER != 0 || (seen & LINE_END != 0 && wrap.is_none()) {
+        return None;
     }
     let (standard, url) = (seen & STANDARD_ONLY != 0, seen & URL_ONLY != 0);
     if standard && url {
@@ -111,6 +116,18 @@ const CLASS: [u8; 256] = {
     class
 };
 
+/// As [`CLASS`] says it, without a table: what the compiler makes into a few instructions for many bytes.
+#[inline(always)]
+fn class_of(byte: u8) -> u8 {
+    let plain = ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10);
+    let standard = (byte == b'+') | (byte == b'/');
+    let url = (byte == b'-') | (byte == b'_');
+    let line_end = (byte == b'\r') | (byte == b'\n');
+    let other = !(plain | standard | url | line_end);
+    let bit = |is: bool, class: u8| u8::from(is).wrapping_neg() & class;
+    bit(other, OTHER) | bit(standard, STANDARD_ONLY) | bit(url, URL_ONLY) | bit(line_end, LINE_END)
+}
+
 /// Whether `byte` is a letter of either alphabet.
 #[inline]
 pub(super) fn is_letter(byte: u8) -> bool {
@@ -129,48 +146,65 @@ const LETTER: [bool; 256] = {
 
 /// The runs of at least `shortest` letters of either alphabet in `text`; `shortest` is 11 or more.
 ///
-/// Every such run holds two whole groups of four bytes, counted from the beginning of the text, so only where two
-/// neighbouring groups are letters throughout is anything looked at byte by byte.
+/// A bit for each byte, so that where eleven of them in a row are letters comes out of a few shifts.
 pub(crate) fn runs(text: &[u8], shortest: usize, runs: &mut Vec<Range<usize>>) {
-    // Zero for a letter: a group is one where its four bytes are zero together.
-    let mut flags = [0u8; FLAGS];
+    let mut blocks = text.chunks(BITS);
+    let mut letters = blocks.next().map_or(0, letters_of);
     let mut behind = 0;
-    for (block, bytes) in text.chunks(FLAGS).enumerate() {
-        for (flag, &byte) in flags.iter_mut().zip(bytes) {
-            *flag = u8::from(!is_letter_by_range(byte));
-        }
-        // Beyond the text there are no letters.
-        let used = bytes.len().next_multiple_of(4).min(FLAGS);
-        flags[bytes.len()..used].fill(1);
-        let (groups, _) = flags[..used].as_chunks::<4>();
-        // The last group of a block is looked at with the first of the next.
-        let mut before = block > 0 && text[block * FLAGS - 4..block * FLAGS].iter().all(|&byte| is_letter(byte));
-        for (index, group) in groups.iter().enumerate() {
-            let whole = u32::from_ne_bytes(*group) == 0;
-            if whole && before {
-                let at = block * FLAGS + index * 4;
-                if at >= behind {
-                    let start = at - text[behind..at].iter().rev().take_while(|&&byte| is_letter(byte)).count();
-                    let end = at + text[at..].iter().take_while(|&&byte| is_letter(byte)).count();
-                    if end - start >= shortest {
-                        runs.push(start..end);
-                    }
-                    behind = end;
+    for base in (0..text.len()).step_by(BITS) {
+        let next = blocks.next().map_or(0, letters_of);
+        let both = u128::from(letters) | u128::from(next) << BITS;
+        let two = both & both >> 1;
+        let four = two & two >> 2;
+        let eight = four & four >> 4;
+        let mut starts = (eight & eight >> 3) as u64;
+        while starts != 0 {
+            let bit = starts.trailing_zeros();
+            let start = base + bit as usize;
+            if start >= behind {
+                let mut end = start + (both >> bit).trailing_ones() as usize;
+                if end == base + 2 * BITS {
+                    end += text[end..].iter().take_while(|&&byte| is_letter(byte)).count();
                 }
+                if end - start >= shortest {
+                    runs.push(start..end);
+                }
+                behind = end;
             }
-            before = whole;
+            // What follows in a run is no start.
+            starts &= starts.wrapping_add(1 << bit);
         }
+        letters = next;
     }
 }
 
-const FLAGS: usize = 256;
+const BITS: usize = u64::BITS as usize;
+
+/// A bit for each of up to 64 bytes: whether it is a letter.
+#[inline(always)]
+fn letters_of(bytes: &[u8]) -> u64 {
+    /// Brings the lowest bits of eight bytes together in the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut flags = [0u8; BITS];
+    match bytes.first_chunk::<BITS>() {
+        Some(bytes) => flags = bytes.map(|byte| u8::from(is_letter_by_range(byte))),
+        None => {
+            for (flag, &byte) in flags.iter_mut().zip(bytes) {
+                *flag = u8::from(is_letter(byte));
+            }
+        }
+    }
+    let words = flags.as_chunks::<8>().0.iter().enumerate();
+    words.fold(0, |bits, (index, word)| bits | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56 << (index * 8))
+}
 
 /// As [`is_letter`], without a table: what the compiler makes into a few instructions for many bytes.
 #[inline(always)]
 fn is_letter_by_range(byte: u8) -> bool {
     let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-    let digit = byte.wrapping_sub(b'0') < 10;
-    letter | digit | (byte == b'+') | (byte == b'/') | (byte == b'-') | (byte == b'_')
+    // `+`, `-`, `/` and the digits, without `,` and `.`.
+    let others = (byte.wrapping_sub(b'+') < 15) & (byte & 0xfd != b',');
+    letter | others | (byte == b'_')
 }
 
 pub(crate) fn decode(text: &[u8], spelling: Base64) -> Option<Vec<u8>> {
@@ -246,6 +280,14 @@ mod tests {
                 }
                 assert_eq!(found, expected, "{}", text.escape_ascii());
             }
+        }
+    }
+
+    #[test]
+    fn ranges_say_what_the_tables_say() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(super::class_of(byte), super::CLASS[usize::from(byte)]);
+            assert_eq!(super::is_letter_by_range(byte), super::is_letter(byte));
         }
     }
 

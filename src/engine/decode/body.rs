@@ -1,10 +1,11 @@
 //! What a payload is: content codings undone, then its kind by what is said of it and what it looks like.
 
+use super::aws_chunked;
 use super::coding::{Bounds, Coding};
 use super::documents;
 use super::frame::Stream;
 use super::json;
-use super::layer::Member;
+use super::layer::{Codec, Member};
 use super::multipart;
 use super::place::Tail;
 use super::sentry;
@@ -29,10 +30,14 @@ impl<V: Visitor> Walker<'_, V> {
                 self.root = Root::Message(*index);
                 self.sniffed(layer, "");
             }
+            Part::Frame { index, .. } if is_event_stream(head.get("content-type").unwrap_or_default()) => {
+                self.events(layer, *index, "");
+            }
             Part::Frame { index, .. } => {
                 self.frames(layer, *index, Stream::of(head));
             }
             Part::Chunk { .. } => self.chunk(layer),
+            Part::Trailers(_) => self.trailer_fields(layer),
         }
     }
 
@@ -66,6 +71,16 @@ impl<V: Visitor> Walker<'_, V> {
             let target = self.layers[layer.0 as usize].target(layer);
             let coding = std::str::from_utf8(name).ok().and_then(Coding::named);
             let content = self.content(layer);
+            if name.eq_ignore_ascii_case(b"aws-chunked")
+                && let Some((data, rest)) = aws_chunked::decode(&content)
+                && self.spend(data.len())
+            {
+                self.runs(layer, &content, rest, "", Tail::Whole);
+                let whole = Span::of(0..content.len());
+                layer = self.open(data.into(), target, whole, Codec::AwsChunked);
+                self.body = Some(layer);
+                continue;
+            }
             if !coding.is_some_and(|coding| coding.opens(&content)) {
                 let class = sniff::class(&content, self.limits.json_depth);
                 if matches!(class, Class::Json | Class::Lines | Class::Text) {
@@ -112,6 +127,7 @@ impl<V: Visitor> Walker<'_, V> {
             }
             _ if is_json_type(&kind)
                 && starts_json(&content[start..])
+                && !sniff::is_reversed(&content, self.limits.json_depth)
                 && !sniff::is_qoder(&content, self.limits.json_depth) =>
             {
                 if sniff::newline_delimited(&content, self.limits.json_depth) {
@@ -124,7 +140,7 @@ impl<V: Visitor> Walker<'_, V> {
                 self.multipart(layer, &boundary.unwrap_or_default(), name);
             }
             b"application/http" if !content.is_empty() => self.http(layer, &content, name),
-            b"application/vnd.amazon.eventstream" if !content.is_empty() => self.events(layer, name),
+            kind if is_event_stream(kind) && !content.is_empty() => self.events(layer, 0, name),
             b"application/x-sentry-envelope" if sentry::is_envelope(&content, true) => {
                 self.envelope(layer, &content, name)
             }
@@ -138,6 +154,10 @@ impl<V: Visitor> Walker<'_, V> {
     pub(super) fn sniffed(&mut self, layer: LayerId, name: &str) {
         let content = self.content(layer);
         let start = if content.starts_with(BOM) { BOM.len() } else { 0 };
+        if sniff::is_json_anyhow(&content[start..], self.limits.json_depth) {
+            self.classified(layer, start, Class::Json, name);
+            return;
+        }
         let class = match sniff::class(&content[start..], self.limits.json_depth) {
             // Cut short or spoilt further on: still more JSON than anything else.
             Class::Text | Class::Binary if sniff::is_broken_json(&content[start..], self.limits.json_depth) => {
@@ -174,7 +194,7 @@ impl<V: Visitor> Walker<'_, V> {
             Class::Frames => {
                 self.frames(layer, 0, Stream::default());
             }
-            Class::Events => self.events(layer, name),
+            Class::Events => self.events(layer, 0, name),
             Class::Binary => {
                 self.report(layer, &content, "opaque", Tail::Whole);
                 self.runs(layer, &content, 0..content.len(), name, Tail::Whole);
@@ -222,6 +242,11 @@ fn is_json_type(kind: &[u8]) -> bool {
         || kind.ends_with(b"+json")
         || kind == b"text/json"
         || kind == b"application/jsonl"
+}
+
+fn is_event_stream(kind: &[u8]) -> bool {
+    const KIND: &[u8] = b"application/vnd.amazon.eventstream";
+    kind.get(..KIND.len()).is_some_and(|start| start.eq_ignore_ascii_case(KIND))
 }
 
 fn is_protobuf_type(kind: &[u8]) -> bool {

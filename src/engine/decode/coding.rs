@@ -5,9 +5,10 @@
 
 use std::io::Read;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
+use super::inflate::{self, Inflater};
 use super::layer::{Codec, Member};
 use crate::wire::span::Span;
 
@@ -162,6 +163,12 @@ fn inflate(
 thread_local! {
     /// Tables and a window are tens of KiB: bodies full of small gzip members would spend their time on clearing them.
     static SPARE: std::cell::Cell<Option<Box<Decompress>>> = const { std::cell::Cell::new(None) };
+    static SPARE_FAST: std::cell::Cell<Option<Inflater>> = const { std::cell::Cell::new(None) };
+}
+
+/// The size that a body of one member says it has (RFC 1952, section 2.3.1).
+fn gzip_size(input: &[u8]) -> usize {
+    input.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
 }
 
 fn gzip(input: &[u8], bounds: Bounds) -> Undone {
@@ -170,7 +177,7 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
     let mut at = 0;
     let mut stop = None;
     let mut whole = true;
-    let mut inflater = SPARE.take().unwrap_or_else(|| Box::new(Decompress::new(false)));
+    let mut fast = (gzip_size(input) <= inflate::LONGEST).then(|| SPARE_FAST.take().unwrap_or_default());
     while stop.is_none() && at < input.len() {
         if content.len() + members.len() * MEMBER_COST >= bounds.bytes {
             stop = Some("limit");
@@ -184,17 +191,36 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
         };
         let before = content.len();
         let body = at + header;
-        inflater.reset(false);
-        let (taken, ended) = inflate(&mut inflater, &input[body..], &mut content, bounds);
+        // The bound itself is for the other decoder to judge.
+        let most = (bounds.bytes - before).saturating_sub(1);
+        let made = fast.as_mut().and_then(|fast| fast.inflate(&input[body..], most));
+        let (taken, ended) = match made {
+            Some((made, taken)) => {
+                content.extend_from_slice(made);
+                (taken, None)
+            }
+            None => {
+                // Long members, or one that is spoilt: nothing is tried twice any more.
+                if let Some(inflater) = fast.take() {
+                    SPARE_FAST.set(Some(inflater));
+                }
+                let mut inflater = SPARE.take().unwrap_or_else(|| Box::new(Decompress::new(false)));
+                inflater.reset(false);
+                let inflated = inflate(&mut inflater, &input[body..], &mut content, bounds);
+                SPARE.set(Some(inflater));
+                inflated
+            }
+        };
         let end = body + taken;
         match ended {
             None => {
                 let trailer = input.get(end..end + 8);
-                let mut crc = Crc::new();
-                crc.update(&content[before..]);
+                let made = &content[before..];
+                // Modulo 2^32 (RFC 1952, section 2.3.1).
+                let (crc, size) = (crc32fast::hash(made), made.len() as u32);
                 let coded = at..(end + 8).min(input.len());
                 let mut wrong_trailer = None;
-                if trailer != Some([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].as_flattened()) {
+                if trailer != Some([crc.to_le_bytes(), size.to_le_bytes()].as_flattened()) {
                     stop = Some("malformed");
                     wrong_trailer = Some(Span::of(end..coded.end));
                 }
@@ -213,7 +239,9 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
             }
         }
     }
-    SPARE.set(Some(inflater));
+    if let Some(inflater) = fast {
+        SPARE_FAST.set(Some(inflater));
+    }
     Undone { content, codec: Codec::Gzip(members), consumed: at, stop, whole }
 }
 

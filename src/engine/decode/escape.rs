@@ -1,27 +1,39 @@
-//! JSON escapes (RFC 8259, section 7), undone a word at a time.
+//! JSON escapes (RFC 8259, section 7), undone a block at a time.
 
 /// Undoes the escapes of `raw` into `out`. A wrong escape stands for itself, a lone surrogate becomes U+FFFD.
 pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
-    // Every escape is at least as long as what it stands for; a word more, so that whole words can be written.
+    // Every escape is at least as long as what it stands for; a block more, so that whole blocks can be written.
     let mut to = out.len();
-    out.resize(to + raw.len() + 8, 0);
+    out.resize(to + raw.len() + BLOCK, 0);
     let mut at = 0;
     while at < raw.len() {
-        if let Some(word) = word(raw, at) {
-            let found = marks(word, b'\\');
-            out[to..to + 8].copy_from_slice(&word.to_le_bytes());
-            if found == 0 {
-                at += 8;
-                to += 8;
+        if let Some(block) = raw.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+            out[to..to + BLOCK].copy_from_slice(block);
+            if !block.iter().fold(false, |found, &byte| found | (byte == b'\\')) {
+                at += BLOCK;
+                to += BLOCK;
                 continue;
             }
-            let plain = found.trailing_zeros() as usize / 8;
+            let plain = u128::from_le_bytes(*block);
+            let plain = match marks(plain as u64, b'\\') {
+                0 => 8 + marks((plain >> 64) as u64, b'\\').trailing_zeros() as usize / 8,
+                found => found.trailing_zeros() as usize / 8,
+            };
             at += plain;
             to += plain;
         } else if raw[at] != b'\\' {
             out[to] = raw[at];
             at += 1;
             to += 1;
+            continue;
+        }
+        // Line ends and quotes, nearly all that there are.
+        if let Some(&byte) = raw.get(at + 1)
+            && LETTERS[usize::from(byte)] != 0
+        {
+            out[to] = LETTERS[usize::from(byte)];
+            to += 1;
+            at += 2;
             continue;
         }
         let (length, unit) = escape(&raw[at..]);
@@ -40,6 +52,21 @@ pub(crate) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     }
     out.truncate(to);
 }
+
+/// Looked at together.
+const BLOCK: usize = 16;
+
+/// What each letter stands for behind a backslash; zero where that is more than a letter or nothing.
+const LETTERS: [u8; 256] = {
+    let mut letters = [0; 256];
+    let pairs = *b"\"\"\\\\//b\x08f\x0cn\nr\rt\t";
+    let mut index = 0;
+    while index < pairs.len() {
+        letters[pairs[index] as usize] = pairs[index + 1];
+        index += 2;
+    }
+    letters
+};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
@@ -62,19 +89,11 @@ impl Unit {
 
 /// The escape that `raw` starts with (its first byte is the backslash) and how long it is.
 pub(crate) fn escape(raw: &[u8]) -> (usize, Unit) {
-    let byte = match raw.get(1) {
-        Some(b'"') => b'"',
-        Some(b'\\') => b'\\',
-        Some(b'/') => b'/',
-        Some(b'b') => 8,
-        Some(b'f') => 12,
-        Some(b'n') => b'\n',
-        Some(b'r') => b'\r',
-        Some(b't') => b'\t',
-        Some(b'u') => return unicode(raw),
-        _ => return (raw.len().min(1), Unit::Itself),
-    };
-    (2, Unit::Byte(byte))
+    match raw.get(1) {
+        Some(b'u') => unicode(raw),
+        Some(&letter) if LETTERS[usize::from(letter)] != 0 => (2, Unit::Byte(LETTERS[usize::from(letter)])),
+        _ => (raw.len().min(1), Unit::Itself),
+    }
 }
 
 fn unicode(raw: &[u8]) -> (usize, Unit) {

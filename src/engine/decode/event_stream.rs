@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use flate2::Crc;
+use crc32fast::hash as crc32;
 
 use super::layer::Format;
 use super::place::Tail;
@@ -56,12 +56,6 @@ pub(crate) fn message_at(bytes: &[u8], at: usize) -> Option<Message> {
         sound,
         cut,
     })
-}
-
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 #[derive(Debug)]
@@ -115,12 +109,11 @@ pub(super) fn is_likely(bytes: &[u8]) -> bool {
 }
 
 impl<V: Visitor> Walker<'_, V> {
-    /// The messages of `layer`.
-    pub(super) fn events(&mut self, layer: LayerId, name: &str) {
+    /// The messages of `layer`, counted from `number`.
+    pub(super) fn events(&mut self, layer: LayerId, mut number: u64, name: &str) {
         self.layers[layer.0 as usize].format = Format::Events;
         let content = self.content(layer);
         let mut at = 0;
-        let mut number = 0;
         while at < content.len() {
             self.steps.push(Step::Event(number));
             let message = message_at(&content, at);

@@ -39,6 +39,10 @@ impl<V: Visitor> Walker<'_, V> {
                 raw
             };
             let name = String::from_utf8_lossy(&key);
+            if !name.is_empty() {
+                let raw = Span::of(start..start + from.saturating_sub(1));
+                self.field_name(&key, Target { layer, raw, spelling: Spelling::Form }, Tail::Form(&name));
+            }
             match connect {
                 Some(get) if name == "message" => self.connect_message(get, text, target),
                 _ => self.value(kind, &name, text, target, Tail::Form(&name)),

@@ -4,7 +4,8 @@ use ::base64::Engine;
 use ::base64::prelude::BASE64_STANDARD;
 
 use super::event_stream::tests::message;
-use super::tests::{document, frame, gzip, json, pb};
+use super::tests::{document, frame, gzip, json, pb, request, seen};
+use crate::engine::audit::Part;
 
 const EVENTS: &[(&str, &str)] = &[("content-type", "application/vnd.amazon.eventstream")];
 
@@ -187,6 +188,68 @@ fn a_unary_message_is_decompressed_as_its_body() {
         let fields = [("content-type", kind), ("content-encoding", "gzip"), ("connect-protocol-version", "1")];
         let (seen, decoded) = document(&fields, gzip(&pb(10, b"CST")));
         seen.has("body!gzip!pb:/10", "CST");
+        assert!(decoded.unread.is_empty());
+    }
+}
+
+#[test]
+fn a_message_of_texts_is_a_message_wherever_it_stands() {
+    // All of it prints, but for the tags.
+    let message = [pb(1, &[b'a'; 64]), pb(2, b"laptop-of-ann-in-the-office"), pb(3, &[b'b'; 90])].concat();
+    let (seen, _) = json(serde_json::json!({ "a": BASE64_STANDARD.encode(&message) }).to_string());
+    seen.has("body!json:/a!b64!pb:/2", "laptop-of-ann-in-the-office");
+    let part = "--b\r\ncontent-disposition: form-data; name=\"a\"\r\ncontent-type: application/x-protobuf\r\n\r\n";
+    let body = [part.as_bytes(), &message, b"\r\n--b--\r\n"].concat();
+    let (seen, _) = document(&[("content-type", "multipart/form-data; boundary=b")], body);
+    seen.has("body!multipart:/a!pb:/2", "laptop-of-ann-in-the-office");
+    let (seen, _) = document(&[("content-type", "application/proto")], pb(7, &message));
+    seen.has("body!pb:/7/2", "laptop-of-ann-in-the-office");
+    assert!(!seen.body().iter().any(|leaf| leaf.starts_with("body!pb:/7 = ")));
+}
+
+#[test]
+fn text_of_two_bytes_a_character_is_no_list_of_numbers() {
+    let wide: Vec<u8> =
+        "the.machine.called.laptop-of-ann.in.the.office".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (seen, _) = document(&[("content-type", "application/proto")], [pb(1, b"event"), pb(2, &wide)].concat());
+    assert!(seen.leaves.iter().any(|(at, _, _, text)| at == "body!pb:/2" && text.len() == wide.len()));
+}
+
+#[test]
+fn one_message_of_an_event_stream_is_a_unit() {
+    let body = message(&[(":content-type", "application/json")], br#"{"cwd":"/home/ann"}"#);
+    let request = request("/", EVENTS);
+    let (seen, _) = seen(&request, Part::Frame { index: 7, bytes: body.into() });
+    seen.has("body!event:/7!json:/cwd", "/home/ann");
+}
+
+#[test]
+fn trailers_are_fields_with_a_root_of_their_own() {
+    let request = request("/", &[]);
+    let raw = "X-Host: laptop\r\nX-State: {\"cwd\":\"/home/ann\"}\r\n";
+    let (seen, decoded) = seen(&request, Part::Trailers(raw.into()));
+    seen.has("trailer:/x-host", "laptop");
+    seen.has("trailer:/x-state!json:/cwd", "/home/ann");
+    assert_eq!((decoded.bytes_sent, decoded.unread.len()), (0, 0));
+}
+
+#[test]
+fn a_signed_body_in_pieces_is_read_as_a_whole() {
+    let body =
+        b"9;chunk-signature=ab\r\n{\"cwd\":\"/\r\na;chunk-signature=cd\r\nhome/ann\"}\r\n0;chunk-signature=ef\r\n\r\n";
+    let (seen, decoded) = document(&[("content-encoding", "aws-chunked"), ("content-type", "application/json")], body);
+    seen.has("body!json:/cwd", "/home/ann");
+    assert!(decoded.unread.is_empty());
+    let (_, decoded) = document(&[("content-encoding", "aws-chunked")], b"\x80\x81no pieces".to_vec());
+    assert_eq!(decoded.unread[0].reason, "content-coding");
+}
+
+#[test]
+fn base64_written_backwards_is_read() {
+    let coded: String = BASE64_STANDARD.encode(r#"{"events":[{"cwd":"/home/ann"}]}"#).chars().rev().collect();
+    for fields in [&[][..], &[("content-type", "application/json")], &[("content-type", "text/plain")]] {
+        let (seen, decoded) = document(fields, coded.clone());
+        seen.has("body!b64!json:/events/0/cwd", "/home/ann");
         assert!(decoded.unread.is_empty());
     }
 }

@@ -39,6 +39,8 @@ impl<V: Visitor> Walker<'_, V> {
                     && head.bytes(other.name).eq_ignore_ascii_case(head.bytes(field.name))
             };
             let repeat = head.fields()[..index].iter().filter(same).count() as u32;
+            let target = Target { layer: HEAD, raw: field.name, spelling: Spelling::Raw };
+            self.field_name(head.bytes(field.name), target, Tail::Header { name: &name, repeat });
             if name == "cookie" {
                 self.cookies(head.raw(), field.value.range(), repeat);
             } else {
@@ -47,7 +49,11 @@ impl<V: Visitor> Walker<'_, V> {
                 let tail = Tail::Header { name: &name, repeat };
                 let text = head.bytes(field.value);
                 let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
-                if matches!(credentials, sniff::Reading::Plain) {
+                let paired = percent::is_encoded(text) && pairs::named(LeafKind::Header, &name, text).next().is_some();
+                if paired {
+                    // `k=v,k=v` encodes each of its values, never the whole.
+                    self.leaf(LeafKind::Header, &name, text, target, tail);
+                } else if matches!(credentials, sniff::Reading::Plain) {
                     self.value(LeafKind::Header, &name, text, target, tail);
                 } else {
                     self.leaf(LeafKind::Header, &name, text, target, tail);
@@ -83,6 +89,26 @@ impl<V: Visitor> Walker<'_, V> {
                 let layer = walker.open(bytes.into(), target, Span::of(range), Codec::Base64(spelling));
                 walker.classified(layer, 0, sniff::Class::Text, key);
             });
+        }
+    }
+
+    /// The fields after a chunked body (RFC 9110, section 6.5), one on a line.
+    pub(super) fn trailer_fields(&mut self, layer: LayerId) {
+        let content = self.content(layer);
+        let mut at = 0;
+        for line in content.split(|&byte| byte == b'\n') {
+            let start = at;
+            at += line.len() + 1;
+            let line = line.trim_ascii_end();
+            let Some(colon) = memchr(b':', line) else { continue };
+            let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
+            let tail = Tail::Trailer(&name);
+            let raw = Span::of(start..start + colon);
+            self.field_name(&line[..colon], Target { layer, raw, spelling: Spelling::Raw }, tail);
+            let value = line[colon + 1..].trim_ascii_start();
+            let end = start + line.len();
+            let target = Target { layer, raw: Span::of(end - value.len()..end), spelling: Spelling::Raw };
+            self.value(LeafKind::Trailer, &name, value, target, tail);
         }
     }
 
@@ -122,6 +148,11 @@ impl<V: Visitor> Walker<'_, V> {
             }
             let from = memchr(b'=', pair).map_or(0, |equals| equals + 1);
             let name = String::from_utf8_lossy(&pair[..from.saturating_sub(1)]);
+            if from > 1 {
+                let raw = Span::of(start..start + from - 1);
+                let target = Target { layer: HEAD, raw, spelling: Spelling::Raw };
+                self.field_name(&pair[..from - 1], target, Tail::Cookie(&name));
+            }
             // A value may stand in quotes, which are no part of it.
             let quoted = pair.len() > from + 1 && pair[from..].starts_with(b"\"") && pair.ends_with(b"\"");
             let value = from + usize::from(quoted)..pair.len() - usize::from(quoted);

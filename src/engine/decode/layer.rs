@@ -57,6 +57,10 @@ pub enum Codec {
     Qoder {
         exchanged: bool,
     },
+    /// Base64 written backwards: Statsig's encoded bodies.
+    Reversed(Base64),
+    /// The pieces of `aws-chunked`, joined. Not written back.
+    AwsChunked,
     Gzip(Vec<Member>),
     Zlib {
         level: u8,

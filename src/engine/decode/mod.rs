@@ -21,6 +21,7 @@
 //! share, where a coding stands between), so `bytes_read` and what `unread` lists add up to `bytes_sent`. The
 //! head is always read and counted in neither.
 
+mod aws_chunked;
 mod base64;
 mod body;
 mod coding;
@@ -36,6 +37,7 @@ mod framed_tests;
 mod head;
 pub(crate) mod html;
 pub(crate) mod http;
+mod inflate;
 pub(crate) mod json;
 mod layer;
 mod multipart;

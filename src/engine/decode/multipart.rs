@@ -122,7 +122,9 @@ impl<V: Visitor> Walker<'_, V> {
             return;
         }
         let bytes = &content[body.clone()];
-        let structured = kind.starts_with(b"multipart/") || kind.starts_with(b"application/http");
+        let kinds: [&[u8]; 4] =
+            [b"multipart/", b"application/http", b"application/x-protobuf", b"application/protobuf"];
+        let structured = kinds.iter().any(|known| kind.starts_with(known));
         if !structured && sniff::class(bytes, self.limits.json_depth) == Class::Text {
             self.value(LeafKind::MultipartText, &name, bytes, target, tail);
         } else {

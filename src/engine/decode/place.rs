@@ -17,6 +17,7 @@ pub(super) enum Tail<'a> {
         name: &'a str,
         repeat: u32,
     },
+    Trailer(&'a str),
     Cookie(&'a str),
     Form(&'a str),
     /// A header inside the body.
@@ -39,6 +40,7 @@ impl Tail<'_> {
         match *self {
             Tail::Method => Some(Root::Head),
             Tail::Path(segment) => Some(Root::Path(segment)),
+            Tail::Trailer(name) => Some(Root::Trailer(name.into())),
             Tail::Header { name, repeat } => Some(Root::Header { name: name.into(), repeat }),
             _ => None,
         }
@@ -95,6 +97,7 @@ impl<'a> Here<'a> {
             | Tail::Form(name)
             | Tail::Field(name)
             | Tail::Multipart(name)
+            | Tail::Trailer(name)
             | Tail::Header { name, .. } => Segment::Name(name),
             Tail::Path(segment) => Segment::Index(segment.into()),
             _ => Segment::Index(0),

@@ -262,9 +262,7 @@ impl<V: Visitor> Walker<'_, V> {
         let target = Target { layer, raw: Span::of(range.clone()), spelling: Spelling::Raw };
         let text = value.is_empty() || sniff::is_text(value);
         let message = is_message(value) && (!text || text_within(value, 0) * 2 >= value.len());
-        // The tags of a first field: no text begins with a line end and its own length.
-        let tagged = matches!(value.first(), Some(b'\t' | b'\n' | b'\r'));
-        if text && !(message && tagged) {
+        if text && !(message && sniff::has_tags(value)) {
             self.value(LeafKind::PbString, name, value, target, path.tail());
         }
         if message && path.steps.len() < DEEPEST {
@@ -278,7 +276,8 @@ impl<V: Visitor> Walker<'_, V> {
             self.report(layer, value, "depth", path.tail());
         } else if !text {
             let class = sniff::class(value, self.limits.json_depth);
-            let numbers = class == Class::Binary && is_packed(value);
+            // Text of two bytes a character is small numbers, too.
+            let numbers = class == Class::Binary && is_packed(value) && !sniff::is_wide(value);
             if class == Class::Binary && value.len() <= SHORT {
                 self.leaf(LeafKind::Opaque, name, value, target, path.tail());
             }

@@ -31,6 +31,12 @@ pub(super) enum Reading {
         bytes: Vec<u8>,
         class: Class,
     },
+    /// Base64 from its last character to its first.
+    Reversed {
+        spelling: Base64,
+        bytes: Vec<u8>,
+        class: Class,
+    },
     Hex {
         upper: bool,
         bytes: Vec<u8>,
@@ -57,7 +63,7 @@ impl Reading {
     pub fn is_certain(&self) -> bool {
         match self {
             Reading::Document(_) => true,
-            Reading::Qoder { .. } => true,
+            Reading::Qoder { .. } | Reading::Reversed { .. } => true,
             Reading::Plain | Reading::Jwt(_) => false,
             Reading::Base64 { class, .. }
             | Reading::Hex { class, .. }
@@ -100,6 +106,9 @@ pub(super) enum Class {
 
 /// Hex digests are shorter than anything worth hiding in hex.
 const SHORTEST_HEX: usize = 16;
+
+/// Bytes of digests and keys: in hex they are far more often that than compressed without a signature.
+const DIGESTS: [usize; 6] = [16, 20, 28, 32, 48, 64];
 
 /// Whether `text` can be told to hold nothing more by a glance: most values, and all prose.
 #[inline]
@@ -150,7 +159,10 @@ pub(super) fn reading(text: &[u8], json_depth: usize) -> (Range<usize>, Reading)
     }
     let word = text.trim_ascii();
     let start = text.len() - text.trim_ascii_start().len();
-    let reading = hex(word, json_depth).or_else(|| base64(word, json_depth)).or_else(|| qoder(word, json_depth));
+    let reading = hex(word, json_depth)
+        .or_else(|| reversed(word, json_depth))
+        .or_else(|| base64(word, json_depth))
+        .or_else(|| qoder(word, json_depth));
     (start..start + word.len(), reading.unwrap_or(Reading::Plain))
 }
 
@@ -239,20 +251,51 @@ fn base64(text: &[u8], json_depth: usize) -> Option<Reading> {
     (class != Class::Binary || is_blob(text)).then_some(Reading::Base64 { spelling, bytes, class })
 }
 
+/// Base64 of a JSON document written backwards. Ends as one begins, so that little else is ever tried.
+fn reversed(text: &[u8], json_depth: usize) -> Option<Reading> {
+    // `{"` and `[{`.
+    if !text.ends_with(b"Jye") && !text.ends_with(b"s3W") {
+        return None;
+    }
+    let forwards: Vec<u8> = text.iter().rev().copied().collect();
+    let spelling = base64::recognise(&forwards)?;
+    let bytes = base64::decode(&forwards, spelling)?;
+    let class = class(&bytes, json_depth);
+    matches!(class, Class::Json | Class::Lines).then_some(Reading::Reversed { spelling, bytes, class })
+}
+
+pub(super) fn is_reversed(text: &[u8], json_depth: usize) -> bool {
+    reversed(text.trim_ascii(), json_depth).is_some()
+}
+
 pub(super) fn is_qoder(text: &[u8], json_depth: usize) -> bool {
     qoder(text, json_depth).is_some()
 }
 
-/// So odd an alphabet that only what holds a document is taken for it.
+/// So odd an alphabet that what comes out is text or a document only where it was meant.
 fn qoder(text: &[u8], json_depth: usize) -> Option<Reading> {
     if !qoder::is_likely(text) {
         return None;
     }
-    [true, false].into_iter().find_map(|exchanged| {
+    let readings = [true, false].map(|exchanged| {
         let bytes = qoder::decode(text, exchanged)?;
         let class = class(&bytes, json_depth);
-        matches!(class, Class::Json | Class::Lines).then_some(Reading::Qoder { exchanged, bytes, class })
-    })
+        let holds = match class {
+            Class::Json | Class::Lines | Class::Text => true,
+            Class::Coded(coding) => coding.opens(&bytes),
+            _ => false,
+        };
+        holds.then_some((exchanged, bytes, class))
+    });
+    // Thirds that end with a group of base64 make text in either order: a document tells which it is.
+    let whole = |reading: &Option<(bool, Vec<u8>, Class)>| !matches!(reading, Some((_, _, Class::Text)));
+    let [first, second] = readings;
+    let (exchanged, bytes, class) = match (first, second) {
+        (Some(first), second) if second.is_none() || whole(&second) <= (first.2 != Class::Text) => first,
+        (_, Some(second)) => second,
+        (first, None) => first?,
+    };
+    Some(Reading::Qoder { exchanged, bytes, class })
 }
 
 /// Whether a text in the base64 alphabet is so long and so mixed that it can only be encoded bytes. Names
@@ -267,7 +310,10 @@ fn hex(text: &[u8], json_depth: usize) -> Option<Reading> {
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default() as u8;
     let bytes: Vec<u8> = text.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
-    let class = class(&bytes, json_depth);
+    let mut class = class(&bytes, json_depth);
+    if class == Class::Binary && !DIGESTS.contains(&bytes.len()) {
+        class = Coding::without_signature(&bytes).map_or(class, Class::Coded);
+    }
     let upper = text.iter().any(u8::is_ascii_uppercase);
     (class != Class::Binary).then_some(Reading::Hex { upper, bytes, class })
 }
@@ -289,7 +335,10 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
         None => {}
     }
     match bytes {
-        _ if is_text(bytes) => Class::Text,
+        _ if is_text(bytes) => match has_tags(bytes) && protobuf::is_likely(bytes) {
+            true => Class::Protobuf,
+            false => Class::Text,
+        },
         _ if event_stream::is_likely(bytes) => Class::Events,
         _ if frame::is_likely(bytes) => Class::Frames,
         _ if protobuf::is_likely(bytes) => Class::Protobuf,
@@ -302,6 +351,13 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let controls = text.bytes().filter(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)).count();
     !text.is_empty() && controls * 50 <= text.len()
+}
+
+/// Whether something in what reads as a text may be the tags of fields. No text begins with a line end and its own length,
+/// and few have control characters.
+pub(super) fn has_tags(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(b'\t' | b'\n' | b'\r'))
+        || bytes.iter().any(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31))
 }
 
 fn all_lines(bytes: &[u8], json_depth: usize) -> bool {
@@ -318,6 +374,21 @@ pub(super) fn is_broken_json(bytes: &[u8], json_depth: usize) -> bool {
         (Some(b'{' | b'['), _) => matches!(json::reach(bytes, json_depth), Err(at) if at > 64),
         _ => false,
     }
+}
+
+/// Whether `bytes` are JSON whether or not they are a whole document, which takes a reading of all of it to say: they begin
+/// as nothing else does.
+pub(super) fn is_json_anyhow(bytes: &[u8], json_depth: usize) -> bool {
+    let inner = match bytes.first() {
+        Some(b'{') => bytes.get(json::blank(bytes, 1)) == Some(&b'"'),
+        Some(b'[') => matches!(bytes.get(json::blank(bytes, 1)), Some(b'{' | b'"')),
+        _ => false,
+    };
+    inner
+        && !newline_delimited(bytes, json_depth)
+        && !event_stream::is_likely(bytes)
+        && !frame::is_likely(bytes)
+        && !protobuf::is_likely(bytes)
 }
 
 /// Whether the first line is a whole JSON document and another one begins after it.
@@ -385,7 +456,21 @@ fn wide(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{runs, wide};
+    use super::{Class, class, is_broken_json, is_json_anyhow, runs, wide};
+
+    #[test]
+    fn json_is_told_by_its_beginning_only_where_a_whole_reading_says_the_same() {
+        let beginnings: [&[u8]; 8] =
+            [b"{\"a\":1", b"{ \"", b"[{", b"[\"b\",", b"{\"a\":1}\n{\"b\":2}", b"[1", b"{}", b"{\"\x01\x0b|"];
+        let ends: [&[u8]; 7] = [b"", b"}", b"]", b"}]", b" // more", b"\x00\x01\x02\xff\xfe\x00", b"\n[]"];
+        for bytes in beginnings.iter().flat_map(|first| ends.iter().map(|end| [*first, *end].concat())) {
+            if is_json_anyhow(&bytes, 64) {
+                let class = class(&bytes, 64);
+                let broken = matches!(class, Class::Text | Class::Binary) && is_broken_json(&bytes, 64);
+                assert!(class == Class::Json || broken, "{}", bytes.escape_ascii());
+            }
+        }
+    }
 
     #[test]
     fn characters_are_those_of_utf8() {

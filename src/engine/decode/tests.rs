@@ -32,7 +32,8 @@ impl Visitor for Seen {
 impl Seen {
     /// What was read in the body, names aside.
     pub fn body(&self) -> Vec<String> {
-        self.shown(|at, kind| !at.starts_with("header") && !at.starts_with("head") && kind != LeafKind::JsonName)
+        let name = |kind| matches!(kind, LeafKind::JsonName | LeafKind::FieldName);
+        self.shown(|at, kind| !at.starts_with("header") && !at.starts_with("head") && !name(kind))
     }
 
     fn shown(&self, keep: impl Fn(&str, LeafKind) -> bool) -> Vec<String> {
@@ -95,7 +96,9 @@ fn the_head_is_read_in_wire_order_with_its_places() {
         "header:/x-a[1]!json:/id = id",
         "header:/x-a[1]!json:/id/0 = 7",
     ];
-    assert_eq!(seen.shown(|_, _| true), expected);
+    assert_eq!(seen.shown(|_, kind| kind != LeafKind::FieldName), expected);
+    let names: Vec<_> = seen.leaves.iter().filter(|leaf| leaf.1 == LeafKind::FieldName).map(|leaf| &*leaf.3).collect();
+    assert_eq!(names, ["beta", "Host", "Cookie"]);
     assert_eq!((decoded.bytes_sent, decoded.bytes_read), (0, 0));
 }
 
@@ -169,6 +172,25 @@ fn compression_without_a_signature_is_told_by_what_comes_out() {
         seen.has(&format!("body!json:/p!b64!{step}!json:/env/tz"), "Asia/Shanghai");
         assert!(decoded.unread.is_empty());
     }
+}
+
+#[test]
+fn compression_without_a_signature_is_read_in_hex_as_well() {
+    let text = br#"{"zone":"Asia/Shanghai","home":"/home/ann"}"#;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    deflate.write_all(text).unwrap();
+    let coded = crate::engine::line::hex(&deflate.finish().unwrap());
+    let (seen, _) = json(serde_json::json!({ "a": coded }).to_string());
+    seen.has("body!json:/a!hex!deflate!json:/home", "/home/ann");
+}
+
+#[test]
+fn pairs_in_a_header_are_encoded_one_by_one() {
+    let request = request("/", &[("baggage", "path=%2Fhome%2Fann,zone=UTC"), ("x-note", "%2Fhome%2Fann")]);
+    let (seen, _) = seen(&request, Part::Head);
+    seen.has("header:/baggage", "path=%2Fhome%2Fann,zone=UTC");
+    seen.has("header:/x-note!url", "/home/ann");
+    assert!(!seen.leaves.iter().any(|(at, _, _, text)| at == "header:/baggage!url" && text.contains("UTC")));
 }
 
 #[test]
@@ -320,6 +342,9 @@ fn a_body_in_an_alphabet_of_its_own_is_read() {
             let (seen, _) = document(&[("content-type", kind)], body.clone());
             seen.has("body!qoder!json:/0/mid", "0011");
             seen.has("body!qoder!json:/0/payload!json:/cwd", "/home/ann");
+            let coded = super::qoder::encode(BASE64_STANDARD.encode(json).as_bytes(), exchanged);
+            let (seen, _) = document(&[], coded);
+            seen.has("body!qoder!b64!json:/0/mid", "0011");
         }
     }
 }

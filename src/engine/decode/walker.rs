@@ -43,6 +43,9 @@ fn whole(missed: f64) -> u64 {
     (missed - 1e-6).ceil().max(0.0) as u64
 }
 
+/// Shorter names of fields say nothing.
+const SHORTEST_NAME: usize = 4;
+
 /// Reports beyond this many are added to the last one.
 const MOST_UNREAD: usize = 1000;
 
@@ -76,12 +79,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
             | Part::Frame { bytes, .. }
             | Part::Line { bytes, .. }
             | Part::Message { bytes, .. }
-            | Part::Chunk { bytes, .. } => bytes.clone(),
+            | Part::Chunk { bytes, .. }
+            | Part::Trailers(bytes) => bytes.clone(),
         };
         if matches!(unit.part, Part::Head | Part::Document(_)) {
             self.head(head);
         }
-        let bytes_sent = payload.len() as u64;
+        // Those of the body: trailers are fields.
+        let bytes_sent = if matches!(unit.part, Part::Trailers(_)) { 0 } else { payload.len() as u64 };
         self.sent = bytes_sent;
         if !payload.is_empty() {
             if u32::try_from(payload.len()).is_err() {
@@ -211,6 +216,11 @@ impl<'v, V: Visitor> Walker<'v, V> {
                 let step = if spelling.url { Step::B64Url } else { Step::B64 };
                 (bytes, Codec::Base64(spelling), step, class)
             }
+            Reading::Reversed { spelling, bytes, class } => {
+                // Turning about has no step of its own.
+                let step = if spelling.url { Step::B64Url } else { Step::B64 };
+                (bytes, Codec::Reversed(spelling), step, class)
+            }
             Reading::Hex { upper, bytes, class } => (bytes, Codec::Hex { upper }, Step::Hex, class),
             Reading::Qoder { exchanged, bytes, class } => (bytes, Codec::Qoder { exchanged }, Step::Qoder, class),
             Reading::Percent { bytes, class } => (bytes, Codec::Percent, Step::Url, class),
@@ -297,6 +307,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);
+    }
+
+    /// The name of a field, which can be a fact as well as its value. What it is a name of is not asked of it: it is handed out
+    /// without one.
+    pub fn field_name(&mut self, text: &[u8], target: Target, tail: Tail<'_>) {
+        if text.len() >= SHORTEST_NAME {
+            self.leaf(LeafKind::FieldName, "", text, target, tail);
+        }
     }
 
     /// The texts among bytes that are none.

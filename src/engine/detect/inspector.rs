@@ -67,7 +67,7 @@ impl<'r> Inspector<'r> {
             active,
             floor: DEFAULT_CONFIDENCE,
             memory: rules.remembered(),
-            fresh: NameMemory::new(),
+            fresh: NameMemory::default(),
             label: Label::default(),
             labelled: false,
             qualified: String::new(),
@@ -151,7 +151,9 @@ impl<'r> Inspector<'r> {
 
     /// Whether people, models and files speak at `place`, not the client alone.
     pub(crate) fn is_shared(&self, place: &dyn Place) -> bool {
-        self.region(&place.location(), place).is_shared()
+        let location = place.location();
+        super::region::is_uploaded(&location)
+            || self.region(&location, place).is_shared() && !super::region::is_packed(&location)
     }
 
     fn scan(&mut self, leaf: &Leaf<'_>) {
@@ -261,6 +263,7 @@ impl<'r> Inspector<'r> {
             target: leaf.target,
             window,
             action: rule.action,
+            restored: None,
         };
         self.found.push(Found { rule: number, finding, unsigned: false });
     }
@@ -269,9 +272,10 @@ impl<'r> Inspector<'r> {
 impl Visitor for Inspector<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         self.role.note(leaf, place);
-        let labelled = self.label.step(leaf, place, self.rules.labels());
+        let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
         self.labelled = labelled;
-        if leaf.kind != LeafKind::JsonName && !leaf.text.is_empty() {
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
+        if !name && !leaf.text.is_empty() {
             let candidates = if labelled {
                 let label = std::mem::take(&mut self.label);
                 let candidates = self.candidates(label.text());

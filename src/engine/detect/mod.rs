@@ -12,7 +12,7 @@
 pub mod covert;
 pub(super) mod credentials;
 pub mod facts;
-mod hash;
+pub(in crate::engine) mod hash;
 mod inspector;
 pub mod integrity;
 mod label;
@@ -63,6 +63,8 @@ pub struct RawFinding {
     pub window: Option<Range<usize>>,
     /// What the rule's pack suggests.
     pub action: Option<Action>,
+    /// What stands in the window in the client's other requests; every edit puts it there.
+    pub restored: Option<String>,
 }
 
 impl RawFinding {

@@ -29,12 +29,32 @@ const GRAM: usize = 4;
 /// Shorter ones, with the bounds that they have, cannot be found this way.
 pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
 
-const FILTER_BITS: u32 = 16;
+/// As wide as a hash.
+const FILTER_BITS: u32 = u16::BITS;
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
 const BLOCK: usize = 2048;
 
 /// A block with what may stand behind it.
 const ROOM: usize = BLOCK + 24;
+
+/// What a search needs beside its text. Kept from text to text.
+pub(crate) struct Room {
+    folded: Box<[u8]>,
+    /// Of the pieces of `folded`.
+    hashes: Box<[u16]>,
+    /// Where one of eight of them has to be looked up.
+    places: Box<[u16]>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            folded: vec![0; ROOM].into(),
+            hashes: vec![0; BLOCK / STRIDE].into(),
+            places: vec![0; BLOCK / STRIDE / 8].into(),
+        }
+    }
+}
 
 pub(crate) struct Needles {
     filter: Box<[u8; 1 << FILTER_BITS]>,
@@ -103,7 +123,8 @@ impl Needles {
         let mut start = 0;
         while let Some(&(gram, _)) = pieces.get(start) {
             let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
-            filter[hash(gram)] = 1;
+            let [a, b, c, d] = gram.to_le_bytes();
+            filter[usize::from(hash_of([a, b], [c, d]))] = 1;
             let mut at = slot_of(gram, slots.len());
             while slots[at].count > 0 {
                 at = (at + 1) & (slots.len() - 1);
@@ -124,13 +145,10 @@ impl Needles {
     }
 
     /// Calls `hit` with the number, the start and the length of every needle in `text`, in order of what was looked at.
-    /// `block` is room that is kept from text to text.
-    pub fn find(&self, text: &[u8], block: &mut Vec<u8>, mut hit: impl FnMut(u32, usize, usize)) {
+    pub fn find(&self, text: &[u8], room: &mut Room, mut hit: impl FnMut(u32, usize, usize)) {
         // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
         let length = text.len() + 2;
-        if block.len() < ROOM {
-            block.resize(ROOM, 0);
-        }
+        let Room { folded, hashes, places } = room;
         let mut base = 0;
         while base + GRAM <= length {
             let wanted = (length - base).min(BLOCK + 8);
@@ -138,49 +156,64 @@ impl Needles {
             let to = (base + wanted - 1).min(text.len());
             let lead = usize::from(base == 0);
             let source = text.get(from..to).unwrap_or_default();
-            block[0] = JOINT;
-            for (folded, &byte) in block[lead..].iter_mut().zip(source) {
+            folded[0] = JOINT;
+            for (folded, &byte) in folded[lead..].iter_mut().zip(source) {
                 *folded = fold(byte);
             }
             let mut filled = lead + source.len();
             if filled < wanted {
-                block[filled] = JOINT;
+                folded[filled] = JOINT;
                 filled += 1;
             }
             // Zeros behind the last place: no folded text holds one.
-            block[filled..filled + 8].fill(0);
-            self.find_in_block(&block[..filled.next_multiple_of(8).min(BLOCK) + 8], text, base, &mut hit);
+            folded[filled..filled + 8].fill(0);
+            let used = filled.next_multiple_of(8).min(BLOCK);
+            let folded = &folded[..used + STRIDE];
+            let hashes = &mut hashes[..used / STRIDE];
+            let (units, _) = folded.as_chunks::<2>();
+            for (hash, (first, second)) in hashes.iter_mut().zip(units.iter().zip(&units[1..])) {
+                *hash = hash_of(*first, *second);
+            }
+            self.find_in_block(folded, hashes, places, &mut |gram, place| {
+                self.look_up(gram, text, base + place, &mut hit);
+            });
             base += BLOCK;
         }
     }
 
-    #[inline]
-    fn find_in_block(&self, block: &[u8], text: &[u8], base: usize, hit: &mut impl FnMut(u32, usize, usize)) {
-        let (words, _) = block.as_chunks::<8>();
-        let Some((first, rest)) = words.split_first() else { return };
-        let mut word = u64::from_le_bytes(*first);
-        for (index, next) in rest.iter().enumerate() {
-            let next = u64::from_le_bytes(*next);
-            let grams =
-                [word as u32, (word >> 16) as u32, (word >> 32) as u32, (word >> 48) as u32 | (next as u32) << 16];
-            // One branch for eight bytes of a text in which there is nothing.
-            if self.holds(grams[0]) | self.holds(grams[1]) | self.holds(grams[2]) | self.holds(grams[3]) != 0 {
-                let mut at = base + index * 8;
-                for gram in grams {
-                    if self.holds(gram) != 0 {
-                        self.look_up(gram, text, at, hit);
-                    }
-                    at += STRIDE;
+    /// Calls `look_up` with what may be a piece of a needle, and its place.
+    #[inline(always)]
+    fn find_in_block(&self, folded: &[u8], hashes: &[u16], places: &mut [u16], look_up: &mut impl FnMut(u32, usize)) {
+        // First all places, without a branch on what stands there, then those where there may be something.
+        let mut count = 0;
+        for (index, eight) in hashes.chunks(8).enumerate() {
+            if let Some(place) = places.get_mut(count) {
+                *place = index as u16;
+            }
+            count += usize::from(self.held(eight) != 0);
+        }
+        for &index in places.get(..count).unwrap_or_default() {
+            let first = usize::from(index) * 8;
+            let Some(eight) = hashes.get(first..hashes.len().min(first + 8)) else { continue };
+            let mut held = self.held(eight);
+            while held != 0 {
+                let place = (first + held.trailing_zeros() as usize / 8) * STRIDE;
+                held &= held - 1;
+                if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
+                    look_up(u32::from_le_bytes(*gram), place);
                 }
             }
-            word = next;
         }
     }
 
-    /// Not zero where `gram` may be a piece of a needle.
+    /// A byte for each of up to eight hashes: one where something with it may be a piece of a needle.
     #[inline(always)]
-    fn holds(&self, gram: u32) -> u8 {
-        self.filter[hash(gram)]
+    fn held(&self, eight: &[u16]) -> u64 {
+        let held = |hash: u16| self.filter[usize::from(hash)];
+        match eight.first_chunk::<8>() {
+            Some(eight) => u64::from_le_bytes(eight.map(held)),
+            None => eight.iter().rev().fold(0, |word, &hash| word << 8 | u64::from(held(hash))),
+        }
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -251,9 +284,12 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
+/// Of the two halves of a piece: the compiler makes eight of them at a time. With these factors the hashes of what prose and
+/// code are full of, runs of blanks above all, lie apart; with many others they do not.
 #[inline(always)]
-fn hash(gram: u32) -> usize {
-    (gram.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
+fn hash_of(first: [u8; 2], second: [u8; 2]) -> u16 {
+    let (first, second) = (u16::from_le_bytes(first), u16::from_le_bytes(second));
+    first.wrapping_mul(0x0de7).wrapping_add(second.wrapping_mul(0xa3c1))
 }
 
 #[inline]
@@ -296,7 +332,7 @@ mod tests {
 
     fn found(needles: &Needles, text: &[u8]) -> Vec<(u32, usize)> {
         let mut found = Vec::new();
-        needles.find(text, &mut Vec::new(), |number, start, _| found.push((number, start)));
+        needles.find(text, &mut Room::default(), |number, start, _| found.push((number, start)));
         found.sort_unstable();
         found
     }

@@ -38,19 +38,28 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         let mut twice = twice.into_iter();
         found.retain(|_| !twice.next().unwrap_or_default());
     }
-    once_in_each_reading(found);
+    once_in_each_reading(found, layers);
     for raw in found {
         move_outward(raw, layers);
     }
 }
 
-/// Bytes of protobuf that are a text and a message as well are handed out as both: what is found in the message's own field is
-/// not found in the text around it again.
-fn once_in_each_reading(found: &mut Vec<RawFinding>) {
+/// Bytes of protobuf that are a text and a message as well are handed out as both: what is found in the message's own field, or
+/// in what that field holds, is not found in the text around it again.
+fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
     let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>> = HashMap::new();
-    for raw in found.iter().filter(|raw| raw.target.spelling == Spelling::Raw) {
-        let span = (raw.target.raw.start, raw.target.raw.end);
-        inner.entry((&raw.kind, &raw.value, raw.target.layer)).or_default().push(span);
+    for raw in found.iter() {
+        let mut at = Some(raw.target);
+        while let Some(target) = at {
+            if target.spelling == Spelling::Raw {
+                let span = (target.raw.start, target.raw.end);
+                inner.entry((&raw.kind, &raw.value, target.layer)).or_default().push(span);
+            }
+            at = match layers.get(target.layer.0 as usize).map(|layer| &layer.origin) {
+                Some(Origin::Leaf { leaf, .. }) => Some(*leaf),
+                _ => None,
+            };
+        }
     }
     if inner.values().all(|spans| spans.len() < 2) {
         return;

@@ -116,7 +116,7 @@ impl Inspector<'_> {
             | LeafKind::JsonNull
             | LeafKind::PbVarint
             | LeafKind::PbFixed => false,
-            LeafKind::JsonName => leaf.text.iter().any(|byte| matches!(byte, b'/' | b'\\')),
+            LeafKind::JsonName | LeafKind::FieldName => leaf.text.iter().any(|byte| matches!(byte, b'/' | b'\\')),
             _ => true,
         };
         if !holds_text || leaf.text.len() < SHORTEST {
@@ -175,7 +175,10 @@ impl Inspector<'_> {
         let page = location.root == Root::Body && matches!(leaf.kind, LeafKind::Text | LeafKind::MultipartText);
         prompt.hits.sort_by_key(|hit| (hit.window.start, hit.window.end, hit.rule));
         prompt.fences.clear();
-        prompt.fences.extend(memchr::memmem::find_iter(leaf.text, "```"));
+        // In most texts there is none, and to look for one character is cheaper than to make ready to look for three.
+        if let Some(first) = memchr::memchr(b'`', leaf.text) {
+            prompt.fences.extend(memchr::memmem::find_iter(&leaf.text[first..], "```").map(|at| first + at));
+        }
         let Prompt { hits, signs, fences } = prompt;
         let rules = self.rules.rules();
         let mut first = 0;

@@ -79,6 +79,26 @@ impl Region {
     }
 }
 
+/// Whether a member of a document stands there that was encoded before it was put into another, or of one inside two others:
+/// programs write that, not people.
+pub(super) fn is_packed(location: &Location) -> bool {
+    let document = |step: &Step| matches!(step, Step::Json(_));
+    let Some((last, around)) = location.steps.split_last() else { return false };
+    let Some(first) = around.iter().position(document) else { return false };
+    let between = &around[first + 1..];
+    let compressed = |step: &Step| matches!(step, Step::Gzip | Step::Zlib | Step::Deflate | Step::Br | Step::Zstd);
+    if between.iter().chain([last]).any(compressed) {
+        return true;
+    }
+    document(last) && between.iter().any(|step| !matches!(step, Step::Lines(_) | Step::Window(..)))
+}
+
+/// Whether the text of a file stands there that somebody uploads.
+pub(super) fn is_uploaded(location: &Location) -> bool {
+    let Some(Step::Multipart(part)) = location.steps.last() else { return false };
+    ["file", "document", "attachment", "upload"].iter().any(|name| part.to_ascii_lowercase().starts_with(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +121,21 @@ mod tests {
         ] {
             let location = Location { root: Root::Body, steps: vec![Step::Json(pointer.into())] };
             assert_eq!(Region::of(&location), region, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_inside_a_document_is_a_program_s() {
+        let json = |pointer: &str| Step::Json(pointer.into());
+        for (steps, packed) in [
+            (vec![json("/messages/0/content"), Step::B64, json("/arch")], true),
+            (vec![json("/messages/0/content"), Step::B64, Step::Gzip, json("/arch")], true),
+            (vec![json("/messages/0/content"), json("/arch")], false),
+            (vec![json("/messages/0/content"), json("/event"), json("/arch")], true),
+            (vec![json("/messages/0/content"), Step::B64], false),
+            (vec![Step::Gzip, json("/messages/0/content")], false),
+        ] {
+            assert_eq!(is_packed(&Location { root: Root::Body, steps: steps.clone() }), packed, "{steps:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use aho_corasick::AhoCorasick;
 use memchr::memmem::Finder;
 
 use super::facts::Matcher;
-use super::needles::{Needle, Needles, SHORTEST};
+use super::needles::{Needle, Needles, Room, SHORTEST};
 use super::prompt::{announces, is_label};
 use crate::engine::rules::ruleset::Literals;
 use crate::engine::visit::SHORTEST_RUN;
@@ -48,7 +48,7 @@ pub(crate) struct Hits {
     /// Where something announces a description of the machine.
     pub signs: Vec<usize>,
     windows: Vec<Range<usize>>,
-    block: Vec<u8>,
+    room: Room,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -154,9 +154,9 @@ impl Scanner {
     /// Fills `hits` with what `text` holds, in order. `runs` are those of [`Leaf::runs`](crate::engine::visit::Leaf).
     pub fn scan(&self, text: &[u8], runs: &[Range<usize>], hits: &mut Hits) {
         hits.clear();
-        let Hits { literals, forms, signs, windows, block } = hits;
+        let Hits { literals, forms, signs, windows, room } = hits;
         let small = text.len() <= SMALL;
-        self.needles.find(text, block, |number, start, length| {
+        self.needles.find(text, room, |number, start, length| {
             let Some(what) = self.meanings.get(number as usize) else { return };
             note(*what, text, start..start + length, literals, forms);
             if matches!(what, What::Literal { sign: true, .. }) && announces(text, start) {
@@ -172,7 +172,7 @@ impl Scanner {
         });
         for run in runs {
             let Some(letters) = text.get(run.clone()) else { continue };
-            self.coded.find(letters, block, |number, start, length| {
+            self.coded.find(letters, room, |number, start, length| {
                 let Some(&form) = self.coded_forms.get(number as usize) else { return };
                 let start = run.start + start;
                 forms.push(FormHit { start, end: start + length, form });

@@ -11,12 +11,15 @@ pub(super) struct Support {
     pub named: bool,
     /// The text before the match tells of the kind, or its place in a path or address does.
     pub neighbour: bool,
-    /// One of many in a list.
+    /// One of many of its sort in a list.
     pub listed: bool,
+    /// What a JSON Schema allows or says, not what is set.
+    pub allowed: bool,
 }
 
 impl Support {
-    pub fn of(kind: &str, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>) -> Self {
+    /// `beside` is the text before in the list that the leaf stands in.
+    pub fn of(kind: &str, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>, beside: &[u8]) -> Self {
         // Field numbers are no places in a list.
         let numbered =
             matches!(leaf.kind, LeafKind::PbString | LeafKind::PbVarint | LeafKind::PbFixed | LeafKind::Opaque);
@@ -26,18 +29,24 @@ impl Support {
             Segment::Name(name) => Some(*name),
             Segment::Index(_) => None,
         });
-        let named = tells(leaf.name, words) || around.take(2).any(|name| tells(name, words));
+        // A schema says of what sort a value may be, not what it is.
+        let schema = pointer.windows(2).any(|pair| {
+            let [Segment::Name(outer), Segment::Name("properties")] = pair else { return false };
+            matches!(*outer, "input_schema" | "inputSchema" | "parameters" | "schema" | "items")
+        });
+        let described = schema && !matches!(leaf.name, "default" | "const");
+        let named = !described && (tells(leaf.name, words) || around.take(2).any(|name| tells(name, words)));
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
         // Of systems even a short one: `"os": ["darwin", "linux"]`.
         let many = if matches!(kind, "os.name" | "os.arch") { 1 } else { 4 };
-        let listed = !numbered
-            && match pointer {
-                // What a JSON Schema allows, not what is set.
-                [.., Segment::Name("enum" | "examples"), Segment::Index(_)] => true,
-                [.., Segment::Index(index)] => *index >= many,
-                _ => false,
-            };
-        Self { named, neighbour: neighbour(kind, words, leaf.text, range), listed }
+        let allowed = described || matches!(pointer, [.., Segment::Name("enum" | "examples"), Segment::Index(_)]);
+        let listed = match pointer {
+            _ if numbered => false,
+            // A row of a table, a message by its places: not a list of one sort.
+            [.., Segment::Index(index)] => *index >= many && (many == 1 || is_like(kind, beside)),
+            _ => false,
+        };
+        Self { named, neighbour: neighbour(kind, words, leaf, range), listed: listed || allowed, allowed }
     }
 
     pub fn any(self) -> bool {
@@ -45,13 +54,36 @@ impl Support {
     }
 }
 
+/// Whether `beside`, the text before in a list, may be a value of the same sort.
+fn is_like(kind: &str, beside: &[u8]) -> bool {
+    let lower = beside.to_ascii_lowercase();
+    let has = |part: &[u8]| memchr::memmem::find(&lower, part).is_some();
+    match kind.split('.').next() {
+        _ if kind == "tz.windows" => has(b" time"),
+        Some("tz") => has(b"/") || has(b"utc") || has(b"gmt") || (2..=5).contains(&lower.len()),
+        Some("locale") => lower.len() == 2 || matches!(lower.get(2), Some(b'-' | b'_')),
+        Some("geo") => !lower.iter().any(u8::is_ascii_digit),
+        _ => vocabulary(kind).iter().any(|known| lower.starts_with(known.as_bytes())),
+    }
+}
+
 /// The words by which a name tells of a kind, longest family first.
 const WORDS: &[(&str, &[&str])] = &[
     ("tz.", &["tz", "timezone", "zone", "zoneinfo", "tzname", "offset", "utc", "时区", "時區"]),
     ("time.", &["time", "date", "now", "clock", "时间", "日期"]),
-    ("locale.country", &["country", "region", "locale"]),
+    ("locale.country", &["country", "region", "locale", "国家", "地区", "国别"]),
+    (
+        "locale.keyboard",
+        &["keyboard", "kb", "keymap", "layout", "xkb", "inputsource", "locale", "lang", "language", "键盘", "输入法"],
+    ),
     ("locale.", &["locale", "lang", "language", "languages", "lc", "culture", "语言", "区域"]),
-    ("geo.", &["geo", "country", "city", "region", "location", "lat", "lon", "place"]),
+    (
+        "geo.",
+        &[
+            "geo", "country", "city", "region", "location", "lat", "lon", "place", "town", "国家", "地区", "城市",
+            "位置",
+        ],
+    ),
     (
         "net.",
         &[
@@ -69,6 +101,12 @@ const WORDS: &[(&str, &[&str])] = &[
             "proxy",
             "vpn",
             "interface",
+            "wifi",
+            "tunnel",
+            "网络",
+            "代理",
+            "域名",
+            "网关",
         ],
     ),
     (
@@ -86,9 +124,14 @@ const WORDS: &[(&str, &[&str])] = &[
             "model",
             "主机",
             "主机名",
+            "计算机",
+            "机器",
+            "设备",
+            "型号",
+            "序列号",
         ],
     ),
-    ("user.uid", &["uid", "userid"]),
+    ("user.uid", &["uid", "userid", "用户ID"]),
     (
         "user.",
         &[
@@ -106,6 +149,8 @@ const WORDS: &[(&str, &[&str])] = &[
             "mail",
             "用户",
             "用户名",
+            "姓名",
+            "邮箱",
         ],
     ),
     ("git.branch", &["branch", "head", "ref", "分支"]),
@@ -124,6 +169,9 @@ const WORDS: &[(&str, &[&str])] = &[
             "repository",
             "repo",
             "commit",
+            "作者",
+            "仓库",
+            "提交",
         ],
     ),
     (
@@ -143,6 +191,24 @@ const WORDS: &[(&str, &[&str])] = &[
             "tmp",
             "temp",
             "目录",
+            "路径",
+            "工作区",
+        ],
+    ),
+    (
+        "os.virt",
+        &[
+            "virt",
+            "virtualization",
+            "virtualisation",
+            "virtual",
+            "hypervisor",
+            "vm",
+            "container",
+            "os",
+            "platform",
+            "虚拟化",
+            "虚拟机",
         ],
     ),
     (
@@ -162,9 +228,13 @@ const WORDS: &[(&str, &[&str])] = &[
             "virtualization",
             "操作系统",
             "平台",
+            "系统",
+            "发行版",
+            "内核",
+            "架构",
         ],
     ),
-    ("hw.cores", &["cores", "cpucount", "cpus", "core", "concurrency", "processors", "nproc"]),
+    ("hw.cores", &["cores", "cpucount", "cpus", "core", "concurrency", "processors", "nproc", "核心", "核数"]),
     ("hw.mem", &["mem", "memory", "ram", "内存"]),
     (
         "hw.",
@@ -182,11 +252,16 @@ const WORDS: &[(&str, &[&str])] = &[
             "battery",
             "hw",
             "model",
+            "处理器",
+            "显卡",
+            "屏幕",
+            "分辨率",
         ],
     ),
     ("env.shell", &["shell", "终端"]),
-    ("env.term", &["term", "terminal", "tty"]),
-    ("env.editor", &["editor", "ide", "visual"]),
+    ("env.term", &["term", "terminal", "tty", "终端"]),
+    ("env.editor", &["editor", "ide", "visual", "编辑器"]),
+    ("env.container", &["container", "docker", "sandbox", "remote", "workspace", "env", "environment", "容器"]),
     ("env.", &["env", "environment", "ci", "container", "vars"]),
     ("sw.", &["version", "runtime", "node", "python", "packages", "processes", "client", "agent"]),
     ("id.", &["id", "uuid", "guid", "device", "machine", "install", "account", "org", "organization", "session"]),
@@ -204,11 +279,18 @@ fn tells(name: &str, words: &[&str]) -> bool {
         let part = |piece: &str| piece.eq_ignore_ascii_case(word);
         // `scores` is not about cores.
         let rest = piece.len().saturating_sub(word.len());
-        let compound = word.len() >= 4 && (3..=6).contains(&rest);
+        // `currentbranch`, `hardwareconcurrency`: the longer the word, the longer what it may be joined to.
+        let most = if word.len() >= 5 { 8 } else { 6 };
+        let compound = word.len() >= 4 && (3..=most).contains(&rest);
         part(piece) || compound && (piece.get(..word.len()).is_some_and(part) || piece.get(rest..).is_some_and(part))
     };
-    pieces(name).any(|piece| words.iter().any(|word| holds(piece, word)))
-        || words.iter().any(|word| name.eq_ignore_ascii_case(word))
+    // `user_id` and `User ID` are `userid`.
+    let joined = |word: &str| {
+        let mut letters = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' '));
+        word.bytes().all(|byte| letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(&byte)))
+            && letters.next().is_none()
+    };
+    pieces(name).any(|piece| words.iter().any(|word| holds(piece, word))) || words.iter().any(|word| joined(word))
 }
 
 /// The words in a name, by separators and by capitals.
@@ -234,12 +316,17 @@ fn pieces(name: &str) -> impl Iterator<Item = &str> {
 /// Bytes before a match in which a telling word may stand.
 const REACH: usize = 40;
 
-fn neighbour(kind: &str, words: &[&str], text: &[u8], range: &Range<usize>) -> bool {
+fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) -> bool {
+    let text = leaf.text;
     let before = &text[range.start.saturating_sub(REACH)..range.start];
     let after = &text[range.end..];
     if kind.starts_with("user.") {
         let homes: [&[u8]; 5] = [b"/home/", b"/Users/", b"\\Users\\", b"-home-", b"-Users-"];
         if homes.iter().any(|home| before.ends_with(home)) {
+            return true;
+        }
+        // `Basic`: name and password (RFC 7617).
+        if range.start == 0 && after.starts_with(b":") && leaf.name.ends_with("authorization") {
             return true;
         }
         // `ann@laptop`, `~ann/`
@@ -250,23 +337,56 @@ fn neighbour(kind: &str, words: &[&str], text: &[u8], range: &Range<usize>) -> b
     if kind.starts_with("host.") && before.ends_with(b"@") {
         return true;
     }
-    // The label of a line, `Shell: zsh`, `TZ=CST`, `<timezone>`; not a word of the sentence before.
-    let label = match before.iter().rposition(|byte| matches!(byte, b'\n' | b',' | b';' | b'{' | b'|')) {
-        Some(at) => &before[at + 1..],
-        None => before,
+    let placed = kind.starts_with("host.") && is_host_of_log(before, after);
+    placed || label_before(before).is_some_and(|label| is_label(&label, words))
+}
+
+/// `Nov 18 10:00:01 laptop sshd[812]: …` (RFC 3164), and what `uname -a` says.
+fn is_host_of_log(before: &[u8], after: &[u8]) -> bool {
+    let clock = |time: &[u8]| {
+        let digit = |at: usize| time.get(at).is_some_and(u8::is_ascii_digit);
+        [0, 1, 3, 4, 6, 7].into_iter().all(digit) && (time[2], time[5], time[8]) == (b':', b':', b' ')
     };
-    let label = String::from_utf8_lossy(label);
-    let label = label.trim_end_matches([' ', '"', '\'', '`', '\\']);
+    let logged = before.last_chunk::<9>().is_some_and(|time| clock(time)) && after.starts_with(b" ");
+    let line = before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    let named = matches!(line, b"Linux " | b"Darwin ") && after.get(1).is_some_and(u8::is_ascii_digit);
+    logged || named
+}
+
+/// The label of a line, `Shell: zsh`, `TZ=CST`, `<timezone>`, or of a row, `| Shell | zsh |`; not a word of the sentence before.
+fn label_before(before: &[u8]) -> Option<String> {
+    // The key of a property list stands on the line before.
+    let plist = before.strip_suffix(b"<string>").map(|key| key.trim_ascii_end());
+    if let Some(key) = plist.and_then(|key| key.strip_suffix(b"</key>")) {
+        let start = memchr::memrchr(b'>', key).map_or(0, |at| at + 1);
+        return Some(String::from_utf8_lossy(&key[start..]).into_owned());
+    }
+    let line = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+    let line = &before[line..];
+    // Between its bar or tab and the one before.
+    let cell = line.trim_ascii_end();
+    let cell = cell.strip_suffix(b"`").unwrap_or(cell);
+    let cell = cell.trim_ascii_end().strip_suffix(b"|").or_else(|| line.strip_suffix(b"\t"));
+    if let Some(cell) = cell {
+        let start = cell.iter().rposition(|byte| matches!(byte, b'|' | b'\t')).map_or(0, |at| at + 1);
+        return Some(String::from_utf8_lossy(&cell[start..]).into_owned());
+    }
+    let start = line.iter().rposition(|byte| matches!(byte, b',' | b';' | b'{' | b'|')).map_or(0, |at| at + 1);
+    let label = String::from_utf8_lossy(&line[start..]);
+    let label = label.trim_end_matches([' ', '"', '\'', '`', '*', '\\']);
     // `sys.platform == "linux"` asks what it is.
     if label.ends_with("==") || label.ends_with("!=") {
-        return false;
+        return None;
     }
-    let Some(label) = label.strip_suffix([':', '=', '>', '：']).or_else(|| label.strip_suffix(" is")) else {
-        return false;
-    };
+    let label = label.strip_suffix([':', '=', '>', '：']).or_else(|| label.strip_suffix(" is"))?;
     let label = label.trim_end_matches(['"', '\'', '`', '*', ' ', '\\']);
+    let label = label.strip_suffix("(s)").map_or_else(|| label.to_owned(), |counted| format!("{counted}s"));
     let start = label.rfind(['<', '(', '.', '\u{3002}']).map_or(0, |at| at + 1);
-    let label = label.get(start..).unwrap_or(label);
+    Some(label.get(start..).unwrap_or(&label).to_owned())
+}
+
+fn is_label(label: &str, words: &[&str]) -> bool {
+    let label = label.trim_matches(|c: char| c.is_whitespace() || "-*#_`|•".contains(c));
     label.len() <= REACH && (tells(label, words) || words.iter().any(|word| !word.is_ascii() && label.contains(word)))
 }
 
@@ -319,24 +439,54 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
     if kind == "tz.windows" {
         return around.iter().map(|side| memchr::memmem::find_iter(side, " Standard Time").count()).sum::<usize>() >= 2;
     }
+    // `e.g. Europe/Berlin`
+    let before = text[from..range.start].trim_ascii_end();
+    let example = [&b"e.g."[..], b"e.g.,", b"such as", b"for example", b"for example,", b"i.e.", b"example:", b"like"];
+    if example.iter().any(|word| before.ends_with(word)) {
+        return true;
+    }
+    // The town at the end of a zone's name.
+    let area = before.rsplit(|byte| !byte.is_ascii_alphabetic() && !matches!(byte, b'/' | b'_')).next();
+    let areas =
+        ["Africa/", "America/", "Antarctica/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/"];
+    if kind.starts_with("geo.") && area.is_some_and(|area| areas.iter().any(|known| area.starts_with(known.as_bytes())))
+    {
+        return true;
+    }
     let own = text[range.clone()].to_ascii_lowercase();
     let known = vocabulary(kind);
     let like = |word: &[u8]| match kind.split('.').next() {
         // Towns and countries stand in lists of zones.
         Some("tz" | "geo") => word.contains(&b'/') && word[0].is_ascii_uppercase() && !word.contains(&b':'),
         Some("locale") => {
-            word.len() >= 5 && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
+            // `zh-CN`, `zh_Hans`; `lc_all` is a name.
+            let region = word.get(3..).unwrap_or_default();
+            let length = region.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+            matches!(length, 2 | 4) && matches!(word[2], b'-' | b'_') && word[..2].iter().all(u8::is_ascii_lowercase)
         }
         _ => {
             let file = word.rsplit(|&byte| byte == b'/').next().unwrap_or(word).to_ascii_lowercase();
-            known.iter().any(|known| file.starts_with(known.as_bytes()))
+            // `linux_distro` is a name, `ubuntu-22.04` a value.
+            let value = |rest: &[u8]| rest.first().is_none_or(|byte| !byte.is_ascii_alphabetic() && *byte != b'_');
+            known.iter().any(|known| file.strip_prefix(known.as_bytes()).is_some_and(value))
                 && !own.windows(file.len()).any(|part| part == file)
         }
     };
     let words = around.iter().flat_map(|side| {
         side.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'/' | b'_' | b'-' | b'+' | b':'))
     });
-    words.filter(|word| !word.is_empty() && like(word)).count() >= 2
+    // `ja-JP`, `ja_JP.UTF-8` and `ja` are one machine's.
+    let place = |word: &[u8]| -> Vec<u8> {
+        word.iter().take(5).map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect()
+    };
+    let others = words.filter(|word| !word.is_empty() && like(word));
+    let mut others = others.filter(|word| !word.eq_ignore_ascii_case(&own));
+    // `<arch>…</arch>` is one word.
+    if kind.starts_with("locale.") {
+        let mut others = others.map(place).filter(|other| *other != place(&own));
+        return others.next().is_some_and(|first| others.any(|word| word != first));
+    }
+    others.next().is_some_and(|first| others.any(|word| !word.eq_ignore_ascii_case(first)))
 }
 
 /// What else stands in a list of values of a kind.

@@ -11,15 +11,23 @@
 //! people wrote into the client's text, unless the same words stand around it in several requests.
 
 mod book;
+mod cache;
+mod compare;
 mod fold;
+mod regional;
 mod structure;
 mod text;
+mod unlike;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use self::book::{Lesson, Templates};
+pub use self::cache::Cache;
+use self::cache::Outcome;
 use self::structure::Structure;
-use self::text::{Spot, digest, mix};
+use self::text::{digest, mix};
+use self::unlike::Odd;
 use super::RawFinding;
 use super::covert;
 use super::inspector::Role;
@@ -32,18 +40,20 @@ use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
-/// Places next to one, on both sides together, that must be those of a known text.
-const AROUND: usize = 4;
 /// Bytes of one text that are looked at; no client writes more.
 const LONGEST: usize = 1 << 20;
 /// Names and indices around a value.
 const DEEPEST: usize = 32;
+/// Confidence and severity.
+type Worth = (f32, Severity);
+
 /// What a single odd apostrophe is worth where nothing is known.
 const UNLEARNED: f32 = 0.6;
 
 /// Looks at one unit: what it teaches, and where it differs from what is known.
 pub struct Scan<'t> {
     templates: &'t Templates,
+    cache: &'t Cache,
     /// What is known of this client, version and endpoint.
     page: Option<&'t book::Page>,
     /// Observations are made at all.
@@ -51,18 +61,20 @@ pub struct Scan<'t> {
     /// Forms that were compared, and those of them in which the others differ among themselves.
     forms: u32,
     unstable: u32,
+    /// The same of pairs of items of lists.
+    pairs: u32,
+    loose_pairs: u32,
     seed: u64,
     role: Role,
     structure: Structure,
     lesson: Lesson,
-    spelling: String,
     found: Vec<RawFinding>,
 }
 
 impl<'t> Scan<'t> {
     /// `learning`: whether the lesson is wanted. `key` keeps digests from being tried by others.
     pub fn new(
-        templates: &'t Templates,
+        (templates, cache): (&'t Templates, &'t Cache),
         learning: bool,
         key: &[u8; 32],
         request: &Request,
@@ -72,15 +84,17 @@ impl<'t> Scan<'t> {
         let known = templates.page(page).filter(|page| page.requests() >= 2 + templates.own());
         Self {
             templates,
+            cache,
             page: known,
             active: learning || known.is_some(),
             forms: 0,
             unstable: 0,
+            pairs: 0,
+            loose_pairs: 0,
             seed: page,
             role: Role::default(),
             structure: Structure::default(),
             lesson: Lesson::of(page, learning),
-            spelling: String::new(),
             found: Vec::new(),
         }
     }
@@ -94,10 +108,14 @@ impl<'t> Scan<'t> {
 
     /// `layers`: those of the walk.
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
+        structure::close(&mut self);
         structure::gaps(&mut self, layers);
         if self.unstable * 2 > self.forms {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
+        }
+        if self.pairs >= 8 && self.loose_pairs * 2 > self.pairs {
+            self.found.retain(|raw| &*raw.kind != "cov.list_order" || raw.window.is_some());
         }
         (self.found, self.lesson)
     }
@@ -116,21 +134,32 @@ impl<'t> Scan<'t> {
                 if self.page.is_none() && !text.is_ascii() {
                     self.odd_apostrophe(text, leaf, place);
                 }
-                self.stretch(text, 0..text.len(), 0, leaf, place);
+                let name = mix(0, text::opening(text));
+                self.stretch(text, (0..text.len(), name, true), leaf, place);
             }
-            Region::Tools => self.stretch(text, 0..text.len(), 1, leaf, place),
+            Region::Tools => {
+                let own = !self.structure.is_foreign_tool(place.pointer());
+                let name = mix(1, self.structure.tool(place.pointer()));
+                self.stretch(text, (0..text.len(), name, own), leaf, place);
+            }
             Region::Conversation if self.active => {
                 for (name, block) in blocks(text) {
                     let name = digest(2, text[name].as_bytes());
-                    self.stretch(text, block, name, leaf, place);
+                    self.stretch(text, (block, name, false), leaf, place);
                 }
             }
             _ => {}
         }
     }
 
-    /// One stretch of text that the client wrote.
-    fn stretch(&mut self, text: &str, range: Range<usize>, name: u64, leaf: &Leaf<'_>, place: &dyn Place) {
+    /// One stretch of text that the client wrote: `own` where nobody else put words into it.
+    fn stretch(
+        &mut self,
+        text: &str,
+        (range, name, own): (Range<usize>, u64, bool),
+        leaf: &Leaf<'_>,
+        place: &dyn Place,
+    ) {
         if !self.active {
             return;
         }
@@ -140,29 +169,33 @@ impl<'t> Scan<'t> {
             end -= 1;
         }
         let (start, text) = (range.start, &text[range.start..end]);
-        let spots = text::spots(text, around);
-        let own = self.templates.own();
-        let known: Vec<bool> = match self.page {
-            Some(page) => spots.iter().map(|spot| page.knows(spot.place, own)).collect(),
-            None => Vec::new(),
-        };
-        let mut spelling = std::mem::take(&mut self.spelling);
-        for (index, spot) in spots.iter().enumerate() {
-            text::spelling(text, spot, &mut spelling);
-            let spelled = self.lesson.note(spot.place, &spelling);
-            if known.get(index) != Some(&true) || self.found.len() >= MOST {
-                continue;
+        let revision = self.templates.revision(self.page);
+        let asked = u64::from(own) << 1 | u64::from(self.lesson.wanted());
+        let key = self.cache.key(text, around, asked);
+        let known = key.and_then(|key| self.cache.get(key, revision));
+        let outcome = known.unwrap_or_else(|| {
+            let outcome = self.read(text, around, own);
+            if let Some(key) = key {
+                self.cache.put(key, revision, outcome.clone());
             }
-            let Some(usual) = self.page.and_then(|page| page.unlike(spot.place, spelled, own)) else { continue };
-            if !in_known_text(&known, index) {
-                continue;
-            }
-            let Some((kind, window)) = difference(text, spot, self.templates.text(usual.spelling)) else { continue };
-            let confidence = if usual.agree >= 3 && usual.others == 0 { 0.9 } else { 0.75 };
-            let window = window.start + start..window.end + start;
-            self.add(kind, leaf, place.location(), Some(window), confidence, Severity::Medium);
+            outcome
+        });
+        self.lesson.share(outcome.noted);
+        for (odd, worth) in outcome.odd.iter().cloned() {
+            let odd = Odd { window: odd.window.start + start..odd.window.end + start, ..odd };
+            self.add(odd, leaf, place.location(), worth);
         }
-        self.spelling = spelling;
+    }
+
+    fn read(&mut self, text: &str, around: u64, own: bool) -> Outcome {
+        let users = users_part(text);
+        let reading = text::read(text, around, if own { users } else { 0 });
+        let beside = self.lesson.beside();
+        let lesson = std::mem::replace(&mut self.lesson, beside);
+        let mut odd = self.compare(text, around, &reading, users);
+        odd.truncate(MOST);
+        let noted = std::mem::replace(&mut self.lesson, lesson).into_noted();
+        Outcome { noted: Arc::new(noted), odd: odd.into() }
     }
 
     /// One apostrophe that is not like all others of its text: worth a look where nothing was learned yet.
@@ -173,55 +206,52 @@ impl<'t> Scan<'t> {
             if let (Some(&(at, c)), None) = (odd.next(), odd.next())
                 && all.len() > 5
             {
-                let window = at..at + c.len_utf8();
-                self.add("cov.apostrophe", leaf, place.location(), Some(window), UNLEARNED, Severity::Medium);
+                let (window, restored) = (at..at + c.len_utf8(), Some(usual.to_string()));
+                let odd = Odd { kind: "cov.apostrophe", window, restored };
+                self.add(odd, leaf, place.location(), (UNLEARNED, Severity::Medium));
             }
         }
     }
 
-    fn add(
-        &mut self,
-        kind: &'static str,
-        leaf: &Leaf<'_>,
-        mut location: Location,
-        window: Option<Range<usize>>,
-        confidence: f32,
-        severity: Severity,
-    ) {
-        let window = window.filter(|window| *window != (0..leaf.text.len()));
+    fn add(&mut self, odd: Odd, leaf: &Leaf<'_>, mut location: Location, worth: (f32, Severity)) {
+        let window = Some(odd.window).filter(|window| *window != (0..leaf.text.len()));
         let bytes = leaf.text.get(window.clone().unwrap_or(0..leaf.text.len())).unwrap_or_default();
         if let Some(window) = &window {
             location.steps.push(Step::Window(window.start as u32, window.end as u32));
         }
         let value = String::from_utf8_lossy(bytes).into_owned();
-        self.push(kind, location, leaf.target, window, value, (confidence, severity));
+        let raw = raw(odd.kind, location, leaf.target, value, worth);
+        self.push(RawFinding { window, restored: odd.restored, ..raw });
     }
 
-    fn push(
-        &mut self,
-        kind: &'static str,
-        location: Location,
-        target: Target,
-        window: Option<Range<usize>>,
-        value: String,
-        (confidence, severity): (f32, Severity),
-    ) {
-        if self.found.len() >= MOST {
-            return;
+    fn push(&mut self, raw: RawFinding) {
+        if self.found.len() < MOST {
+            self.found.push(raw);
         }
-        self.found.push(RawFinding {
-            kind: kind.into(),
-            location,
-            detector: Detector::Template,
-            rule: None,
-            severity,
-            confidence,
-            value,
-            observed: None,
-            target,
-            window,
-            action: None,
-        });
+    }
+}
+
+/// A finding in the whole of its leaf.
+fn raw(
+    kind: &'static str,
+    location: Location,
+    target: Target,
+    value: String,
+    (confidence, severity): (f32, Severity),
+) -> RawFinding {
+    RawFinding {
+        kind: kind.into(),
+        location,
+        detector: Detector::Template,
+        rule: None,
+        severity,
+        confidence,
+        value,
+        observed: None,
+        target,
+        window: None,
+        action: None,
+        restored: None,
     }
 }
 
@@ -283,11 +313,21 @@ fn pattern(pointer: &[Segment<'_>]) -> u64 {
     })
 }
 
-/// Whether the place at `index` stands in a text that others have too, and not in words that came together twice.
-fn in_known_text(known: &[bool], index: usize) -> bool {
-    let before = known[..index].iter().rev().take(AROUND).take_while(|known| **known).count();
-    let after = known[index + 1..].iter().take(AROUND).take_while(|known| **known).count();
-    before + after >= AROUND.min(known.len() - 1)
+/// Where the text goes over to what people wrote into a file.
+fn users_part(text: &str) -> usize {
+    const FILES: &[&str] = &["CLAUDE.md", "AGENTS.md", "GEMINI.md", "copilot-instructions.md", ".cursorrules"];
+    const LEADS: &[&str] = &["Contents of ", "Context from", "Instructions from"];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let lead =
+            LEADS.iter().find_map(|lead| line.find(lead)).is_some_and(|lead| line[lead..].contains(['/', '\\', '.']));
+        let named = FILES.iter().any(|file| line.trim_end().trim_end_matches([':', '`', '*', ')']).ends_with(file));
+        if lead || named && line.starts_with('#') {
+            return at + line.len();
+        }
+        at += line.len();
+    }
+    text.len()
 }
 
 /// `<system-reminder>…</system-reminder>` and the like: name and content of what clients put into messages.
@@ -339,44 +379,6 @@ fn contractions(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     })
 }
 
-/// What sort of mark `spot` has, and its bytes, beside the usual spelling.
-fn difference(text: &str, spot: &Spot, usual: Option<&str>) -> Option<(&'static str, Range<usize>)> {
-    let gap = &text[spot.gap.clone()];
-    let whole = if gap.is_empty() { spot.word.clone() } else { spot.gap.clone() };
-    let Some(usual) = usual else { return Some(("cov.homoglyph", whole)) };
-    let (usual_gap, usual_odd) = usual.split_at(usual.find('\u{1}').unwrap_or(usual.len()));
-    if usual_gap.starts_with('\u{2}') {
-        return Some(("cov.homoglyph", whole));
-    }
-    if gap != usual_gap {
-        let (here, there) = text::difference(gap, usual_gap);
-        let (ours, theirs) = (&gap[here.clone()], &usual_gap[there]);
-        let spaces = |text: &str| text.bytes().all(|byte| byte == b' ');
-        let line_end = gap[here.end..].starts_with(['\n', '\r'])
-            || ours.contains('\r')
-            || theirs.contains('\r')
-            || spot.word.is_empty() && gap[here.end..].is_empty();
-        let mut kind = fold::kind(ours, theirs, spot.date);
-        if kind == "cov.space" && line_end {
-            kind = "cov.trailing_ws";
-        } else if kind == "cov.space" && spaces(ours) && spaces(theirs) && spaces(gap) && !spot.prose {
-            return None;
-        }
-        let window = here.start + spot.gap.start..here.end + spot.gap.start;
-        return Some((kind, if window.is_empty() { whole } else { window }));
-    }
-    let word = &text[spot.word.clone()];
-    let usual: Vec<&str> = usual_odd.split('\u{1}').skip(1).collect();
-    for (index, range) in text::odd(word) {
-        let c = &word[range.clone()];
-        if usual.iter().all(|usual| **usual != format!("{index}{c}")) {
-            return Some((fold::kind(c, "", false), range.start + spot.word.start..range.end + spot.word.start));
-        }
-    }
-    let missing = usual.first().map_or("", |usual| usual.trim_start_matches(|c: char| c.is_ascii_digit()));
-    Some((fold::kind("", missing, false), spot.word.clone()))
-}
-
 /// How much a mark can carry, in bits: log2 of the spellings that its place could have.
 pub fn capacity(kind: &str, text: &str) -> Option<f64> {
     match kind {
@@ -384,6 +386,11 @@ pub fn capacity(kind: &str, text: &str) -> Option<f64> {
         "cov.date_sep" => Some(2.0),
         "cov.space" => Some(4.0),
         "cov.trailing_ws" => Some(text.chars().count().max(1) as f64),
+        // The orders that so many items can have.
+        "cov.list_order" => {
+            let items = text.matches(',').count().min(99) + 1;
+            Some((2..=items).map(|count| (count as f64).log2()).sum::<f64>().max(1.0))
+        }
         kind if kind.starts_with("cov.") => Some(covert::capacity(kind, text).unwrap_or(1.0)),
         _ => None,
     }

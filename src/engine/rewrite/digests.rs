@@ -104,7 +104,7 @@ mod tests {
             ("repr-digest", "sha-256=:AAAA:"),
         ];
         let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let head = RequestHead::from_parts("POST", "/", fields.into_iter());
+        let head = RequestHead::from_parts("POST", "/", fields);
         let splices = follow(&head, before, after);
         let changed: Vec<(String, String)> = splices
             .iter()

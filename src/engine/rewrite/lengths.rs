@@ -115,7 +115,7 @@ fn events(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
                 splice.range.start -= start;
                 splice.range.end -= start;
             }
-            let crc = event_stream::crc32(&apply(content.get(start..place.start)?, &before));
+            let crc = crc32fast::hash(&apply(content.get(start..place.start)?, &before));
             let crc = Splice::length(place, crc.to_be_bytes().into());
             own.push(crc.clone());
             follow.push(crc);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::Range;
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::splice::{Splice, moved};
 use crate::engine::decode::{Codec, Member, encode_base64, qoder, undo_codec};
@@ -16,6 +16,11 @@ const BROTLI_WINDOW: u32 = 22;
 pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &[u8]) -> Option<Vec<u8>> {
     match codec {
         Codec::Base64(spelling) => Some(encode_base64(content, *spelling)),
+        Codec::Reversed(spelling) => {
+            let mut text = encode_base64(content, *spelling);
+            text.reverse();
+            Some(text)
+        }
         Codec::Qoder { exchanged } => Some(qoder::encode(content, *exchanged)),
         Codec::Gzip(members) => members_again(members, coded, splices, content, |member, part, out| {
             let header = coded.get(member.header.range())?;
@@ -25,10 +30,8 @@ pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
                 out.extend_from_slice(coded.get(trailer.range())?);
                 return Some(());
             }
-            let mut crc = Crc::new();
-            crc.update(part);
-            out.extend(crc.sum().to_le_bytes());
-            out.extend(crc.amount().to_le_bytes());
+            out.extend(crc32fast::hash(part).to_le_bytes());
+            out.extend((part.len() as u32).to_le_bytes());
             Some(())
         }),
         Codec::Zstd(members) => members_again(members, coded, splices, content, |member, part, out| {
@@ -66,7 +69,12 @@ pub(crate) fn encode(codec: &Codec, coded: &[u8], splices: &[Splice], content: &
             drop(encoder);
             Some(out)
         }
-        Codec::Identity | Codec::Percent | Codec::Html | Codec::QuotedPrintable | Codec::Hex { .. } => None,
+        Codec::Identity
+        | Codec::AwsChunked
+        | Codec::Percent
+        | Codec::Html
+        | Codec::QuotedPrintable
+        | Codec::Hex { .. } => None,
     }
 }
 

@@ -148,7 +148,10 @@ fn pair(
     let start = start + spaces(start);
     let before = front.map(|at| at..start);
     let after = behind.map(|at| at..at + 1 + spaces(at + 1));
-    Item { edit, core: start..value.end, before, after, list }
+    // Of a name the pair goes with its value.
+    let named = content[value.end..bounds.end].first() == Some(&b'=');
+    let end = if named { behind.unwrap_or(bounds.end) } else { value.end };
+    Item { edit, core: start..end, before, after, list }
 }
 
 /// A leaf of the head. None for a path segment, which keeps its place.
@@ -167,9 +170,9 @@ fn in_head(
         return Ok(None);
     }
     let around = |span: crate::wire::span::Span| span.range().start <= raw.start && raw.end <= span.range().end;
-    let field = head.fields().iter().find(|field| around(field.value));
+    let field = head.fields().iter().find(|field| around(field.value) || around(field.name));
     let field = field.ok_or(RewriteError::NotRemovable { edit })?;
-    if head.bytes(field.name).eq_ignore_ascii_case(b"cookie") && field.value.range() != raw {
+    if head.bytes(field.name).eq_ignore_ascii_case(b"cookie") && field.value.range() != raw && around(field.value) {
         let value = field.value.range();
         // The quotes around a value go with it.
         let quoted = head.raw().get(raw.end) == Some(&b'"') && head.raw()[..raw.start].ends_with(b"\"");

@@ -9,6 +9,7 @@ use super::names::{self, NameIndex};
 use super::pack::Pack;
 use super::rule::{Check, Compiler, Rule};
 use crate::engine::audit::Request;
+use crate::engine::detect::hash::Keyed;
 use crate::engine::detect::{Inspector, LabelTables, Scanner};
 
 /// One file of a pack. Only its name and its folder's name matter, not where it lies.
@@ -32,7 +33,7 @@ pub(crate) struct Candidates {
     pub vague: bool,
 }
 
-pub(crate) type NameMemory = HashMap<Box<str>, Candidates>;
+pub(crate) type NameMemory = HashMap<Box<str>, Candidates, Keyed>;
 
 #[derive(Debug)]
 pub struct RuleSet {

@@ -1,7 +1,7 @@
 //! Heads between the two worlds: `h2`'s parts as the head that the engine reads, its edits as a request, and
 //! our own answers.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
@@ -9,7 +9,9 @@ use super::super::error::error_body;
 use super::super::intake::Intake;
 use super::Broken;
 use crate::engine::Refusal;
+use crate::wire::body::Trailers;
 use crate::wire::head::{HeadEdit, RequestHead};
+use crate::wire::limits::Limits;
 
 /// The head spelled as HTTP/1.1, `:authority` as its first field `host`.
 pub(super) fn head_of(parts: &http::request::Parts) -> RequestHead {
@@ -63,7 +65,7 @@ pub(super) fn outgoing(
         if touching.iter().any(|edit| edit.span == field.line && edit.bytes.is_empty()) {
             continue;
         }
-        let name = HeaderName::from_bytes(head.bytes(field.name)).map_err(|_| failed(()))?;
+        let name = HeaderName::from_bytes(&apply(head, field.name, &touching)).map_err(|_| failed(()))?;
         let mut value = HeaderValue::from_bytes(&apply(head, field.value, &touching)).map_err(|_| failed(()))?;
         value.set_sensitive(request.headers().get(&name).is_some_and(HeaderValue::is_sensitive));
         headers.append(name, value);
@@ -84,6 +86,31 @@ fn apply(head: &RequestHead, span: crate::wire::span::Span, edits: &[&HeadEdit])
     }
     out.extend_from_slice(&raw[at..span.end as usize]);
     out
+}
+
+/// The trailers that may leave, as the engine judges them.
+pub(super) fn judged(intake: &mut Intake, trailers: Option<HeaderMap>) -> Result<Option<HeaderMap>, Refusal> {
+    let Some(trailers) = trailers else { return Ok(None) };
+    let mut raw = BytesMut::new();
+    for (name, value) in &trailers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            raw.extend_from_slice(part);
+        }
+    }
+    let raw = raw.freeze();
+    let judged = intake.trailers(&raw)?;
+    if judged == raw {
+        return Ok(Some(trailers));
+    }
+    let failed = || Refusal { reason: "edit", message: "an edit gave no valid trailer".into() };
+    let limits = Limits { trailer_bytes: judged.len() + 64, ..Limits::default() };
+    let read = Trailers::read(&judged, &limits).ok_or_else(failed)?;
+    let mut edited = HeaderMap::with_capacity(trailers.len());
+    for (name, value) in read.iter() {
+        let name = HeaderName::from_bytes(name).map_err(|_| failed())?;
+        edited.append(name, HeaderValue::from_bytes(value).map_err(|_| failed())?);
+    }
+    Ok(Some(edited))
 }
 
 pub(super) fn interim(status: StatusCode) -> Response<()> {

@@ -20,17 +20,18 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
-use super::restoring::{Answers, Counting, Restoring, RestoringMessages};
+use super::restoring::{Answers, Counting, Restoring, RestoringMessages, recorded_head};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
 use super::{Peer, Shared};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
+use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
 
-use message::{answer, head_of, interim, outgoing, withheld};
+use message::{answer, head_of, interim, judged, outgoing, withheld};
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -103,7 +104,7 @@ impl Link {
         if let Some(handle) = slot.as_ref().filter(|handle| handle.is_open()) {
             return Ok(handle.clone());
         }
-        let dialled = self.shared.dialer.dial(&self.origin, Offer::only(Version::Http2, false)).await?;
+        let dialled = self.shared.dial(&self.origin, Offer::only(Version::Http2, false)).await?;
         if dialled.version() != Version::Http2 {
             return Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2"));
         }
@@ -146,7 +147,7 @@ pub async fn serve(
         Some(Err(error)) => Err(error),
         None => match shared.pool.take_http2(peer.address.ip(), &origin) {
             Some(handle) => Ok(handle),
-            None => match shared.dialer.dial(&origin, Offer::only(Version::Http2, false)).await {
+            None => match shared.dial(&origin, Offer::only(Version::Http2, false)).await {
                 Ok(dialled) if dialled.version() == Version::Http2 => {
                     connect(dialled.wire, shared.deadlines.connect).await
                 }
@@ -341,7 +342,8 @@ impl Stream {
                 up.send_trailers(trailers).map_err(upstream_broken)?;
             }
         }
-        let download = download(response, respond, begun, &deadlines, self.intake.answers());
+        let download =
+            download(response, respond, begun, &deadlines, self.intake.answers(), self.intake.tape().cloned());
         tokio::pin!(download);
         if complete {
             return download.await;
@@ -386,6 +388,7 @@ impl Stream {
                 None => {
                     let trailers = self.body.trailers().await.map_err(client_broken)?;
                     let release = self.intake.finish().map_err(Broken::Withheld)?;
+                    let trailers = judged(&mut self.intake, trailers).map_err(Broken::Withheld)?;
                     return Ok((release, true, trailers));
                 }
             }
@@ -436,7 +439,7 @@ impl Stream {
         };
         let upstream_to_client = async {
             match restoring.as_mut().filter(|_| accepted) {
-                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, None, None).await,
+                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, Taps::default()).await,
                 Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
             }
         };
@@ -539,6 +542,13 @@ async fn upload(
             return Err(Broken::Withheld(refusal));
         }
     };
+    let trailers = match judged(intake, trailers) {
+        Ok(trailers) => trailers,
+        Err(refusal) => {
+            up.send_reset(Reason::CANCEL);
+            return Err(Broken::Withheld(refusal));
+        }
+    };
     if held && !release.payload.is_empty() {
         send_all(up, release.payload, trailers.is_none(), deadlines.idle).await?;
     } else if trailers.is_none() {
@@ -557,6 +567,7 @@ async fn download(
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
     answers: Option<Answers>,
+    tape: Option<Tape>,
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response).await?;
     let (mut parts, mut body) = head.into_parts();
@@ -571,12 +582,19 @@ async fn download(
             parts.headers.remove(*name);
         }
     }
+    if let Some(tape) = &tape {
+        tape.answered(head_for_tape(&parts, restoring.is_some()));
+        if end {
+            tape.received_all();
+        }
+    }
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
         return Ok(());
     }
-    pump_down(&mut body, &mut down, deadlines.idle, restoring.as_mut(), counting.as_mut()).await
+    let taps = Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref() };
+    pump_down(&mut body, &mut down, deadlines.idle, taps).await
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.
@@ -602,12 +620,25 @@ async fn response_head(
     })
 }
 
+/// What looks at an answer, or changes it, as it passes.
+#[derive(Default)]
+struct Taps<'a> {
+    restoring: Option<&'a mut Restoring>,
+    counting: Option<&'a mut Counting>,
+    tape: Option<&'a Tape>,
+}
+
+fn head_for_tape(parts: &http::response::Parts, decoded: bool) -> Bytes {
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    recorded_head(parts.status.as_u16(), reason.as_bytes(), decoded, fields)
+}
+
 async fn pump_down(
     body: &mut RecvStream,
     down: &mut SendStream<Bytes>,
     idle: Duration,
-    mut restoring: Option<&mut Restoring>,
-    mut counting: Option<&mut Counting>,
+    mut taps: Taps<'_>,
 ) -> Result<(), Broken> {
     loop {
         let next = timeout(idle, async {
@@ -623,13 +654,19 @@ async fn pump_down(
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
         let last = body.is_end_stream();
-        if let Some(counting) = &mut counting {
+        if let Some(counting) = &mut taps.counting {
             counting.push(&chunk);
         }
-        let chunk = match &mut restoring {
+        let chunk = match &mut taps.restoring {
             Some(restoring) => restored(restoring, &chunk, last)?,
             None => chunk,
         };
+        if let Some(tape) = taps.tape {
+            tape.received(&chunk);
+            if last {
+                tape.received_all();
+            }
+        }
         send_all(down, chunk, last, idle).await.map_err(|broken| match broken {
             Broken::Upstream(reason) => Broken::Client(reason),
             other => other,
@@ -639,9 +676,15 @@ async fn pump_down(
         }
         let _ = body.flow_control().release_capacity(length);
     }
-    if let Some(restoring) = &mut restoring {
+    if let Some(restoring) = &mut taps.restoring {
         let rest = restored(restoring, &[], true)?;
+        if let Some(tape) = taps.tape {
+            tape.received(&rest);
+        }
         send_all(down, rest, false, idle).await?;
+    }
+    if let Some(tape) = taps.tape {
+        tape.received_all();
     }
     match body.trailers().await.map_err(upstream_broken)? {
         Some(trailers) => down.send_trailers(trailers).map_err(client_broken),

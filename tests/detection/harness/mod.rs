@@ -2,6 +2,7 @@
 //! quite: an apostrophe, a space, an order, that only a comparison shows.
 
 mod client;
+mod fresh;
 mod marks;
 
 use std::collections::BTreeMap;
@@ -47,17 +48,21 @@ pub fn case(rng: &mut Rng) -> Case {
 }
 
 /// What a request shows to one who has seen the others. The engine learns, so that one serves all cases.
-fn compared(engine: &Arc<Engine>, case: &Case) -> Vec<Finding> {
+fn compared(engine: &Arc<Engine>, learning: &[Vec<u8>], request: &[u8]) -> Vec<Finding> {
     engine.set_templates(Arc::default());
     let mut templates = Templates::default();
-    for earlier in &case.learning {
+    for earlier in learning {
         let captured = Captured::read(Bytes::copy_from_slice(earlier)).expect("a generated head is well formed");
         let mut flow = engine.open("earlier".into(), captured.request.clone());
         flow.audit(captured.part());
         templates.learn(flow.close().lesson, 0);
     }
     engine.set_templates(Arc::new(templates));
-    let mut findings = score::audit(engine, &whole(case.marked.clone(), Vec::new()));
+    marks_of(engine, request)
+}
+
+fn marks_of(engine: &Arc<Engine>, request: &[u8]) -> Vec<Finding> {
+    let mut findings = score::audit(engine, &whole(request.to_vec(), Vec::new()));
     findings.retain(|finding| finding.kind.starts_with("cov."));
     findings
 }
@@ -85,7 +90,7 @@ fn a_mark_in_the_clients_own_words_is_seen_beside_its_other_requests() {
     let engine = Arc::new(score::bare().with_templates(Arc::default(), true));
     for &number in &run.cases {
         let case = case(&mut Rng::of_case(run.seed ^ 0x4a55, number));
-        let found = compared(&engine, &case);
+        let found = compared(&engine, &case.learning, &case.marked);
         if run.verbose {
             case.learning.iter().chain([&case.marked]).for_each(|raw| println!("{}\n", String::from_utf8_lossy(raw)));
             println!("expected {:?} at {:?}", case.expected.kinds, case.expected.places);
@@ -148,5 +153,208 @@ impl Case {
         let start = self.marked.len().min(self.plain.len()) - same;
         let window = start.saturating_sub(30)..(start + 30).min(self.marked.len());
         String::from_utf8_lossy(&self.marked[window]).escape_debug().to_string()
+    }
+}
+
+/// Which of the kinds were found, and whether another was.
+fn counted(found: &[Finding], kinds: &[&str]) -> Outcome {
+    match found.iter().any(|finding| kinds.contains(&&*finding.kind)) {
+        true => Outcome::Placed,
+        false if found.is_empty() => Outcome::Missed,
+        false => Outcome::Misplaced,
+    }
+}
+
+fn print_marks(title: &str, by_mark: &BTreeMap<&str, Count>, all: &Count) {
+    println!("\n{title:28} {:>8} {:>8} {:>8} {:>8}", "planted", "found", "named", "recall");
+    for (name, count) in by_mark {
+        println!("{name:28} {:8} {:8} {:8} {:8.4}", count.planted, count.found, count.placed, count.recall());
+    }
+    println!("in all: {} of {}, recall {:.4}", all.placed, all.planted, all.recall());
+}
+
+fn print_list(title: &str, list: &[String]) {
+    println!("{title}: {}", list.len());
+    crate::spread(list, crate::setting("DIVULGE_DETECTION_MISSES", 30) as usize).for_each(|text| println!("  {text}"));
+}
+
+/// So many requests of one client on a few machines.
+fn population(rng: &mut Rng, draft: &fresh::Draft, count: usize) -> Vec<Vec<u8>> {
+    let worlds: Vec<fresh::World> = (0..rng.between(1, 4)).map(|_| fresh::world(rng)).collect();
+    (0..count)
+        .map(|_| {
+            let mut draft = draft.clone();
+            draft.said = vec![crate::document::prose(rng)];
+            let world = &worlds[rng.below(worlds.len())];
+            fresh::request(rng, &draft, world)
+        })
+        .collect()
+}
+
+fn shown(raw: &[u8]) -> String {
+    String::from_utf8_lossy(raw).into_owned()
+}
+
+#[test]
+fn a_mark_in_words_that_nobody_has_seen_before_is_seen() {
+    let run = crate::Run::new(24);
+    let mut by_mark: BTreeMap<&str, Count> = BTreeMap::new();
+    let (mut all, mut misses) = (Count::default(), Vec::new());
+    let engine = Arc::new(score::bare().with_templates(Arc::default(), true));
+    for &number in &run.cases {
+        let mut rng = Rng::of_case(run.seed ^ 0xf2e5, number);
+        let (name, mark) = fresh::MARKS[rng.below(fresh::MARKS.len())];
+        let (draft, marked, kinds) = loop {
+            let draft = fresh::client(&mut rng);
+            let mut marked = draft.clone();
+            if let Some(kinds) = mark(&mut rng, &mut marked) {
+                break (draft, marked, kinds);
+            }
+        };
+        let count = rng.between(6, 12);
+        let learning = population(&mut rng, &draft, count);
+        let request = population(&mut rng, &marked, 1).remove(0);
+        let found = compared(&engine, &learning, &request);
+        if run.verbose {
+            learning.iter().chain([&request]).for_each(|raw| println!("{}\n", shown(raw)));
+        }
+        let outcome = counted(&found, kinds);
+        all.add(outcome);
+        by_mark.entry(name).or_default().add(outcome);
+        if outcome != Outcome::Placed {
+            misses.push(format!(
+                "case {number}: {outcome:?} {name}; found {:?}",
+                found.iter().map(score::told).collect::<Vec<_>>()
+            ));
+        }
+    }
+    print_marks("mark in fresh words", &by_mark, &all);
+    print_list("missed", &misses);
+    if !run.verbose {
+        // A word for another is told from a setting by a list of words, which cannot hold them all.
+        let words = by_mark.remove(fresh::ANY_WORD).unwrap_or_default();
+        let mut others = all;
+        others.planted -= words.planted;
+        others.found -= words.found;
+        others.placed -= words.placed;
+        crate::demand(&[
+            ("recall of marks in fresh words, any word for another aside", others.recall(), 0.98),
+            ("recall of any word for another", words.recall(), 0.5),
+        ]);
+    }
+}
+
+#[test]
+fn what_people_and_settings_change_is_no_mark() {
+    let run = crate::Run::new(12);
+    let mut by_change: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    let engine = Arc::new(score::bare().with_templates(Arc::default(), true));
+    for &number in &run.cases {
+        let mut rng = Rng::of_case(run.seed ^ 0xdec0, number);
+        let draft = fresh::client(&mut rng);
+        let mut world = fresh::world(&mut rng);
+        let send = |rng: &mut Rng, draft: &fresh::Draft, world: &fresh::World| {
+            let mut draft = draft.clone();
+            draft.said.push(crate::document::prose(rng));
+            fresh::request(rng, &draft, world)
+        };
+        // Of one project, or of several.
+        let mut others = rng.between(4, 12);
+        let mut learning = Vec::new();
+        if rng.percent(50) {
+            let count = rng.between(1, others);
+            others -= count;
+            learning = population(&mut rng, &draft, count);
+        }
+        learning.extend((0..others).map(|_| send(&mut rng, &draft, &world)));
+        let (name, change) = fresh::CHANGES[rng.below(fresh::CHANGES.len())];
+        let mut changed = draft.clone();
+        change(&mut rng, &mut changed, &mut world);
+        let request = send(&mut rng, &changed, &world);
+        let found = compared(&engine, &learning, &request);
+        if run.verbose {
+            learning.iter().chain([&request]).for_each(|raw| println!("{}\n", shown(raw)));
+        }
+        let row = by_change.entry(name).or_default();
+        row.0 += 1;
+        if !found.is_empty() {
+            row.1 += 1;
+            let told: Vec<String> = found.iter().map(score::told).collect();
+            wrong.push(format!("case {number}, {name}: {told:?}"));
+        }
+    }
+    println!("\n{:32} {:>8} {:>8}", "change", "requests", "wrong");
+    for (name, (all, wrong)) in &by_change {
+        println!("{name:32} {all:8} {wrong:8}");
+    }
+    print_list("changes with a mark found", &wrong);
+    if !run.verbose {
+        let clean = 1.0 - score::share(wrong.len(), run.cases.len());
+        crate::demand(&[("changes without a false mark", clean, 0.998)]);
+    }
+}
+
+#[test]
+fn where_half_of_the_requests_carry_a_mark_both_variants_are_told() {
+    let run = crate::Run::new(240);
+    // A word that half of the requests have may be a setting; of two names either may be first.
+    const TOLD: &[&str] = &[
+        "apostrophe",
+        "space",
+        "letter",
+        "comma left out",
+        "spelling of a word",
+        "order of lines",
+        "a line left out",
+        "order of tools",
+    ];
+    let mut by_mark: BTreeMap<&str, Count> = BTreeMap::new();
+    let (mut all, mut misses) = (Count::default(), Vec::new());
+    let teacher = score::bare();
+    let teacher = Arc::new(teacher);
+    for &number in &run.cases {
+        let mut rng = Rng::of_case(run.seed ^ 0x4a1f, number);
+        let (name, mark) = loop {
+            let (name, mark) = fresh::MARKS[rng.below(fresh::MARKS.len())];
+            if TOLD.contains(&name) {
+                break (name, mark);
+            }
+        };
+        let (draft, marked, kinds) = loop {
+            let draft = fresh::client(&mut rng);
+            let mut marked = draft.clone();
+            if let Some(kinds) = mark(&mut rng, &mut marked) {
+                break (draft, marked, kinds);
+            }
+        };
+        let half = rng.between(3, 8);
+        let mut requests = population(&mut rng, &draft, half);
+        requests.extend(population(&mut rng, &marked, half));
+        let mut templates = Templates::default();
+        for raw in &requests {
+            let captured = Captured::read(Bytes::copy_from_slice(raw)).expect("a generated head is well formed");
+            let unit = divulge::engine::Unit { request: &captured.request, part: captured.part() };
+            templates.learn(teacher.lesson(&unit), 0);
+        }
+        teacher.set_templates(Arc::new(templates.among_themselves()));
+        for (at, raw) in requests.iter().enumerate() {
+            let found = marks_of(&teacher, raw);
+            let outcome = counted(&found, kinds);
+            all.add(outcome);
+            by_mark.entry(name).or_default().add(outcome);
+            if outcome != Outcome::Placed {
+                misses.push(format!(
+                    "case {number}, request {at} of {}: {outcome:?} {name}; found {:?}",
+                    requests.len(),
+                    found.iter().map(score::told).collect::<Vec<_>>()
+                ));
+            }
+        }
+    }
+    print_marks("mark of half of the requests", &by_mark, &all);
+    print_list("missed", &misses);
+    if !run.verbose {
+        crate::demand(&[("recall in populations marked by half", all.recall(), 0.95)]);
     }
 }

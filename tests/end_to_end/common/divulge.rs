@@ -30,6 +30,7 @@ pub struct Serve {
     folder: TempDir,
     arguments: Vec<String>,
     umask: Option<&'static str>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Divulge {
@@ -48,7 +49,7 @@ impl Divulge {
             format!("--state={}", path("state")),
             format!("--findings={}", path("findings.jsonl")),
         ];
-        Serve { folder, arguments, umask: None }
+        Serve { folder, arguments, umask: None, variables: Vec::new() }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -163,6 +164,11 @@ impl Serve {
         self.arg(format!("{option}={}", path.display()))
     }
 
+    /// A path beside the state.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// With host facts of this list instead of this machine's own.
     pub fn facts(self, facts: &[(&str, &str)]) -> Self {
         let list: Vec<Value> =
@@ -178,6 +184,12 @@ impl Serve {
     /// Under this umask instead of the test's own.
     pub fn umask(mut self, umask: &'static str) -> Self {
         self.umask = Some(umask);
+        self
+    }
+
+    /// With this variable of the environment.
+    pub fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
         self
     }
 
@@ -205,7 +217,7 @@ impl Serve {
             arguments.extend(self.arguments.clone());
             command = program_command("sh", &arguments, self.folder.path());
         }
-        let mut child = command.spawn().expect("the binary starts");
+        let mut child = command.envs(self.variables).spawn().expect("the binary starts");
         let errors = collect(child.stderr.take().expect("piped"));
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let address = soon("`listening on` from divulge serve", async {

@@ -53,6 +53,11 @@ impl Answer {
 impl Http2 {
     pub async fn connect(route: &Route) -> Self {
         let wire = route.tls(&["h2"]).await;
+        Self::over(wire).await
+    }
+
+    /// HTTP/2 on a TLS connection that is there already.
+    pub async fn over(wire: super::Wire) -> Self {
         assert_eq!(wire.alpn.as_deref(), Some("h2"), "HTTP/2 was not agreed on");
         let (stream, _) = wire.into_parts();
         let (send, connection) = h2::client::Builder::new()

@@ -76,7 +76,8 @@ impl Route {
         if !self.proxy {
             return stream;
         }
-        connect_through(stream, &format!("{}:{}", self.host, self.port)).await
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        connect_through(stream, &format!("{host}:{}", self.port)).await
     }
 
     /// A TLS connection that offers `alpn`.

@@ -125,7 +125,7 @@ fn odd_bytes_are_found_wherever_they_stand() {
         let bytes: Vec<u8> = (0..length)
             .map(|_| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                b"abc \n\t\r\x1b~}\x7f\x80\xff\x00\x1f "[(seed >> 33) as usize % 16 * usize::from(seed >> 59 < 6)]
+                b"abc \n\t\r\x1b~\xe5\x7f\x80\xff\x00\x1f\xc3"[(seed >> 33) as usize % 16 * usize::from(seed >> 59 < 6)]
             })
             .collect();
         let mut at = 0;
@@ -136,5 +136,14 @@ fn odd_bytes_are_found_wherever_they_stand() {
         }
         let expected: Vec<usize> = (0..length).filter(|&at| super::is_odd(bytes[at])).collect();
         assert_eq!(found, expected, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn no_character_that_may_be_a_mark_is_passed_over() {
+    let harmless = |c: char| matches!(c, '\n' | '\t' | '\r' | '\u{1b}');
+    for c in ('\0'..=char::MAX).filter(|&c| !harmless(c) && super::chars::class(c) != super::Class::Other) {
+        let mut bytes = [0; 4];
+        assert!(super::is_odd(c.encode_utf8(&mut bytes).as_bytes()[0]), "U+{:04X}", u32::from(c));
     }
 }

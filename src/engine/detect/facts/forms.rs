@@ -83,8 +83,16 @@ impl Forms {
         if kind.starts_with("path.") {
             for separator in ["-", "_"] {
                 self.add(fact, Spelling::Dashed, value.replace(['/', '\\'], separator).as_bytes(), true);
-                self.add(fact, Spelling::Dashed, value.replace(['/', '\\', '.', ':', ' '], separator).as_bytes(), true);
+                self.add(
+                    fact,
+                    Spelling::Dashed,
+                    value.replace(['/', '\\', '.', ':', ' ', '_'], separator).as_bytes(),
+                    true,
+                );
             }
+        }
+        for other in other_spellings(kind, value) {
+            self.add(fact, Spelling::Raw, other.as_bytes(), true);
         }
         self.percent(fact, value);
         self.escaped(fact, value);
@@ -193,6 +201,28 @@ impl Forms {
         let turned: String = value.chars().map(rot13).collect();
         self.add(fact, Spelling::Reversed, reversed.as_bytes(), true);
         self.add(fact, Spelling::Rot13, turned.as_bytes(), true);
+    }
+}
+
+/// How other programs write the same value down.
+fn other_spellings(kind: &str, value: &str) -> Vec<String> {
+    let digits: String = value.chars().filter(char::is_ascii_hexdigit).collect();
+    let grouped = |size: usize, joint: &str| {
+        let groups: Vec<&str> =
+            (0..digits.len() / size).filter_map(|at| digits.get(at * size..(at + 1) * size)).collect();
+        groups.join(joint)
+    };
+    match kind {
+        // `00:1b:44:11:3a:b7`, `00-1B-44-11-3A-B7`, `001b.4411.3ab7`.
+        "net.mac" if digits.len() == 12 => vec![grouped(2, ":"), grouped(2, "-"), grouped(4, "."), digits.clone()],
+        // `C:/Users/ann`, as in addresses and in shells that came from elsewhere.
+        _ if kind.starts_with("path.") && value.contains('\\') => vec![value.replace('\\', "/")],
+        "host.machine_id" | "host.boot_id" if digits.len() == 32 => {
+            let cut = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or_default());
+            vec![cut.join("-"), digits.clone()]
+        }
+        _ if kind.starts_with("id.") && digits.len() == 32 && value.len() == 36 => vec![digits.clone()],
+        _ => Vec::new(),
     }
 }
 

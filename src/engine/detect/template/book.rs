@@ -4,33 +4,39 @@
 //! request -> Lesson -> Templates::learn -> the snapshot that later requests are compared with
 //! ```
 //!
-//! Holds digests of places, spellings (punctuation, white space, odd letters) and counts, never text. Lessons
-//! may be learned in any order: the result is the same.
+//! Holds digests of places, spellings (punctuation, white space, odd letters), names of members and counts, never
+//! text. Lessons may be learned in any order: the result is the same.
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use super::text::mix;
+
 /// Places of one page: those of least digest are kept, whatever order they come in.
-const PLACES: usize = 32_768;
+const PLACES: usize = 131_072;
 /// Clients, versions and endpoints.
 const PAGES: usize = 192;
 /// Places of all pages: some 50 MB.
-const ALL_PLACES: usize = 400_000;
+const ALL_PLACES: usize = 1_200_000;
 /// Spellings of one place; one with more has none that it should have.
 const SPELLINGS: usize = 6;
 /// Texts of spellings, for all pages.
 const TEXTS: usize = 8192;
 /// Observations of one request.
-const OBSERVED: usize = 1 << 17;
+const OBSERVED: usize = 1 << 18;
 /// The version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A snapshot of what was learned. Cheap to clone: pages are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
     pages: HashMap<u64, Arc<Page>>,
     texts: Arc<BTreeMap<u32, Box<str>>>,
+    /// Another one for other texts.
+    revision: u64,
     /// The requests that are compared are among those that were learned from.
     own: bool,
 }
@@ -41,13 +47,16 @@ pub(super) struct Page {
     /// Day of the last lesson, as the caller counts.
     day: u32,
     places: Places,
+    /// Another one after each lesson, and for each order of lessons: knowledge that differs has another.
+    revision: u64,
 }
 
 /// Keys are digests already.
-type Places = HashMap<u64, Spellings, BuildHasherDefault<AsItIs>>;
+pub(super) type Digests<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
+type Places = Digests<Spellings>;
 
 #[derive(Default)]
-struct AsItIs(u64);
+pub(super) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -65,9 +74,15 @@ impl Hasher for AsItIs {
     }
 }
 
-/// How often one place was seen, and how it was spelled.
+/// How often one place was seen, and how it was spelled. Nearly all places have one spelling, and there are many.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Spellings {
+    One { spelling: u32, requests: u32 },
+    Several(Box<Several>),
+}
+
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Spellings {
+pub(super) struct Several {
     requests: u32,
     /// Requests that spell it in several ways.
     mixed: u32,
@@ -91,8 +106,34 @@ pub struct Lesson {
     page: u64,
     /// Nothing is kept for a lesson that nobody wants.
     wanted: bool,
+    noted: Noted,
+    /// Of texts that may be those of other requests too.
+    shared: Vec<Arc<Noted>>,
+    /// Observations in them.
+    length: usize,
+}
+
+/// How places are spelled, and the spellings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Noted {
     seen: Vec<(u64, u32)>,
     texts: BTreeMap<u32, Box<str>>,
+}
+
+impl Noted {
+    #[cfg(test)]
+    pub fn of(seen: Vec<(u64, u32)>) -> Self {
+        Self { seen, texts: BTreeMap::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Bytes, about.
+    pub fn weight(&self) -> usize {
+        size_of_val(&self.seen[..]) + self.texts.values().map(|text| 48 + text.len()).sum::<usize>()
+    }
 }
 
 impl Lesson {
@@ -112,26 +153,60 @@ impl Lesson {
     /// Notes that the place `place` is spelled `text`; gives the spelling's digest.
     pub(super) fn note(&mut self, place: u64, text: &str) -> u32 {
         let spelling = if text == " " { SPACE } else { digest_of(text) };
-        if self.wanted && self.seen.len() < OBSERVED {
-            self.seen.push((place, spelling));
-            // Where nothing is odd there is nothing to tell.
-            if spelling != SPACE && !self.texts.contains_key(&spelling) && self.texts.len() < TEXTS {
-                self.texts.insert(spelling, text.into());
-            }
+        // Where nothing is odd there is nothing to tell.
+        let told = self.wanted && spelling != SPACE && self.noted.seen.len() < OBSERVED;
+        let texts = &mut self.noted.texts;
+        if told && !texts.contains_key(&spelling) && texts.len() < TEXTS {
+            texts.insert(spelling, text.into());
+        }
+        self.note_code(place, spelling)
+    }
+
+    /// Notes a spelling that is known by its digest alone.
+    pub(super) fn note_code(&mut self, place: u64, spelling: u32) -> u32 {
+        if self.wanted && self.noted.seen.len() < OBSERVED {
+            self.noted.seen.push((place, spelling));
         }
         spelling
+    }
+
+    /// An empty lesson of the same request, for one of its texts.
+    pub(super) fn beside(&self) -> Self {
+        Self::of(self.page, self.wanted)
+    }
+
+    pub(super) fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// What was noted one by one.
+    pub(super) fn into_noted(self) -> Noted {
+        self.noted
+    }
+
+    /// Adds what one text teaches.
+    pub(super) fn share(&mut self, noted: Arc<Noted>) {
+        if noted.len() > 0 && self.length + noted.len() <= OBSERVED {
+            self.length += noted.len();
+            self.shared.push(noted);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Noted> {
+        std::iter::once(&self.noted).chain(self.shared.iter().map(|noted| &**noted))
     }
 
     /// Adds what another unit of the same request would teach.
     pub fn add(&mut self, other: Lesson) {
         self.page = other.page;
-        let room = OBSERVED.saturating_sub(self.seen.len());
-        self.seen.extend(other.seen.into_iter().take(room));
-        self.texts.extend(other.texts);
+        let room = OBSERVED.saturating_sub(self.noted.seen.len());
+        self.noted.seen.extend(other.noted.seen.into_iter().take(room));
+        self.noted.texts.extend(other.noted.texts);
+        other.shared.into_iter().for_each(|noted| self.share(noted));
     }
 
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.noted.seen.is_empty() && self.shared.is_empty()
     }
 }
 
@@ -153,27 +228,37 @@ impl Templates {
 
     /// `day` is what the caller counts time in; pages that were not used for long go first.
     pub fn learn(&mut self, lesson: Lesson, day: u32) {
-        let Lesson { page, mut seen, texts, .. } = lesson;
-        if seen.is_empty() {
+        if lesson.is_empty() {
             return;
         }
+        let mut seen: Vec<(u64, u32)> = lesson.all().flat_map(|noted| &noted.seen).copied().collect();
         seen.sort_unstable();
         seen.dedup();
-        let page = Arc::make_mut(self.pages.entry(page).or_default());
+        let page = Arc::make_mut(self.pages.entry(lesson.page).or_default());
+        page.revision = revised(page.revision, &seen);
         page.requests = page.requests.saturating_add(1);
         page.day = page.day.max(day);
         for spellings in seen.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(place, _)) = spellings.first() else { continue };
-            page.places.entry(place).or_default().add(spellings);
+            match page.places.entry(place) {
+                Entry::Occupied(mut known) => known.get_mut().add(spellings),
+                Entry::Vacant(new) => {
+                    new.insert(Spellings::of(spellings));
+                }
+            }
         }
         if page.places.len() > PLACES {
             let mut digests: Vec<u64> = page.places.keys().copied().collect();
             let (_, &mut last, _) = digests.select_nth_unstable(PLACES - 1);
             page.places.retain(|&digest, _| digest <= last);
         }
-        if texts.keys().any(|digest| !self.texts.contains_key(digest)) {
+        let new = |noted: &Noted| noted.texts.keys().any(|digest| !self.texts.contains_key(digest));
+        if lesson.all().any(new) {
             let all = Arc::make_mut(&mut self.texts);
-            all.extend(texts);
+            for noted in lesson.all() {
+                all.extend(noted.texts.iter().map(|(digest, text)| (*digest, text.clone())));
+                self.revision = noted.texts.keys().fold(self.revision, |hash, &digest| mix(hash, u64::from(digest)));
+            }
             while all.len() > TEXTS {
                 all.pop_last();
             }
@@ -191,9 +276,9 @@ impl Templates {
         const ENOUGH: u32 = 100;
         let Some(page) = self.pages.get(&lesson.page) else { return !lesson.is_empty() };
         page.requests < ENOUGH
-            || lesson.seen.iter().any(|(place, spelling)| {
+            || lesson.all().flat_map(|noted| &noted.seen).any(|(place, spelling)| {
                 page.places.get(place).is_none_or(|known| {
-                    !known.free && known.counts.iter().all(|&(other, count)| other != *spelling || count < ENOUGH / 2)
+                    !known.is_free() && known.count(*spelling).is_none_or(|count| count < ENOUGH / 2)
                 })
             })
     }
@@ -207,6 +292,11 @@ impl Templates {
             return Some(" ");
         }
         self.texts.get(&spelling).map(|text| &**text)
+    }
+
+    /// Changes with all that a comparison with `page` depends on.
+    pub(super) fn revision(&self, page: Option<&Page>) -> u64 {
+        page.map_or(0, |page| mix(mix(page.revision, self.revision), 1 + u64::from(self.own)))
     }
 
     pub(super) fn own(&self) -> u32 {
@@ -223,8 +313,8 @@ impl Templates {
                     .places
                     .iter()
                     .map(|(&place, known)| {
-                        let counts = if known.free { None } else { Some(known.counts.clone()) };
-                        KeptPlace(place, known.requests, known.mixed, counts)
+                        let counts = if known.is_free() { None } else { Some(known.counts().into_owned()) };
+                        KeptPlace(place, known.requests(), known.mixed(), counts)
                     })
                     .collect();
                 places.sort_unstable_by_key(|place| place.0);
@@ -248,13 +338,21 @@ impl Templates {
                 let free = counts.as_ref().is_none_or(|counts| counts.len() > SPELLINGS);
                 let mut counts = counts.filter(|_| !free).unwrap_or_default();
                 counts.sort_unstable();
-                (place, Spellings { requests, mixed, counts, free })
+                (place, Spellings::Several(Box::new(Several { requests, mixed, counts, free })).tidied())
             });
-            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places: places.collect() }))
+            let places: Places = places.collect();
+            let revision = places.iter().fold(u64::from(kept.requests), |sum, (&place, known)| {
+                // In any order, as the places come in any.
+                sum.wrapping_add(known.counts().iter().fold(mix(place, u64::from(known.requests())), |hash, count| {
+                    mix(mix(hash, u64::from(count.0)), u64::from(count.1) << 8 | u64::from(known.mixed().min(255)))
+                }))
+            });
+            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places, revision }))
         };
-        let texts = kept.spellings.into_iter().take(TEXTS).collect();
+        let texts: BTreeMap<u32, Box<str>> = kept.spellings.into_iter().take(TEXTS).collect();
+        let revision = texts.keys().fold(1, |hash, &digest| mix(hash, u64::from(digest)));
         let pages = kept.pages.into_iter().take(PAGES).map(page).collect();
-        Ok(Self { pages, texts: Arc::new(texts), own: false })
+        Ok(Self { pages, texts: Arc::new(texts), revision, own: false })
     }
 }
 
@@ -265,60 +363,187 @@ impl Page {
 
     /// Whether at least two other requests have this place.
     pub fn knows(&self, place: u64, own: u32) -> bool {
-        self.places.get(&place).is_some_and(|known| known.requests >= 2 + own)
+        self.places.get(&place).is_some_and(|known| known.requests() >= 2 + own)
+    }
+
+    /// How many requests have this place.
+    pub fn requests_with(&self, place: u64) -> u32 {
+        self.places.get(&place).map_or(0, Spellings::requests)
+    }
+
+    /// In how many ways the place is spelled, as far as that is counted.
+    pub fn spellings_of(&self, place: u64) -> usize {
+        match self.places.get(&place) {
+            None => 0,
+            Some(Spellings::One { .. }) => 1,
+            Some(Spellings::Several(several)) if several.free => SPELLINGS + 1,
+            Some(Spellings::Several(several)) => several.counts.len(),
+        }
     }
 
     /// Whether the others, at least two, differ among themselves at `place`; none where it is not known.
     pub fn disagree(&self, place: u64, spelling: u32, own: u32) -> Option<bool> {
         let known = self.places.get(&place)?;
-        let others = known
-            .counts
-            .iter()
-            .map(|&(digest, count)| if digest == spelling { count.saturating_sub(own) } else { count });
+        let counts = known.counts();
+        let others =
+            counts.iter().map(|&(digest, count)| if digest == spelling { count.saturating_sub(own) } else { count });
         let (kinds, sum) = others.fold((0, 0), |(kinds, sum), count| (kinds + u32::from(count > 0), sum + count));
-        (sum >= 2 || known.free).then_some(kinds > 1 || known.free)
+        (sum >= 2 || known.is_free()).then_some(kinds > 1 || known.is_free())
     }
 
     /// What the others agree on at `place`, where that is not `spelling`.
     pub fn unlike(&self, place: u64, spelling: u32, own: u32) -> Option<Usual> {
         self.places.get(&place)?.unlike(spelling, own)
     }
+
+    /// The usual one of two spellings that both are common at `place`, one of which is `spelling`.
+    pub fn variants(&self, place: u64, spelling: u32) -> Option<Usual> {
+        self.places.get(&place)?.variants(spelling)
+    }
+
+    /// The one of two spellings of `place` that `spelling` is not.
+    pub fn other_than(&self, place: u64, spelling: u32) -> Option<u32> {
+        let counts = self.places.get(&place)?.counts();
+        counts.iter().map(|&(other, _)| other).find(|&other| other != spelling)
+    }
+
+    /// The only spelling of `place` that at least `least` requests have and none differs from.
+    pub fn only(&self, place: u64, least: u32) -> Option<u32> {
+        match self.places.get(&place)? {
+            Spellings::One { spelling, requests } if *requests >= least => Some(*spelling),
+            _ => None,
+        }
+    }
 }
 
 impl Spellings {
+    /// One request's spellings of a place that was not known.
+    fn of(seen: &[(u64, u32)]) -> Self {
+        match seen {
+            [(_, spelling)] => Self::One { spelling: *spelling, requests: 1 },
+            _ => {
+                let mut several = Self::Several(Box::default());
+                several.add(seen);
+                several
+            }
+        }
+    }
+
     /// One request's spellings of the place.
     fn add(&mut self, seen: &[(u64, u32)]) {
-        self.requests = self.requests.saturating_add(1);
-        self.mixed = self.mixed.saturating_add(u32::from(seen.len() > 1));
-        if self.free {
+        if let Self::One { spelling, requests } = self {
+            if let [(_, same)] = seen
+                && same == spelling
+            {
+                *requests = requests.saturating_add(1);
+                return;
+            }
+            let several = Several { requests: *requests, counts: vec![(*spelling, *requests)], ..Several::default() };
+            *self = Self::Several(Box::new(several));
+        }
+        let Self::Several(several) = self else { return };
+        several.requests = several.requests.saturating_add(1);
+        several.mixed = several.mixed.saturating_add(u32::from(seen.len() > 1));
+        if several.free {
             return;
         }
         for &(_, spelling) in seen {
-            match self.counts.binary_search_by_key(&spelling, |&(known, _)| known) {
-                Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(1),
+            match several.counts.binary_search_by_key(&spelling, |&(known, _)| known) {
+                Ok(at) => several.counts[at].1 = several.counts[at].1.saturating_add(1),
                 Err(at) => {
-                    // Most places have one spelling, and there are many places.
-                    self.counts.reserve_exact(1);
-                    self.counts.insert(at, (spelling, 1));
+                    several.counts.reserve_exact(1);
+                    several.counts.insert(at, (spelling, 1));
                 }
             }
         }
-        if self.counts.len() > SPELLINGS {
-            self.free = true;
-            self.counts = Vec::new();
+        if several.counts.len() > SPELLINGS {
+            several.free = true;
+            several.counts = Vec::new();
+        }
+    }
+
+    /// In the shortest form.
+    fn tidied(self) -> Self {
+        match &self {
+            Self::Several(several) if several.mixed == 0 && !several.free => match several.counts[..] {
+                [(spelling, count)] if count == several.requests => Self::One { spelling, requests: count },
+                _ => self,
+            },
+            _ => self,
+        }
+    }
+
+    fn requests(&self) -> u32 {
+        match self {
+            Self::One { requests, .. } => *requests,
+            Self::Several(several) => several.requests,
+        }
+    }
+
+    fn mixed(&self) -> u32 {
+        match self {
+            Self::One { .. } => 0,
+            Self::Several(several) => several.mixed,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Several(several) if several.free)
+    }
+
+    fn counts(&self) -> Cow<'_, [(u32, u32)]> {
+        match self {
+            Self::One { spelling, requests } => vec![(*spelling, *requests)].into(),
+            Self::Several(several) => several.counts.as_slice().into(),
+        }
+    }
+
+    fn count(&self, spelling: u32) -> Option<u32> {
+        match self {
+            Self::One { spelling: known, requests } => (*known == spelling).then_some(*requests),
+            Self::Several(several) => {
+                several.counts.iter().find(|(known, _)| *known == spelling).map(|(_, count)| *count)
+            }
         }
     }
 
     fn unlike(&self, spelling: u32, own: u32) -> Option<Usual> {
-        let &(usual, agree) = self.counts.iter().max_by_key(|(digest, count)| (*count, std::cmp::Reverse(*digest)))?;
-        let others: u32 = self.counts.iter().map(|(_, count)| count).sum::<u32>().saturating_sub(agree);
-        // Spelled this way and that within single requests: it is nobody's template.
-        let loose = self.mixed > own && self.mixed.saturating_mul(4) > self.requests;
+        let (usual, agree, others, loose) = match self {
+            Self::One { spelling, requests } => (*spelling, *requests, 0, false),
+            Self::Several(several) => {
+                let &(usual, agree) =
+                    several.counts.iter().max_by_key(|(digest, count)| (*count, std::cmp::Reverse(*digest)))?;
+                let all: u32 = several.counts.iter().map(|(_, count)| count).sum();
+                (usual, agree, all.saturating_sub(agree), several.is_loose(own))
+            }
+        };
         if usual == spelling || agree < 2 || agree < others + (1 - own.min(1)) + 1 || loose {
             return None;
         }
         Some(Usual { spelling: usual, agree, others: others.saturating_sub(own) })
     }
+
+    fn variants(&self, spelling: u32) -> Option<Usual> {
+        const LEAST: u32 = 3;
+        let Self::Several(several) = self else { return None };
+        let [a, b] = several.counts[..] else { return None };
+        let (usual, other) = if (a.1, b.0) >= (b.1, a.0) { (a, b) } else { (b, a) };
+        let common = other.1 >= LEAST && other.1.saturating_mul(3) >= usual.1 && several.mixed == 0;
+        let here = spelling == a.0 || spelling == b.0;
+        (common && here).then_some(Usual { spelling: usual.0, agree: usual.1, others: other.1 })
+    }
+}
+
+impl Several {
+    /// Spelled this way and that within single requests: it is nobody's template.
+    fn is_loose(&self, own: u32) -> bool {
+        self.mixed > own && self.mixed.saturating_mul(4) > self.requests
+    }
+}
+
+fn revised(revision: u64, seen: &[(u64, u32)]) -> u64 {
+    seen.iter()
+        .fold(mix(revision, seen.len() as u64), |hash, &(place, spelling)| mix(mix(hash, place), u64::from(spelling)))
 }
 
 /// The digest of one space, which most spellings are.

@@ -50,6 +50,11 @@ pub(super) fn is_mark(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}')
 }
 
+/// Whether a word may have another letter than its plain form has, beside digits.
+pub(super) fn may_be_odd(word: &str) -> bool {
+    word.bytes().any(|byte| !byte.is_ascii() || byte.is_ascii_uppercase())
+}
+
 /// The plain form of a letter; `#` for a digit.
 pub(super) fn letter(c: char) -> char {
     match c {
@@ -69,6 +74,16 @@ pub(super) fn letter(c: char) -> char {
                 _ => c,
             }
         }
+    }
+}
+
+/// The small letter or the digit that `c` is taken for, where that can be told.
+pub(super) fn plain(c: char) -> Option<char> {
+    match letter(c) {
+        _ if c.is_ascii_digit() => Some(c),
+        '#' => matches!(c, '\u{ff10}'..='\u{ff19}').then(|| char::from_u32(u32::from(c) - 0xfee0)).flatten(),
+        // What looks like `l` and is no capital is one.
+        plain => Some(plain.to_ascii_lowercase()),
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::engine::Unit;
-use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Part, Policy, RuleSet};
+use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Outgoing, Part, Policy, RuleSet};
 use crate::wire::head::RequestHead;
 
 const SYSTEM: &str = "You are a coding assistant. Don't guess what you can't see; the user's files are what's there. \
@@ -39,10 +39,14 @@ fn plain(prompt: &str) -> (Vec<(&'static str, String)>, String) {
 }
 
 fn engine() -> Engine {
+    under(Policy::preset("audit").expect("a preset"))
+}
+
+fn under(policy: Policy) -> Engine {
     Engine::new(EngineParts {
         rules: RuleSet::builtin(),
         facts: Facts::default(),
-        policy: Policy::preset("audit").expect("a preset"),
+        policy,
         digest_key: [7; 32],
         limits: DecodeLimits::default(),
         on_error: OnError::Open,
@@ -61,8 +65,16 @@ fn found(
     earlier: &[(Vec<(&'static str, String)>, String)],
     request: &(Vec<(&'static str, String)>, String),
 ) -> Vec<(String, String)> {
-    let teacher = engine().with_templates(Arc::default(), true);
-    let teacher = Arc::new(teacher);
+    let engine = Arc::new(engine().with_templates(Arc::new(learned(earlier)), false));
+    let (request, part) = sent(request);
+    let mut flow = engine.open("now".to_owned(), request);
+    let findings = flow.audit(part).findings;
+    let templates = findings.iter().filter(|finding| matches!(finding.detector, Detector::Template | Detector::Covert));
+    templates.map(|finding| (finding.kind.to_string(), finding.location.to_string())).collect()
+}
+
+fn learned(earlier: &[(Vec<(&'static str, String)>, String)]) -> Templates {
+    let teacher = Arc::new(engine().with_templates(Arc::default(), true));
     let mut templates = Templates::default();
     for one in earlier {
         let (request, part) = sent(one);
@@ -70,12 +82,21 @@ fn found(
         flow.audit(part);
         templates.learn(flow.close().lesson, 0);
     }
-    let engine = Arc::new(engine().with_templates(Arc::new(templates), false));
+    templates
+}
+
+/// The body that leaves when marks get `action`.
+fn forwarded(action: &str, earlier: &Templates, request: &(Vec<(&'static str, String)>, String)) -> String {
+    let policy = format!("[[rule]]\nkind = 'cov.*'\naction = '{action}'\n[[rule]]\naction = 'log'\n");
+    let engine = under(Policy::parse("t.toml", &policy).expect("a policy"));
+    let engine = Arc::new(engine.with_templates(Arc::new(earlier.clone()), false));
     let (request, part) = sent(request);
-    let mut flow = engine.open("now".to_owned(), request);
-    let findings = flow.audit(part).findings;
-    let templates = findings.iter().filter(|finding| matches!(finding.detector, Detector::Template | Detector::Covert));
-    templates.map(|finding| (finding.kind.to_string(), finding.location.to_string())).collect()
+    let outgoing = match engine.open("now".to_owned(), request).audit(part).outgoing {
+        Outgoing::Unchanged(body) => body,
+        Outgoing::Rewritten(rewritten) => rewritten.payload,
+        Outgoing::Withheld(_) => panic!("withheld"),
+    };
+    String::from_utf8(outgoing.to_vec()).expect("the body is text")
 }
 
 fn others() -> Vec<(Vec<(&'static str, String)>, String)> {
@@ -116,6 +137,53 @@ fn one_odd_character_in_a_clients_text_is_named() {
 }
 
 #[test]
+fn a_mark_gives_way_to_what_the_other_requests_have() {
+    // Of a client that writes curly apostrophes here and straight ones there, an accent, a wide space.
+    let own = |body: &str| {
+        body.replacen("user's files", "user\u{2019}s files", 1)
+            .replacen("in \\\"plain\\\" words ...", "in \u{201c}plain\u{201d} words\u{a0}... a r\u{e9}sum\u{e9}", 1)
+            .replacen("a file from", "a file,\u{200b} from", 1)
+    };
+    let earlier: Vec<_> = ["fix", "what's this?", "rename"].map(|prompt| request(prompt, &own)).to_vec();
+    let earlier = learned(&earlier);
+    let clean = request("x", &own);
+    for (from, to) in [
+        ("Today's", "Today\u{2019}s"),
+        ("Today's", "Today\\u02bcs"),
+        ("user\u{2019}s files", "user's files"),
+        ("user\u{2019}s files", "user\\u0027s files"),
+        ("2026-11-27", "2026/11/27"),
+        ("2026-11-27", "2026\\u5e7411\\u670827\\u65e5"),
+        ("s fine to", "s fine\\u00a0to"),
+        ("fine to ask", "fine to  ask"),
+        ("words\u{a0}...", "words ..."),
+        ("fine to ask", "f\\u0456ne to ask"),
+        ("It's fine", "lt's fine"),
+        ("careful, and", "careful,\\u200b and"),
+        ("a file,\u{200b} from", "a file, from"),
+        ("careful, and", "care\u{2060}ful, and"),
+        ("r\u{e9}sum\u{e9}", "re\\u0301sum\u{e9}"),
+        (r"yours.\n", r"yours. \n"),
+        (r"yours.\n", r"yours.\r\n"),
+        ("linux - use", "linux \u{2013} use"),
+        ("\u{201c}plain\u{201d}", "\\\"plain\u{201d}"),
+        ("absolute; don't", "absolute; don\\u2019t"),
+        ("Don't mention", "Don\u{2019}t mention"),
+    ] {
+        let marked = (clean.0.clone(), clean.1.replacen(from, to, 1));
+        assert_ne!(marked.1, clean.1, "{from}");
+        for action in ["generalize", "redact", "strip"] {
+            // What the client spells with an escape stays spelled so; nothing here is.
+            assert_eq!(forwarded(action, &earlier, &marked), clean.1, "{action} {to}");
+        }
+        assert_eq!(forwarded("log", &earlier, &marked), marked.1);
+    }
+    for action in ["generalize", "redact", "strip"] {
+        assert_eq!(forwarded(action, &earlier, &clean), clean.1, "{action}");
+    }
+}
+
+#[test]
 fn form_that_three_others_agree_on_is_compared() {
     for (from, to, kind, location) in [
         (r#""temperature":1,"#, r#""temperature":1.0,"#, "cov.number", "body!json:/temperature"),
@@ -149,6 +217,38 @@ fn slots_people_and_optional_fields_are_no_marks() {
     longer.0.insert(2, ("X-Retry", "1".to_owned()));
     longer.0.remove(1);
     assert_eq!(found(&others(), &longer), []);
+}
+
+#[test]
+fn one_member_more_or_fewer_is_named_where_twenty_agree() {
+    let twenty: Vec<_> = (0..20).map(|_| plain("x")).collect();
+    let fewer = request("x", &|body| body.replace(r#""temperature":1,"#, ""));
+    let more = request("x", &|body| body.replace(r#""temperature":1,"#, r#""temperature":1,"seed":7,"#));
+    let other = request("x", &|body| body.replace(r#""temperature":1,"#, r#""seed":7,"#));
+    let presence = [("cov.presence".to_owned(), "body!json:".to_owned())];
+    assert_eq!(found(&twenty, &fewer), presence);
+    assert_eq!(found(&twenty, &more), presence);
+    assert_eq!(found(&twenty, &other), []);
+    assert_eq!(found(&twenty[1..], &fewer), []);
+    assert_eq!(found(&twenty, &plain("y")), []);
+    let mut some = twenty.clone();
+    some[3] = fewer.clone();
+    assert_eq!(found(&some, &fewer), []);
+}
+
+#[test]
+fn prompts_for_several_tasks_are_not_compared_with_each_other() {
+    let other = |body: &str| {
+        body.replacen("You are a coding assistant", "You are one who names conversations", 1)
+            .replacen("you can't see; the", "you can't see, the", 1)
+            .replacen("It's fine to ask. ", "", 1)
+            .replacen("Today's", "Today\u{2019}s", 1)
+    };
+    let mut earlier: Vec<_> = (0..6).map(|_| plain("x")).collect();
+    assert_eq!(found(&earlier, &request("x", &other)), []);
+    earlier.extend((0..5).map(|_| request("x", &other)));
+    assert_eq!(found(&earlier, &request("x", &other)), []);
+    assert_eq!(found(&earlier, &plain("x")), []);
 }
 
 #[test]
@@ -203,6 +303,43 @@ fn a_mark_is_seen_among_the_requests_that_taught_it() {
         })
         .collect();
     assert_eq!(counts, [0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn nothing_but_time_depends_on_what_was_read_before() {
+    let marks: [(&str, &str); 5] = [
+        ("Today's", "Today\u{2019}s"),
+        ("fine to", "fine\u{a0}to"),
+        ("", ""),
+        ("don't use", "don\u{2019}t use"),
+        ("2026-11-27", "2026/11/27"),
+    ];
+    // The same words again and again, some of them marked, while the templates grow and when they no longer do.
+    let run = |engine: Engine| {
+        let engine = Arc::new(engine.with_templates(Arc::default(), true));
+        let mut templates = Templates::default();
+        let mut told = Vec::new();
+        for turn in 0..40 {
+            let (from, to) = marks[turn * 7 % marks.len()];
+            let one = request(["x", "y"][turn % 2], &|body| {
+                if turn % 3 == 2 { body.replacen(from, to, 1) } else { body.to_owned() }
+            });
+            let (request, part) = sent(&one);
+            let mut flow = engine.open("x".to_owned(), request);
+            told.extend(flow.audit(part).findings.iter().map(|finding| {
+                (turn, finding.kind.to_string(), finding.location.to_string(), finding.confidence.to_string())
+            }));
+            if turn < 20 || turn == 30 {
+                templates.learn(flow.close().lesson, 0);
+                engine.set_templates(Arc::new(templates.clone()));
+            }
+        }
+        (told, templates.to_json(), engine.texts.hits())
+    };
+    let (with, without) = (run(engine()), run(engine().without_cache()));
+    assert_eq!(with.0, without.0);
+    assert_eq!(with.1, without.1);
+    assert!(with.0.len() > 10 && with.2 > 10 && without.2 == 0, "{} {}", with.0.len(), with.2);
 }
 
 #[test]

@@ -1,0 +1,676 @@
+//! `--record`: exchanges go to a session file, beside the traffic.
+//!
+//! ```text
+//! intake -> Tape (bytes as they pass) -> queue, bounded by bytes -> thread: mask, cut into pieces, append
+//! ```
+//!
+//! Handing over never waits: what the queue cannot take, or the disk, is dropped, counted and shown. A request is
+//! written as soon as it is complete, its answer when the exchange ends. Whatever is written whole survives the
+//! process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use crate::engine::{Engine, Part, Request, Unit};
+use crate::session::flow::{BodyState, Exchange, Message, Millis, WebSocketMessage};
+use crate::session::store::{About, SessionError, SessionReader, SessionWriter};
+use crate::wire::head::{HeadEdit, RequestHead};
+
+/// Bytes that wait for the writer before further exchanges are dropped.
+const QUEUE: usize = 128 << 20;
+/// Entries after which those who wait are told.
+const MOST_AT_ONCE: u64 = 64;
+/// What an entry costs beside its bytes.
+const ENTRY: usize = 512;
+
+/// What is kept of bodies and heads.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Bodies {
+    /// Found values are replaced by others of their shape.
+    #[default]
+    Masked,
+    /// Everything, as it came.
+    Full,
+    /// Heads masked, of bodies length and digest.
+    None,
+}
+
+impl Bodies {
+    pub fn name(self) -> &'static str {
+        match self {
+            Bodies::Masked => "masked",
+            Bodies::Full => "full",
+            Bodies::None => "none",
+        }
+    }
+}
+
+/// How the file is written.
+pub struct Plan {
+    pub file: PathBuf,
+    pub bodies: Bodies,
+    /// From here on the file is set aside and another begun.
+    pub most_bytes: u64,
+    /// Files that were set aside are removed when they are older.
+    pub most_age: Duration,
+    pub session: String,
+    pub policy: String,
+    pub policy_text: String,
+    pub engine: Arc<Engine>,
+}
+
+/// Why a recording cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("--record: {file} is {source}; name another file")]
+    Foreign { file: String, source: SessionError },
+    #[error("--record: {file} cannot be written: {source}")]
+    Io { file: String, source: io::Error },
+}
+
+/// Counters that a summary shows.
+#[derive(Debug, Default)]
+pub struct RecordCounters {
+    pub exchanges: AtomicU64,
+    /// What the queue or the disk could not take.
+    pub dropped: AtomicU64,
+    /// Bodies that could not be masked and were left out.
+    pub unmasked: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+enum Entry {
+    Request(Box<Exchange>),
+    End(Box<Exchange>),
+    Line { flow: String, line: String },
+    Engine(Arc<Engine>),
+    Finish(SyncSender<()>),
+}
+
+/// The handle that the proxy holds. Cheap to clone; never waits.
+#[derive(Clone)]
+pub struct SessionTape {
+    queue: Sender<(Entry, usize)>,
+    waiting: Arc<AtomicUsize>,
+    pub counters: Arc<RecordCounters>,
+    limit: usize,
+    /// Entries handed over, and those of them that are written.
+    handed: Arc<AtomicU64>,
+    done: Arc<(Mutex<u64>, Condvar)>,
+    /// The greatest number among the ids that the file has already.
+    pub last_flow: u64,
+}
+
+impl SessionTape {
+    fn hand_over(&self, entry: Entry, bytes: usize) {
+        let bytes = bytes + ENTRY;
+        if self.waiting.load(Ordering::Relaxed) + bytes > QUEUE {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.handed.fetch_add(1, Ordering::SeqCst);
+        if self.queue.send((entry, bytes)).is_err() {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn line(&self, flow: &str, line: String) {
+        let bytes = line.len();
+        self.hand_over(Entry::Line { flow: flow.to_owned(), line }, bytes);
+    }
+
+    /// After a reload: what masks from now on.
+    pub fn engine(&self, engine: Arc<Engine>) {
+        self.hand_over(Entry::Engine(engine), 0);
+    }
+
+    /// Waits until all that was handed over so far is in the file, a second at most: for whoever says that it is.
+    pub fn settled(&self) {
+        let wanted = self.handed.load(Ordering::SeqCst);
+        let (done, changed) = &*self.done;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(done, Duration::from_secs(1), |done| *done < wanted);
+        drop(waited);
+    }
+
+    /// For a summary.
+    pub fn note(&self) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (exchanges, dropped, unmasked) =
+            (read(&self.counters.exchanges), read(&self.counters.dropped), read(&self.counters.unmasked));
+        let mut note = format!("recorded: {exchanges} exchanges, {} bytes", read(&self.counters.bytes));
+        if unmasked > 0 {
+            note.push_str(&format!(
+                "; of {unmasked} messages the body was left out, since not all of it could be masked"
+            ));
+        }
+        if dropped > 0 {
+            note.push_str(&format!("; {dropped} records were dropped"));
+        }
+        note
+    }
+
+    pub fn dropped_any(&self) -> bool {
+        self.counters.dropped.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until everything handed over is written. False if that took too long.
+    pub fn finish(&self) -> bool {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.handed.fetch_add(1, Ordering::SeqCst);
+        self.queue.send((Entry::Finish(done), 0)).is_ok() && wait.recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+
+    /// Begins to record one exchange.
+    pub fn flow(&self, id: &str, request: &Request) -> Tape {
+        let exchange = Exchange {
+            id: id.to_owned(),
+            started: Some(now()),
+            host: request.host.clone(),
+            port: request.port,
+            secure: request.secure,
+            request: Message { head: request.head.raw().clone(), ..Message::default() },
+            ..Exchange::default()
+        };
+        Tape(Arc::new(Mutex::new(Running {
+            tape: self.clone(),
+            exchange,
+            body: Vec::new(),
+            body_bytes: 0,
+            trailers: Bytes::new(),
+            answer: BytesMut::new(),
+            requested: false,
+            ended: false,
+        })))
+    }
+}
+
+fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
+}
+
+/// One exchange while it goes on.
+#[derive(Clone)]
+pub struct Tape(Arc<Mutex<Running>>);
+
+struct Running {
+    tape: SessionTape,
+    exchange: Exchange,
+    body: Vec<Bytes>,
+    body_bytes: usize,
+    /// They come when the request is written already, and are kept with its end.
+    trailers: Bytes,
+    answer: BytesMut,
+    requested: bool,
+    ended: bool,
+}
+
+impl Tape {
+    fn with(&self, act: impl FnOnce(&mut Running)) {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A piece of the request's body, as the client sent it.
+    pub fn sent(&self, bytes: &Bytes) {
+        self.with(|running| {
+            if running.body_bytes + bytes.len() > running.tape.limit {
+                running.exchange.request.body_state = BodyState::Cut;
+            } else if !bytes.is_empty() {
+                running.body_bytes += bytes.len();
+                running.body.push(bytes.clone());
+            }
+        });
+    }
+
+    /// Bytes of the request that went by uninspected, and are not kept.
+    pub fn sent_unseen(&self) {
+        self.with(|running| running.exchange.request.body_state = BodyState::Cut);
+    }
+
+    /// The fields behind the request's body.
+    pub fn trailers(&self, bytes: &Bytes) {
+        self.with(|running| running.trailers = bytes.clone());
+    }
+
+    /// The request is complete.
+    pub fn requested(&self) {
+        self.with(Running::request);
+    }
+
+    /// The head of the answer as the client gets it.
+    pub fn answered(&self, head: Bytes) {
+        self.with(|running| {
+            running.exchange.response = Some(Message { head, body_state: BodyState::Cut, ..Message::default() });
+        });
+    }
+
+    /// A piece of the answer's body as the client gets it.
+    pub fn received(&self, bytes: &[u8]) {
+        self.with(|running| {
+            if running.answer.len() + bytes.len() <= running.tape.limit {
+                running.answer.extend_from_slice(bytes);
+            }
+        });
+    }
+
+    /// The answer is complete.
+    pub fn received_all(&self) {
+        self.with(|running| {
+            let limit = running.tape.limit;
+            if let Some(response) = running.exchange.response.as_mut().filter(|_| running.answer.len() < limit) {
+                response.body_state = BodyState::Whole;
+            }
+        });
+    }
+
+    pub fn message(&self, from_client: bool, text: bool, data: &Bytes) {
+        self.with(|running| {
+            let held: usize = running.exchange.messages.iter().map(|message| message.data.len()).sum();
+            if held + data.len() <= running.tape.limit {
+                let message = WebSocketMessage { from_client, text, at: Some(now()), data: data.clone() };
+                running.exchange.messages.push(message);
+            }
+        });
+    }
+
+    /// The exchange is over.
+    pub fn end(&self) {
+        self.with(Running::end);
+    }
+}
+
+impl Running {
+    fn request(&mut self) {
+        if std::mem::replace(&mut self.requested, true) {
+            return;
+        }
+        let pieces = std::mem::take(&mut self.body);
+        self.exchange.request.body = match &pieces[..] {
+            [] => Bytes::new(),
+            [whole] => whole.clone(),
+            pieces => pieces.concat().into(),
+        };
+        let request = Exchange {
+            request: std::mem::take(&mut self.exchange.request),
+            id: self.exchange.id.clone(),
+            started: self.exchange.started,
+            host: self.exchange.host.clone(),
+            port: self.exchange.port,
+            secure: self.exchange.secure,
+            ..Exchange::default()
+        };
+        let bytes = request.request.head.len() + request.request.body.len();
+        self.tape.hand_over(Entry::Request(Box::new(request)), bytes);
+    }
+
+    fn end(&mut self) {
+        self.request();
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let answer = std::mem::take(&mut self.answer).freeze();
+        let mut bytes = answer.len();
+        if let Some(response) = &mut self.exchange.response {
+            response.body = answer;
+        }
+        let end = Exchange {
+            id: self.exchange.id.clone(),
+            ended: Some(now()),
+            request: Message { trailers: std::mem::take(&mut self.trailers), ..Message::default() },
+            response: self.exchange.response.take(),
+            messages: std::mem::take(&mut self.exchange.messages),
+            host: self.exchange.host.clone(),
+            ..Exchange::default()
+        };
+        bytes += end.messages.iter().map(|message| message.data.len()).sum::<usize>();
+        self.tape.hand_over(Entry::End(Box::new(end)), bytes);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Opens or makes the file and starts its thread. `limit`: most bytes of one body.
+pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
+    let sink = Sink::open(plan)?;
+    let (queue, entries) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let counters = sink.counters.clone();
+    let last_flow = sink.last_flow;
+    let held = waiting.clone();
+    let done = Arc::new((Mutex::new(0), Condvar::new()));
+    let written = done.clone();
+    let file = sink.plan.file.display().to_string();
+    let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held, &written));
+    spawned.map_err(|source| RecordError::Io { file, source })?;
+    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow })
+}
+
+struct Sink {
+    plan: Plan,
+    file: File,
+    writer: SessionWriter,
+    /// Of the file, all of it sound.
+    length: u64,
+    failing: bool,
+    counters: Arc<RecordCounters>,
+    last_flow: u64,
+}
+
+impl Sink {
+    fn open(plan: Plan) -> Result<Self, RecordError> {
+        let named = || plan.file.display().to_string();
+        let wrong = |source| RecordError::Io { file: named(), source };
+        let mut file = owned(&plan.file).map_err(wrong)?;
+        let counters = Arc::new(RecordCounters::default());
+        if file.metadata().map_err(wrong)?.len() == 0 {
+            let (writer, first) = SessionWriter::begin(&plan.about(None));
+            file.write_all(&first).map_err(wrong)?;
+            return Ok(Self { plan, file, writer, length: first.len() as u64, failing: false, counters, last_flow: 0 });
+        }
+        // Somebody's file is not written into; one of ours goes on behind its last sound record.
+        let reader = SessionReader::open(&file).map_err(|source| RecordError::Foreign { file: named(), source })?;
+        let last_flow = reader.ids().filter_map(|id| id.parse().ok()).max().unwrap_or(0);
+        let scan = reader.scan;
+        if let Some(damage) = &scan.damage {
+            let torn = damage.reason.contains("ends within");
+            if !torn {
+                let source =
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{} at byte {}", damage.reason, damage.offset));
+                return Err(RecordError::Io { file: named(), source });
+            }
+            tracing::warn!(file = %plan.file.display(), bytes = scan.length - scan.end, "the session ended in a torn record, which is cut off");
+            file.set_len(scan.end).map_err(wrong)?;
+        }
+        if scan.about.bodies != plan.bodies.name() {
+            let said = format!("a session with bodies \"{}\", not \"{}\"", scan.about.bodies, plan.bodies.name());
+            return Err(RecordError::Io { file: named(), source: io::Error::new(io::ErrorKind::AlreadyExists, said) });
+        }
+        file.seek(SeekFrom::Start(scan.end)).map_err(wrong)?;
+        let writer = SessionWriter::resume(&scan);
+        Ok(Self { plan, file, writer, length: scan.end, failing: false, counters, last_flow })
+    }
+
+    fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
+        let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+        while let Ok((first, bytes)) = entries.recv() {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+            let mut entry = Some(first);
+            let mut taken = 1;
+            // Lines that wait together are written together.
+            loop {
+                match entry.take() {
+                    Some(Entry::Line { flow, line }) => match lines.last_mut().filter(|(id, _)| *id == flow) {
+                        Some((_, list)) => list.push(line),
+                        None => lines.push((flow, vec![line])),
+                    },
+                    other => {
+                        self.lines(&mut lines);
+                        if let Some(other) = other {
+                            self.take(other);
+                        }
+                    }
+                }
+                match entries.try_recv() {
+                    Ok((next, bytes)) => {
+                        waiting.fetch_sub(bytes, Ordering::Relaxed);
+                        entry = Some(next);
+                        taken += 1;
+                    }
+                    Err(_) => break,
+                }
+                if taken == MOST_AT_ONCE {
+                    break;
+                }
+            }
+            if let Some(rest) = entry {
+                match rest {
+                    Entry::Line { flow, line } => lines.push((flow, vec![line])),
+                    other => {
+                        self.lines(&mut lines);
+                        self.take(other);
+                    }
+                }
+            }
+            self.lines(&mut lines);
+            *done.0.lock().unwrap_or_else(PoisonError::into_inner) += taken;
+            done.1.notify_all();
+        }
+    }
+
+    fn lines(&mut self, lines: &mut Vec<(String, Vec<String>)>) {
+        for (flow, list) in lines.drain(..) {
+            self.append(|writer| writer.lines(&flow, list.clone()));
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Request(mut exchange) => {
+                self.counters.exchanges.fetch_add(1, Ordering::Relaxed);
+                self.keep_request(&mut exchange);
+                self.append(|writer| writer.request(&exchange));
+            }
+            Entry::End(mut exchange) => {
+                self.keep_end(&mut exchange);
+                self.append(|writer| writer.end(&exchange));
+                if self.length >= self.plan.most_bytes {
+                    self.set_aside();
+                }
+            }
+            Entry::Engine(engine) => self.plan.engine = engine,
+            Entry::Line { flow, line } => self.append(|writer| writer.lines(&flow, vec![line.clone()])),
+            Entry::Finish(done) => {
+                let _ = self.file.sync_data();
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn keep_request(&self, exchange: &mut Exchange) {
+        if self.plan.bodies == Bodies::Full {
+            return;
+        }
+        let Ok(request) = exchange.request() else { return self.omit(&mut exchange.request) };
+        let part = match exchange.request.body.is_empty() || self.plan.bodies == Bodies::None {
+            true => Part::Head,
+            false => Part::Document(exchange.request.body.clone()),
+        };
+        let whole = exchange.request.body_state == BodyState::Whole;
+        let (head, body) = self.masked(&request, part, &exchange.request.body);
+        exchange.request.head = head;
+        self.settle(&mut exchange.request, body.filter(|_| whole));
+    }
+
+    fn keep_end(&self, exchange: &mut Exchange) {
+        if self.plan.bodies == Bodies::Full {
+            return;
+        }
+        let host = exchange.host.clone();
+        exchange.request.trailers = Bytes::new();
+        if let Some(response) = &mut exchange.response {
+            let fields: Vec<(&[u8], &[u8])> = response.fields().collect();
+            // The engine takes requests: the fields of an answer are looked through as those of one.
+            let head = RequestHead::from_parts("POST", "/", fields);
+            let request = Request { host: host.clone(), port: 443, secure: true, head };
+            let part = match response.body.is_empty() || self.plan.bodies == Bodies::None {
+                true => Part::Head,
+                false => Part::Document(response.body.clone()),
+            };
+            let (head, body) = self.masked(&request, part, &response.body);
+            let line = memchr::memchr(b'\n', &response.head).map_or(response.head.len(), |end| end + 1);
+            let rest = memchr::memchr(b'\n', &head).map_or(head.len(), |end| end + 1);
+            response.head = [&response.head[..line], &head[rest..]].concat().into();
+            let whole = response.body_state == BodyState::Whole;
+            self.settle(response, body.filter(|_| whole));
+        }
+        let head = RequestHead::from_parts("GET", "/", std::iter::empty());
+        let request = Request { host, port: 443, secure: true, head };
+        for (index, message) in (0..).zip(&mut exchange.messages) {
+            let part = Part::Message { index, text: message.text, bytes: message.data.clone() };
+            message.data = match self.plan.bodies {
+                Bodies::None => Bytes::new(),
+                _ => self.masked(&request, part, &message.data).1.unwrap_or_default(),
+            };
+        }
+    }
+
+    /// The head and the body with other values; no body where that cannot be.
+    fn masked(&self, request: &Request, part: Part, body: &Bytes) -> (Bytes, Option<Bytes>) {
+        let raw = request.head.raw();
+        match self.plan.engine.masked(&Unit { request, part }) {
+            Ok(Some(rewritten)) => (edited(raw, &rewritten.head), Some(rewritten.payload)),
+            Ok(None) => (raw.clone(), Some(body.clone())),
+            Err(_) => {
+                self.counters.unmasked.fetch_add(1, Ordering::Relaxed);
+                // The head alone, or nothing at all of it.
+                let head = self.plan.engine.masked(&Unit { request, part: Part::Head });
+                match head {
+                    Ok(Some(rewritten)) => (edited(raw, &rewritten.head), None),
+                    Ok(None) => (raw.clone(), None),
+                    Err(_) => (Bytes::from_static(b"X / HTTP/1.1\r\n\r\n"), None),
+                }
+            }
+        }
+    }
+
+    /// Puts the masked body in; one that could not be masked is left out.
+    fn settle(&self, message: &mut Message, body: Option<Bytes>) {
+        match body.filter(|_| self.plan.bodies == Bodies::Masked) {
+            Some(body) => {
+                message.body = body;
+                message.body_state = BodyState::Masked;
+                message.trailers = Bytes::new();
+            }
+            None if message.body.is_empty() && message.body_state == BodyState::Whole => {
+                message.body_state = BodyState::Masked;
+            }
+            None => self.omit(message),
+        }
+    }
+
+    fn omit(&self, message: &mut Message) {
+        let sha256 = Sha256::digest(&message.body).into();
+        message.body_state = BodyState::Omitted { length: message.body.len() as u64, sha256 };
+        message.body = Bytes::new();
+        message.trailers = Bytes::new();
+    }
+
+    /// Appends what `write` gives, whole or not at all.
+    fn append(&mut self, write: impl Fn(&mut SessionWriter) -> Vec<u8>) {
+        let before = self.writer.clone_state();
+        let bytes = write(&mut self.writer);
+        let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(&bytes));
+        match written {
+            Ok(()) => {
+                if std::mem::replace(&mut self.failing, false) {
+                    tracing::info!(file = %self.plan.file.display(), "the session is written again");
+                }
+                self.length += bytes.len() as u64;
+                self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                // Half a record would be torn: the file ends where it ended before.
+                let _ = self.file.set_len(self.length);
+                self.writer.restore(before);
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be written; what comes is dropped and counted");
+                }
+            }
+        }
+    }
+
+    /// Renames the file and begins another; those set aside long ago are removed.
+    fn set_aside(&mut self) {
+        let stamp = crate::record::timestamp(SystemTime::now());
+        let stamp: String = stamp.chars().filter(char::is_ascii_alphanumeric).collect();
+        let mut aside = self.plan.file.clone().into_os_string();
+        aside.push(format!(".{stamp}"));
+        let begun =
+            std::fs::rename(&self.plan.file, &aside).and_then(|()| owned(&self.plan.file)).and_then(|mut file| {
+                let (writer, first) = SessionWriter::begin(&self.plan.about(Some(self.writer.chain())));
+                file.write_all(&first)?;
+                Ok((writer, file, first.len() as u64))
+            });
+        match begun {
+            Ok((writer, file, length)) => (self.writer, self.file, self.length) = (writer, file, length),
+            Err(error) => {
+                tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be set aside; it grows on")
+            }
+        }
+        self.forget_old();
+    }
+
+    fn forget_old(&self) {
+        let Some(name) = self.plan.file.file_name().and_then(|name| name.to_str()) else { return };
+        let folder = self.plan.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let Ok(entries) = std::fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+        for entry in entries.flatten() {
+            let aside = entry.file_name().to_str().is_some_and(|other| {
+                other.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(is_stamp)
+            });
+            let old = || entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+            if aside && old().is_some_and(|age| age > self.plan.most_age) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// `20261126T233600123Z`
+fn is_stamp(text: &str) -> bool {
+    text.len() == 19 && text.ends_with('Z') && text.as_bytes()[8] == b'T'
+}
+
+impl Plan {
+    fn about(&self, follows: Option<String>) -> About {
+        About {
+            session: self.session.clone(),
+            started: now(),
+            generator: concat!("divulge ", env!("CARGO_PKG_VERSION")).to_owned(),
+            bodies: self.bodies.name().to_owned(),
+            policy: self.policy.clone(),
+            policy_text: self.policy_text.clone(),
+            follows,
+        }
+    }
+}
+
+/// For reading and writing, its owner's alone; what is there stays.
+fn owned(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// `head` with the edits made.
+fn edited(head: &Bytes, edits: &[HeadEdit]) -> Bytes {
+    let mut out = Vec::with_capacity(head.len());
+    let mut at = 0;
+    for edit in edits {
+        let range = edit.span.range();
+        out.extend_from_slice(head.get(at..range.start).unwrap_or_default());
+        out.extend_from_slice(&edit.bytes);
+        at = range.end;
+    }
+    out.extend_from_slice(head.get(at..).unwrap_or_default());
+    out.into()
+}
