@@ -1,7 +1,7 @@
 //! `divulge report FILE`: what was found, as a page, a table or a file for other programs.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use crate::report::lines::{Line, LineError};
 use crate::report::model::{self, Report};
 use crate::report::text::Style;
 use crate::report::{html, json, markdown, sarif, summary};
+use crate::session::store::{MAGIC, SessionReader};
 
 /// Shows what was found: who received what, from where in which request, and what was done about it.
 #[derive(clap::Args, Clone, Debug)]
@@ -21,7 +22,7 @@ use crate::report::{html, json, markdown, sarif, summary};
     after_help = "Examples:\n  divulge run --findings out.jsonl -- claude\n  divulge report out.jsonl\n  divulge report out.jsonl --format html --out report.html\n  divulge report out.jsonl --format bill --out bill.json\n  divulge report new.jsonl --since bill.json\n\nThe exit status is 2 for wrong usage and 3 where lines could not be used."
 )]
 pub struct Args {
-    /// Findings as JSON Lines, as --findings writes them; - is standard input
+    /// A session (--record), or findings as JSON Lines (--findings); - is standard input, for the latter
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// What to make of them
@@ -69,8 +70,8 @@ pub enum InputError {
     Sort { path: PathBuf, what: String, expected: &'static str },
 }
 
-const FINDINGS: &str =
-    "findings as JSON Lines, as `divulge run --findings FILE` or `divulge inspect --findings FILE` write them";
+const EXPECTED: &str = "a session (`divulge run --record FILE`) or findings as JSON Lines (`--findings FILE` of `run`, `serve` \
+    and `inspect`)";
 
 pub fn run(args: Args) -> ExitCode {
     let rules = match start::rules_of(&args.rules) {
@@ -80,7 +81,7 @@ pub fn run(args: Args) -> ExitCode {
     let mut report = model::Builder::default();
     let mut bill = bill::Builder::default();
     let wants_bill = args.format == Format::Bill;
-    let read = for_each_line(&args.file, FINDINGS, |line| {
+    let read = for_each_line(&args.file, EXPECTED, |line| {
         if wants_bill && let Ok(line) = &line {
             bill.add(line);
         }
@@ -89,10 +90,12 @@ pub fn run(args: Args) -> ExitCode {
             report.add(line);
         }
     });
-    if let Err(error) = read {
-        return fail(WRONG_USAGE, &error);
-    }
+    let torn = match read {
+        Ok(torn) => torn,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
     let mut report = report.finish();
+    report.damage.file = torn;
     if let Some(path) = &args.since {
         match bill_of(path) {
             Ok(earlier) => report.mark_new(|name| earlier.hosts.iter().any(|host| host.host == name)),
@@ -121,8 +124,11 @@ pub fn run(args: Args) -> ExitCode {
 /// What could not be used is told on standard error too, whatever the format says of it.
 fn said_of_damage(path: &Path, report: &Report) -> ExitCode {
     let damage = &report.damage;
-    if damage.lines == 0 {
+    if damage.lines == 0 && damage.file.is_none() {
         return ExitCode::SUCCESS;
+    }
+    if let Some(problem) = &damage.file {
+        eprintln!("divulge: {}", printable(&format!("{}: {problem}", path.display())));
     }
     for (number, problem) in damage.first.iter().take(3) {
         eprintln!("divulge: {}", printable(&format!("{}: line {number} is not used: {problem}", path.display())));
@@ -156,14 +162,14 @@ pub(super) fn write(path: Option<&Path>, text: &str) -> io::Result<()> {
     options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(named)
 }
 
-/// Hands out every line of `path`, empty ones aside.
+/// Hands out every line of `path`, a session or findings, empty ones aside. Says what is wrong with a session as a whole.
 ///
 /// What a file is, its first line says: one that holds none of ours ends the reading, in a later place it is damage.
 pub(super) fn for_each_line(
     path: &Path,
     expected: &'static str,
     mut take: impl FnMut(Result<Line, LineError>),
-) -> Result<(), InputError> {
+) -> Result<Option<String>, InputError> {
     let unread = |error| InputError::Read(path.to_owned(), error);
     let mut source: Box<dyn BufRead> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin().lock()),
@@ -172,7 +178,15 @@ pub(super) fn for_each_line(
                 let (path, what) = (path.to_owned(), "a folder".to_owned());
                 return Err(InputError::Sort { path, what, expected });
             }
-            Box::new(BufReader::new(File::open(path).map_err(unread)?))
+            let mut file = File::open(path).map_err(unread)?;
+            let mut start = Vec::new();
+            (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(unread)?;
+            // One of another version is told from there.
+            if start.starts_with(b"divulge session ") {
+                return session_lines(path, file, expected, take);
+            }
+            file.rewind().map_err(unread)?;
+            Box::new(BufReader::new(file))
         }
     };
     let mut any = false;
@@ -205,8 +219,30 @@ pub(super) fn for_each_line(
     }
     match refused.first() {
         Some(first) if !any => Err(another(path, &bytes_of_start(path), first, expected)),
-        _ => Ok(()),
+        _ => Ok(None),
     }
+}
+
+fn session_lines(
+    path: &Path,
+    file: File,
+    expected: &'static str,
+    mut take: impl FnMut(Result<Line, LineError>),
+) -> Result<Option<String>, InputError> {
+    let sort = |error: crate::session::store::SessionError| InputError::Sort {
+        path: path.to_owned(),
+        what: error.to_string(),
+        expected,
+    };
+    let mut session = SessionReader::open(file).map_err(sort)?;
+    for index in 0..session.len() {
+        for line in session.lines(index).map_err(sort)? {
+            take(Line::parse(&line));
+        }
+    }
+    let damage = session.scan.damage.as_ref();
+    Ok(damage
+        .map(|damage| format!("damaged at byte {}: {}; what stands before it is used", damage.offset, damage.reason)))
 }
 
 /// Lines without a good one after which a file is taken for another sort of file.
@@ -275,7 +311,7 @@ fn says_bill(start: &str) -> bool {
 
 /// The bill that a file is, or that its findings make.
 pub(super) fn bill_of(path: &Path) -> Result<Bill, InputError> {
-    const EXPECTED: &str = "a bill (`divulge report --format bill`) or findings as JSON Lines";
+    const EXPECTED: &str = "a bill (`divulge report --format bill`), a session or findings as JSON Lines";
     let unread = |error| InputError::Read(path.to_owned(), error);
     if path.is_dir() {
         return Err(InputError::Sort { path: path.to_owned(), what: "a folder".to_owned(), expected: EXPECTED });
@@ -295,10 +331,13 @@ pub(super) fn bill_of(path: &Path) -> Result<Bill, InputError> {
     }
     let mut bill = bill::Builder::default();
     let mut bad = 0;
-    for_each_line(path, EXPECTED, |line| match line {
+    let torn = for_each_line(path, EXPECTED, |line| match line {
         Ok(line) => bill.add(&line),
         Err(_) => bad += 1,
     })?;
+    if let Some(problem) = torn {
+        eprintln!("divulge: {}", printable(&format!("{}: {problem}", path.display())));
+    }
     if bad > 0 {
         let said = format!("{}: {bad} lines are not used; `divulge report` names them", path.display());
         eprintln!("divulge: {}", printable(&said));

@@ -50,7 +50,7 @@ pub fn render(report: &Report) -> String {
     let said = damage(report);
     if !said.is_empty() {
         let list: String = said.iter().map(|text| format!("<li>{}</li>", escaped(text))).collect();
-        section("Lines that were not used", &format!("<ul>{list}</ul>"), &mut out);
+        section("What could not be used", &format!("<ul>{list}</ul>"), &mut out);
     }
     out.push_str("</main>\n");
     let _ = writeln!(
@@ -107,6 +107,11 @@ fn header(report: &Report, out: &mut String) {
         out.push_str(
             "<p class=\"warning\"><strong>Values stand in clear.</strong> The findings were written with \
              <code>--reveal</code>: do not pass this page on.</p>",
+        );
+    }
+    if report.damage.file.is_some() {
+        out.push_str(
+            "<p class=\"warning\"><strong>The file is damaged.</strong> Where is at the end of this page.</p>",
         );
     }
     if report.damage.lines > 0 {

@@ -63,7 +63,7 @@ pub fn render(report: &Report) -> String {
     edits(report, &mut page);
     let damage = damage(report);
     if !damage.is_empty() {
-        page.heading("Lines that were not used");
+        page.heading("What could not be used");
         damage.iter().for_each(|text| page.line(&format!("- {}", text.replace('`', ""))));
     }
     page.out

@@ -68,6 +68,8 @@ pub struct Totals {
 /// Lines that could not be used.
 #[derive(Debug, Default, Serialize)]
 pub struct Damage {
+    /// Of the file as a whole.
+    pub file: Option<String>,
     pub lines: u64,
     pub first: Vec<(u64, String)>,
 }

@@ -164,8 +164,8 @@ fn notes(report: &Report, out: &mut String) {
 /// What is said of lines that could not be used.
 pub(super) fn damage(report: &Report) -> Vec<String> {
     let damage = &report.damage;
-    let mut said: Vec<String> =
-        damage.first.iter().map(|(number, problem)| format!("line {number} is not used: {problem}")).collect();
+    let mut said: Vec<String> = damage.file.iter().map(|problem| format!("the file is {problem}")).collect();
+    said.extend(damage.first.iter().map(|(number, problem)| format!("line {number} is not used: {problem}")));
     let more = damage.lines - damage.first.len() as u64;
     if more > 0 {
         said.push(format!("{more} more lines are not used"));

@@ -301,6 +301,55 @@ fn two_requests_are_compared_leaf_by_leaf_and_repeats_teach_noise() {
 }
 
 #[test]
+fn a_session_is_reported_as_its_findings_are_and_two_are_compared_either_way() {
+    within(SLOW, async {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: String| folder.path().join(name).display().to_string();
+        for model in ["m-1", "m-2"] {
+            let body = json!({"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]});
+            let ended = run(&[
+                "run",
+                "--offline",
+                "--record",
+                &path(format!("{model}.session")),
+                "--findings",
+                &path(format!("{model}.jsonl")),
+                "--",
+                "curl",
+                "-sS",
+                "-H",
+                "X-Request-Id: 9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+                "https://api.anthropic.com/v1/messages",
+            ])
+            .await;
+            assert_eq!(ended.code, Some(0), "{}", ended.err);
+        }
+        let (a, b) = (path("m-1.session".into()), path("m-2.session".into()));
+        for format in ["json", "bill"] {
+            let of_session = report(Path::new(&a), &["--format", format]).await;
+            let of_findings = report(&folder.path().join("m-1.jsonl"), &["--format", format]).await;
+            assert_eq!((of_session.code, of_session.out), (Some(0), of_findings.out), "{}", of_session.err);
+        }
+        let ended = run(&["diff", "--fail-on", "new", &a, &b]).await;
+        assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+        let ended = run(&["diff", "--requests", &a, &b]).await;
+        assert!(ended.out.contains("changed  body!json:/model  m-[-1-]{+2+}\n"), "{}{}", ended.out, ended.err);
+        assert_eq!(run(&["diff", "--requests", &a, &path("m-1.jsonl".into())]).await.code, Some(2));
+
+        let whole = std::fs::read(&a).expect("it is there");
+        let torn = folder.path().join("torn.session");
+        std::fs::write(&torn, &whole[..whole.len() - 7]).expect("the folder is writable");
+        let ended = report(&torn, &[]).await;
+        assert_eq!(ended.code, Some(3));
+        assert!(ended.out.contains("the file is damaged at byte"), "{ended:?}");
+    });
+}
+
+#[test]
 fn a_file_of_another_sort_is_wrong_usage_and_a_broken_line_is_named() {
     bounded(async {
         let folder = tempfile::tempdir().expect("a temporary folder");

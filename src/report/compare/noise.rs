@@ -138,6 +138,14 @@ pub(super) fn of_presence(has: &Learned, lacks: &Learned, location: &str) -> Opt
     (has.comes_and_goes(location) || lacks.has_elsewhere(location)).then_some(Noise::Presence)
 }
 
+/// Why two values differ by themselves, going by their form alone: where there are no repeats to learn from.
+pub(super) fn by_form(a: &str, b: &str) -> Option<Noise> {
+    if is_clock(a) && is_clock(b) {
+        return Some(Noise::Clock);
+    }
+    (is_id(a) && is_id(b)).then_some(Noise::Id)
+}
+
 fn reason(sides: &[&[String]]) -> Noise {
     let all = || sides.iter().copied().flatten();
     if all().all(|value| is_clock(value)) {

@@ -77,6 +77,29 @@ impl Comparison {
         Self { schema: 1, r#type: "diff of requests", requests }
     }
 
+    /// All requests of two sessions, one by one: those to the same endpoint are matched by likeness, in order. Ids and clocks are
+    /// known by their form.
+    pub fn of_sessions(a: &[Request], b: &[Request]) -> Self {
+        let mut requests = Vec::new();
+        for (left, right) in by_endpoint(a, b) {
+            let samples = |side: &[&Request]| side.iter().map(|request| request.tree().sample()).collect::<Vec<_>>();
+            let pairs = match left.len() * right.len() <= MOST_WEIGHED {
+                true => tree::alike(&samples(&left), &samples(&right)),
+                false => (0..left.len().min(right.len())).map(|at| (at, at)).collect(),
+            };
+            let (mut i, mut j) = (0, 0);
+            for (x, y) in pairs.into_iter().chain([(left.len(), right.len())]) {
+                requests.extend(left[i..x].iter().map(|&gone| pair(&[gone], &[])));
+                requests.extend(right[j..y].iter().map(|&new| pair(&[], &[new])));
+                if let (Some(&x), Some(&y)) = (left.get(x), right.get(y)) {
+                    requests.push(pair(&[x], &[y]).with_noise_by_form());
+                }
+                (i, j) = (x + 1, y + 1);
+            }
+        }
+        Self { schema: 1, r#type: "diff of requests", requests }
+    }
+
     /// Whether the second side has anything that the first has not, noise aside.
     pub fn has_new(&self) -> bool {
         let fresh = |change: &Change| change.what == What::New && change.noise.is_none();
@@ -86,15 +109,25 @@ impl Comparison {
     /// With a line end after each line.
     pub fn render(&self, look: Look) -> String {
         let mut out = String::new();
-        for (index, pair) in self.requests.iter().enumerate() {
-            if index > 0 {
+        let (same, other): (Vec<&Pair>, Vec<&Pair>) = self.requests.iter().partition(|pair| pair.is_same());
+        // A single pair is shown whatever it is; of many, those that differ.
+        let shown = if self.requests.len() == 1 { self.requests.iter().collect() } else { other };
+        for pair in &shown {
+            if !out.is_empty() {
                 out.push('\n');
             }
             pair.render(look, &mut out);
         }
+        if self.requests.len() > 1 && !same.is_empty() {
+            let text = format!("{} the same, noise aside", plural(same.len() as u64, "request"));
+            out.push_str(&format!("\n{}\n", look.grey(&text)));
+        }
         out
     }
 }
+
+/// Requests to one endpoint between which likeness is weighed, pair by pair.
+const MOST_WEIGHED: usize = 1_000_000;
 
 type Sides<'a> = (Vec<&'a Request>, Vec<&'a Request>);
 
@@ -270,6 +303,21 @@ const SHOWN_VALUE: usize = 160;
 const SHOWN_SAME: usize = 24;
 
 impl Pair {
+    /// Whether nothing differs but what varies by itself.
+    fn is_same(&self) -> bool {
+        let both = self.a.is_some() && self.b.is_some();
+        both && !self.spelling && self.changes.iter().all(|change| change.noise.is_some())
+    }
+
+    fn with_noise_by_form(mut self) -> Self {
+        for change in self.changes.iter_mut().filter(|change| change.noise.is_none()) {
+            if let (Some(a), Some(b)) = (&change.a, &change.b) {
+                change.noise = noise::by_form(a, b);
+            }
+        }
+        self
+    }
+
     fn render(&self, look: Look, out: &mut String) {
         let count = |what| self.changes.iter().filter(|change| change.what == what && change.noise.is_none()).count();
         let noise = self.changes.iter().filter(|change| change.noise.is_some()).count();
@@ -455,6 +503,20 @@ mod tests {
         let noisy: Vec<&str> = text.words.iter().filter(|piece| piece.noise).map(|piece| piece.text.as_str()).collect();
         assert_eq!(noisy, ["2", "1"]);
         assert!(comparison.has_new());
+    }
+
+    #[test]
+    fn requests_of_sessions_are_matched_by_likeness() {
+        let turn = |id: &str, n: usize| {
+            let messages: Vec<String> = (0..n).map(|m| format!(r#"{{"role":"user","text":"question {m}"}}"#)).collect();
+            request(&format!(r#"{{"id":"{id}","messages":[{}]}}"#, messages.join(",")))
+        };
+        let (x, y) = ("9f86d081-884c-4d65-9a2f-eaa0c55ad015", "1b4e28ba-2fa1-41d2-883f-0016d3cca427");
+        let a = [turn(x, 1), turn(x, 9), turn(x, 20)];
+        let b = [turn(y, 9), turn(y, 20), turn(y, 40)];
+        let text = Comparison::of_sessions(&a, &b).render(Look::default());
+        assert!(text.contains("  gone · 1 request\n") && text.contains("  new · 1 request\n"), "{text}");
+        assert!(text.contains("2 requests the same, noise aside"), "{text}");
     }
 
     #[test]

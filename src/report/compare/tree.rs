@@ -34,6 +34,9 @@ enum Key {
     Index(u64),
 }
 
+/// What the likeness of two trees is judged by: names, and names with their values.
+pub(super) type Sample = (Vec<u64>, Vec<u64>);
+
 /// Two leaves, one of which may not be there.
 pub(super) type Pair<'a> = (Option<&'a Leaf>, Option<&'a Leaf>);
 
@@ -96,7 +99,7 @@ impl Node {
     }
 
     /// Names and values of the first leaves, each as one number.
-    fn sample(&self) -> (Vec<u64>, Vec<u64>) {
+    pub fn sample(&self) -> Sample {
         let (mut names, mut values) = (Vec::new(), Vec::new());
         self.gather(0, &mut names, &mut values);
         names.sort_unstable();
@@ -165,12 +168,10 @@ fn members<'a>(a: &'a Node, b: &'a Node, differs: &mut dyn FnMut(Pair<'a>)) {
 fn lists<'a>(a: &'a Node, b: &'a Node, differs: &mut dyn FnMut(Pair<'a>)) {
     for (left, right) in gaps(&a.children, &b.children, |a, b| a.1.digest == b.1.digest) {
         let (left, right) = (&a.children[left], &b.children[right]);
-        let pairs = if left.len() * right.len() <= MOST_WEIGHED {
-            let samples = |side: &[(Key, Node)]| side.iter().map(|(_, node)| node.sample()).collect::<Vec<_>>();
-            let (x, y) = (samples(left), samples(right));
-            longest(left.len(), right.len(), |i, j| likeness(&x[i], &y[j]))
-        } else {
-            (0..left.len().min(right.len())).map(|at| (at, at)).collect()
+        let samples = |side: &[(Key, Node)]| side.iter().map(|(_, node)| node.sample()).collect::<Vec<_>>();
+        let pairs = match left.len() * right.len() <= MOST_WEIGHED {
+            true => alike(&samples(left), &samples(right)),
+            false => (0..left.len().min(right.len())).map(|at| (at, at)).collect(),
         };
         let (mut i, mut j) = (0, 0);
         for (x, y) in pairs.into_iter().chain([(left.len(), right.len())]) {
@@ -203,8 +204,13 @@ fn in_order<'a>(a: &'a [Leaf], b: &'a [Leaf], differs: &mut dyn FnMut(Pair<'a>))
     }
 }
 
+/// The pairs, in order, that are most alike all together.
+pub(super) fn alike(a: &[Sample], b: &[Sample]) -> Vec<(usize, usize)> {
+    longest(a.len(), b.len(), |i, j| likeness(&a[i], &b[j]))
+}
+
 /// How much two elements have in common, out of 100; 0 where too little for them to be one element that changed.
-fn likeness(a: &(Vec<u64>, Vec<u64>), b: &(Vec<u64>, Vec<u64>)) -> u32 {
+fn likeness(a: &Sample, b: &Sample) -> u32 {
     const LEAST: u32 = 25;
     let share = |a: &[u64], b: &[u64]| {
         let (mut i, mut j, mut both) = (0, 0, 0);
