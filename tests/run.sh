@@ -4,7 +4,7 @@
 #   tests/run.sh            everything
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages) is installed where that can be done without
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium) is installed where that can be done without
 # asking: system packages as root or with a sudo that asks for no password, the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,6 +47,8 @@ install_programs() {
     else
         missing+=(python3-venv)
     fi
+    # Reports are opened in a browser; distributions name it differently.
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/cert.pem ] || [ "$(uname)" != Linux ] || missing+=(ca-certificates)
     [ ${#missing[@]} = 0 ] && return 0
     echo "installing ${missing[*]}"

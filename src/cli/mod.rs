@@ -1,8 +1,10 @@
 //! The command line: one file per command, and what they share.
 
 pub mod ca;
+pub mod diff;
 pub mod inspect;
-mod replay;
+pub mod replay;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod serve;
@@ -43,6 +45,10 @@ enum Command {
     Inspect(Box<inspect::Args>),
     /// Send a captured session again, or answer a client from it
     Replay(Box<replay::Args>),
+    /// Show what was found: text, JSON, HTML, Markdown, SARIF, or a bill of materials
+    Report(report::Args),
+    /// Two requests, bills or sets of findings side by side
+    Diff(diff::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
     /// Point the desktop at serve, and back
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Replay(args) => replay::run(*args),
+        Command::Report(args) => report::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Ca(args) => ca::run(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),

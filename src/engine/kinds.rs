@@ -4,7 +4,7 @@
 //! credential's pattern and `integrity.` the name of the binding value.
 
 /// How much one value narrows down whose it is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entropy {
     /// Shared by many: an operating system, a shell.
@@ -16,7 +16,7 @@ pub enum Entropy {
 }
 
 /// How long a value stays the same.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stability {
     Session,

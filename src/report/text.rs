@@ -486,7 +486,7 @@ fn order(kind: &str) -> usize {
     kinds::KINDS.iter().position(|known| Some(known.name) == entry).unwrap_or(usize::MAX)
 }
 
-fn word(action: Action) -> &'static str {
+pub(super) fn word(action: Action) -> &'static str {
     match action {
         Action::Allow => "allow",
         Action::Log => "log",
@@ -499,12 +499,12 @@ fn word(action: Action) -> &'static str {
     }
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text.trim_end());
     out.push('\n');
 }
 
-fn plural(count: u64, word: &str) -> String {
+pub(super) fn plural(count: u64, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -559,7 +559,7 @@ pub fn visible(text: &str) -> String {
 }
 
 /// Columns that `text` takes on a terminal.
-fn columns(text: &str) -> usize {
+pub(super) fn columns(text: &str) -> usize {
     text.chars().map(wide).sum()
 }
 
@@ -579,11 +579,11 @@ fn wide(c: char) -> usize {
     }
 }
 
-fn padded(text: &str, width: usize) -> String {
+pub(super) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -601,24 +601,24 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 #[derive(Clone, Copy)]
-struct Paint {
-    color: bool,
+pub(super) struct Paint {
+    pub color: bool,
 }
 
 impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
+    pub(super) fn with(self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    fn severity(self, severity: Severity, text: &str) -> String {
+    pub(super) fn severity(self, severity: Severity, text: &str) -> String {
         match severity {
             Severity::High => self.with("31", text),
             Severity::Medium => self.with("33", text),
@@ -626,7 +626,7 @@ impl Paint {
         }
     }
 
-    fn action(self, action: Action, text: &str) -> String {
+    pub(super) fn action(self, action: Action, text: &str) -> String {
         match action {
             Action::Allow | Action::Log => text.to_owned(),
             Action::Warn => self.with("33", text),

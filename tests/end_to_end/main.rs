@@ -19,6 +19,7 @@
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
+//! | `report` | reports in a browser and against schemas, differences |
 //! | `run`, `serve`, `cli` | the commands |
 
 mod common;
@@ -34,6 +35,7 @@ mod learning;
 mod peers;
 mod policy;
 mod pseudonyms;
+mod report;
 mod run;
 mod secrets;
 mod serve;

@@ -54,7 +54,7 @@ fn must(command: &mut std::process::Command) {
     );
 }
 
-/// The Python of an environment with requests, httpx (with HTTP/2) and websockets.
+/// The Python of an environment with requests, httpx (with HTTP/2), websockets and jsonschema.
 pub fn python() -> PathBuf {
     let digest = PYTHON_PACKAGES.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte));
     let folder = cache().join(format!("python-{digest:08x}"));
