@@ -7,6 +7,7 @@ mod format;
 pub mod har;
 mod http;
 pub mod mitmproxy;
+pub mod pcap;
 pub mod raw;
 mod time;
 mod tnetstring;
