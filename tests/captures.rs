@@ -41,7 +41,7 @@ fn written_by(version: &str) -> Option<(Bytes, Bytes)> {
 fn read_all(file: &Bytes) -> (Vec<Exchange>, Vec<Damage>) {
     let mut all = Vec::new();
     let format = Format::sniff(file).expect("a known format");
-    let damages = format.read(file, &mut |exchange| all.push(exchange));
+    let damages = format.read(file, b"", &mut |exchange| all.push(exchange));
     (all, damages)
 }
 
@@ -111,7 +111,7 @@ fn flows_of(version: &str) {
     let mut wrong = flows.to_vec();
     wrong[1] = b'x';
     let mut rest = Vec::new();
-    let damages = Format::Mitmproxy.read(&wrong.into(), &mut |exchange| rest.push(exchange));
+    let damages = Format::Mitmproxy.read(&wrong.into(), b"", &mut |exchange| rest.push(exchange));
     assert_eq!((rest.len(), damages[0].offset, damages[0].lost), (4, 0, true));
     mutated(&flows, Format::Mitmproxy);
 
@@ -144,7 +144,7 @@ fn mutated(file: &Bytes, format: Format) {
                 }
             }
             let mut bytes = 0;
-            format.read(&file.clone().into(), &mut |exchange| {
+            format.read(&file.clone().into(), b"", &mut |exchange| {
                 bytes +=
                     exchange.request.body.len() + exchange.messages.iter().map(|one| one.data.len()).sum::<usize>();
                 let _ = exchange.request();

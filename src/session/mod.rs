@@ -8,6 +8,7 @@ mod format;
 pub mod har;
 mod http;
 pub mod mitmproxy;
+pub mod pcap;
 pub mod raw;
 pub mod store;
 mod time;
