@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::source::{Loaded, Source, sources};
+use self::source::{Loaded, Source, sources_with};
 use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
@@ -61,7 +61,10 @@ pub struct Args {
     /// Print this flow as a curl command
     #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "find", "erase", "verify", "har"])]
     curl: Option<String>,
-    /// Captured requests, folders of them, sessions, HTTP archives (HAR), flow files of mitmproxy
+    /// Secrets of TLS for captured packets, as programs write them for SSLKEYLOGFILE
+    #[arg(long, value_name = "FILE")]
+    key_log: Option<PathBuf>,
+    /// Captured requests, folders of them, sessions, packets (pcapng), HTTP archives (HAR), flow files of mitmproxy
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -74,7 +77,7 @@ const WORTH_COMPARING: usize = 3;
 const WORTH_A_BAR: usize = 40;
 
 pub fn run(args: Args) -> ExitCode {
-    let options = match args.options.with_file(args.config.config.as_deref()) {
+    let options = match args.options.clone().with_file(args.config.config.as_deref()) {
         Ok(options) => options,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -94,7 +97,7 @@ pub fn run(args: Args) -> ExitCode {
     if !args.erase.is_empty() {
         return kept::erase(&args.files, &args.erase);
     }
-    let inspection = match Inspection::prepare(&options, &args.files, args.emit, args.explain) {
+    let inspection = match Inspection::prepare(&options, &args) {
         Ok(inspection) => inspection,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -145,12 +148,7 @@ struct Inspected {
 }
 
 impl Inspection {
-    fn prepare(
-        options: &Options,
-        files: &[PathBuf],
-        emit: Option<PathBuf>,
-        explain: Option<String>,
-    ) -> Result<Self, StartError> {
+    fn prepare(options: &Options, args: &Args) -> Result<Self, StartError> {
         let facts = match &options.facts {
             Some(path) => {
                 let text = start::read(path)?;
@@ -162,7 +160,8 @@ impl Inspection {
         let digest_key = start::digest_key(&options.state_dir()?);
         let mut kept = KeptPseudonyms::default();
         let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
-        let files = sources(files)?;
+        let (emit, explain) = (args.emit.clone(), args.explain.clone());
+        let files = sources_with(&args.files, args.key_log.as_deref())?;
         let (masked, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(|source| source.kept().is_some());
         if let Some(source) = masked.first() {
             let asked = [

@@ -171,10 +171,20 @@ fn loaded(exchange: Exchange, damage: Option<String>) -> Result<Loaded, String> 
 
 /// What is given, request by request, in order.
 pub fn sources(given: &[PathBuf]) -> Result<Vec<Source>, StartError> {
+    sources_with(given, None)
+}
+
+/// The same with the secrets of TLS that captured packets need, in the file that programs write for `SSLKEYLOGFILE`.
+pub fn sources_with(given: &[PathBuf], key_log: Option<&Path>) -> Result<Vec<Source>, StartError> {
+    let key_log = match key_log {
+        Some(path) => fs::read(path)
+            .map_err(|error| StartError::Wrong(format!("--key-log: {}: cannot be read: {error}", path.display())))?,
+        None => Vec::new(),
+    };
     let mut out = Vec::new();
     for path in captures(given)? {
         match session(&path)? {
-            None => match imported(&path)? {
+            None => match imported(&path, &key_log)? {
                 None => out.push(Source::Http(path)),
                 Some(capture) => {
                     let capture = Arc::new(capture);
@@ -197,14 +207,14 @@ pub fn sources(given: &[PathBuf]) -> Result<Vec<Source>, StartError> {
 }
 
 /// The capture of another tool in `path`, if it is one.
-fn imported(path: &Path) -> Result<Option<Imported>, StartError> {
+fn imported(path: &Path, key_log: &[u8]) -> Result<Option<Imported>, StartError> {
     let wrong = |error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
     let mut first = Vec::new();
     File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut first)).map_err(wrong)?;
     let Some(format) = Format::sniff(&first) else { return Ok(None) };
     let file = Bytes::from(fs::read(path).map_err(wrong)?);
     let mut exchanges = Vec::new();
-    let damages = format.read(&file, &mut |exchange| exchanges.push(exchange));
+    let damages = format.read(&file, key_log, &mut |exchange| exchanges.push(exchange));
     if exchanges.is_empty() {
         let why = damages.first().map_or("nothing is in it".to_owned(), |damage| damage.to_string());
         return Err(StartError::Wrong(format!("{}: no request in it can be read: {why}", path.display())));
@@ -245,7 +255,7 @@ fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
                 let kind = entry.file_type().map_err(|error| wrong(&entry.path(), error))?;
                 let wanted = || {
                     let path = entry.path();
-                    ["http", "session", "har", "mitm", "flow", "flows"]
+                    ["http", "session", "har", "mitm", "flow", "flows", "pcapng", "pcap"]
                         .iter()
                         .any(|known| path.extension() == Some(OsStr::new(known)))
                 };
@@ -258,7 +268,8 @@ fn captures(given: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
             }
         }
         if files.len() == before {
-            let message = format!("{}: no captured requests (*.http, *.session, *.har, *.mitm) there", path.display());
+            let message =
+                format!("{}: no captured requests (*.http, *.session, *.har, *.mitm, *.pcapng) there", path.display());
             return Err(StartError::Wrong(message));
         }
         files[before..].sort();
