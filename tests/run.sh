@@ -47,8 +47,6 @@ install_programs() {
     else
         missing+=(python3-venv)
     fi
-    # Reports are opened in a browser; distributions name it differently.
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/cert.pem ] || [ "$(uname)" != Linux ] || missing+=(ca-certificates)
     [ ${#missing[@]} = 0 ] && return 0
     echo "installing ${missing[*]}"
@@ -57,6 +55,19 @@ install_programs() {
     fi
     echo "Please install: ${missing[*]} (the tests drive them)" >&2
     return 1
+}
+
+# Reports are opened in a browser. Distributions package it differently or not at all: without it that one test fails.
+install_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v "$name" >/dev/null && return 0
+    done
+    echo "installing chromium"
+    if command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; then
+        return 0
+    fi
+    echo "Please install Chromium (a test opens reports in it)" >&2
 }
 
 # nextest runs every test in a process of its own and ends those that hang.
@@ -84,6 +95,7 @@ no_ring() {
 
 step "programs"
 install_programs
+install_browser
 install_nextest
 if ! $quick; then
     check "format" cargo fmt --check

@@ -111,6 +111,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_said_to_be_a_place_has_a_pattern_that_is_its_own(text in "[a-z0-9/:!@~{}*.é…\\[\\]-]{0,60}") {
+            let once = pattern(&text);
+            proptest::prop_assert_eq!(pattern(&once), once.clone());
+            let path = path_template(&text);
+            proptest::prop_assert_eq!(path_template(&path), path.clone());
+        }
+    }
+
     #[test]
     fn ids_in_paths_are_open_and_versions_and_models_are_not() {
         for (path, expected) in [

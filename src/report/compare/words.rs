@@ -5,8 +5,10 @@ use unicode_security::skeleton;
 
 use crate::report::place::is_id;
 
-/// Tables beyond this size are not filled: what lies between the common ends is then one piece.
+/// Tables beyond this size are not filled: long texts are aligned as long as few of their words differ, and what lies between
+/// the common ends is one piece where many do.
 const MOST_CELLS: usize = 4_000_000;
+const MOST_EDITS: usize = 1500;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,11 +107,65 @@ pub(super) fn common<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<
     let suffix = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(a, b)| same(a, b)).count();
     let (middle_a, middle_b) = (&rest_a[..rest_a.len() - suffix], &rest_b[..rest_b.len() - suffix]);
     let mut pairs: Vec<(usize, usize)> = (0..prefix).map(|at| (at, at)).collect();
-    if middle_a.len().saturating_mul(middle_b.len()) <= MOST_CELLS {
-        let inner = longest(middle_a.len(), middle_b.len(), |i, j| u32::from(same(&middle_a[i], &middle_b[j])));
-        pairs.extend(inner.into_iter().map(|(i, j)| (i + prefix, j + prefix)));
-    }
+    let inner = match middle_a.len().saturating_mul(middle_b.len()) <= MOST_CELLS {
+        true => longest(middle_a.len(), middle_b.len(), |i, j| u32::from(same(&middle_a[i], &middle_b[j]))),
+        false => few_edits(middle_a, middle_b, &same),
+    };
+    pairs.extend(inner.into_iter().map(|(i, j)| (i + prefix, j + prefix)));
     pairs.extend((0..suffix).map(|at| (a.len() - suffix + at, b.len() - suffix + at)));
+    pairs
+}
+
+/// As the greedy algorithm of Myers (1986) finds them, in time and memory that grow with the edits; none where those are too many.
+fn few_edits<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize)> {
+    // By diagonal, from `-edits - 1` on: the furthest position in `a`, before each number of edits.
+    let mut trace: Vec<Vec<usize>> = Vec::new();
+    let mut furthest = vec![0, 0, 0];
+    let step = |furthest: &[usize], edits: usize, at: usize| {
+        let down = at == 1 || (at != 2 * edits + 1 && furthest[at - 1] < furthest[at + 1]);
+        if down { (at + 1, furthest[at + 1]) } else { (at - 1, furthest[at - 1] + 1) }
+    };
+    for edits in 0..=MOST_EDITS.min(a.len() + b.len()) {
+        trace.push(furthest.clone());
+        let mut next = vec![0; 2 * edits + 5];
+        for at in (1..=2 * edits + 1).step_by(2) {
+            let mut x = if edits == 0 { 0 } else { step(&furthest, edits, at).1 };
+            // The diagonal is `at - edits - 1`; beyond the edges of the table there is nothing.
+            let Some(mut y) = (x + edits + 1).checked_sub(at) else { continue };
+            while x < a.len() && y < b.len() && same(&a[x], &b[y]) {
+                (x, y) = (x + 1, y + 1);
+            }
+            next[at + 1] = x;
+            if x >= a.len() && y >= b.len() {
+                return followed_back(&trace, (a.len(), b.len()), step);
+            }
+        }
+        furthest = next;
+    }
+    Vec::new()
+}
+
+fn followed_back(
+    trace: &[Vec<usize>],
+    (mut x, mut y): (usize, usize),
+    step: impl Fn(&[usize], usize, usize) -> (usize, usize),
+) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (edits, furthest) in trace.iter().enumerate().rev() {
+        let (from_x, from_y) = match edits {
+            0 => (0, 0),
+            _ => {
+                let (from, _) = step(furthest, edits, x + edits + 1 - y);
+                (furthest[from], furthest[from] + edits + 1 - from)
+            }
+        };
+        while x > from_x && y > from_y {
+            (x, y) = (x - 1, y - 1);
+            pairs.push((x, y));
+        }
+        (x, y) = (from_x, from_y);
+    }
+    pairs.reverse();
     pairs
 }
 
@@ -248,6 +304,44 @@ mod tests {
                 })
                 .collect();
             assert_eq!(found, expected, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_aligned_where_little_differs() {
+        let words: Vec<String> = (0..20_000).map(|n| format!("w{}", n * 7919 % 977)).collect();
+        let mut other = words.clone();
+        other[10] = "changed".into();
+        other.insert(9_000, "inserted".into());
+        other.remove(15_000);
+        let (a, b) = (words.join(" "), other.join(" "));
+        let pieces = compare(&a, &b);
+        let told: Vec<&str> =
+            pieces.iter().filter(|piece| piece.op == Op::New).map(|piece| piece.text.trim()).collect();
+        assert_eq!(told, ["changed", "inserted"]);
+        assert_eq!(joined(&pieces, Op::Gone), a);
+    }
+
+    fn joined(pieces: &[Piece], with: Op) -> String {
+        let of = |piece: &&Piece| piece.op == Op::Same || piece.op == with;
+        pieces.iter().filter(of).map(|piece| piece.text.as_str()).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_pieces_make_up_both_texts(a in "[ab \u{2019}'.]{0,40}", b in "[ab \u{2019}'.]{0,40}") {
+            let pieces = compare(&a, &b);
+            proptest::prop_assert_eq!(joined(&pieces, Op::Gone), a);
+            proptest::prop_assert_eq!(joined(&pieces, Op::New), b);
+        }
+
+        #[test]
+        fn both_ways_of_aligning_find_as_much(a in proptest::collection::vec(0..4, 0..40), b in proptest::collection::vec(0..4, 0..40)) {
+            let few = few_edits(&a, &b, |x, y| x == y);
+            let table = longest(a.len(), b.len(), |i, j| u32::from(a[i] == b[j]));
+            proptest::prop_assert!(few.iter().all(|&(i, j)| a[i] == b[j]));
+            proptest::prop_assert!(few.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+            proptest::prop_assert_eq!(few.len(), table.len());
         }
     }
 
