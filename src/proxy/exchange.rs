@@ -375,12 +375,14 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
-        let was_full = self.client.output.len() >= WINDOW;
+        let waiting = self.client.output.len();
         match self.client.poll_drain(cx) {
             Poll::Ready(Err(_)) => return Err(Broken::ClientGone),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        Ok(moved || (was_full && self.client.output.len() < WINDOW))
+        let left = self.client.output.len();
+        // A client that takes what waits is there, however slowly it reads.
+        Ok(moved || (waiting >= WINDOW && left < WINDOW) || (self.client.eof && left < waiting))
     }
 
     fn advance_response(&mut self) -> Result<bool, Broken> {
@@ -597,7 +599,7 @@ impl<'a> Exchange<'a> {
     /// When the present phase has lasted too long.
     fn deadline(&self) -> (Instant, Phase) {
         let begun = !matches!(self.response, ResponseState::Head);
-        let (phase, span) = if self.client.eof {
+        let (phase, span) = if self.client.eof && self.client.output.is_empty() {
             (Phase::HalfClosed, HALF_CLOSED.min(self.deadlines.idle))
         } else if begun {
             (Phase::Stream, self.deadlines.idle)

@@ -680,17 +680,18 @@ struct Halved {
     _kept: (Divulge, Upstream, Authority),
 }
 
-async fn halved(tls: bool) -> Halved {
+async fn halved(tls: bool, answer_bytes: usize) -> Halved {
     let authority = Authority::new();
     let [answer, gone] = [Arc::new(Notify::new()), Arc::new(Notify::new())];
     let (told, left) = (answer.clone(), gone.clone());
+    let late = crate::common::upstream::ok(&"a".repeat(answer_bytes));
     let config = tls.then(|| authority.server(&[HOST], &["http/1.1"]));
     let upstream = Upstream::start(config, move |mut served| {
-        let (told, left) = (told.clone(), left.clone());
+        let (told, left, late) = (told.clone(), left.clone(), late.clone());
         async move {
             served.request().await;
             tokio::select! {
-                () = told.notified() => drop(served.wire.send(crate::common::upstream::ok("late")).await),
+                () = told.notified() => drop(served.wire.send(late).await),
                 () = served.gone() => left.notify_one(),
             }
         }
@@ -709,14 +710,19 @@ async fn halved(tls: bool) -> Halved {
 #[test]
 fn a_client_that_ends_its_sending_side_still_gets_its_answer() {
     bounded(async {
-        for tls in [true, false] {
-            let mut halved = halved(tls).await;
+        // Short, and so long that it waits for a client that is slow to read.
+        for (tls, bytes) in [(true, 4), (false, 4), (true, 16 << 20), (false, 16 << 20)] {
+            let mut halved = halved(tls, bytes).await;
             halved.client.stream.shutdown().await.unwrap();
             // Long enough for its end to arrive first.
             tokio::time::sleep(Duration::from_millis(200)).await;
             halved.answer.notify_one();
+            if bytes > 4 {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+            }
             let response = soon("the answer", halved.client.response()).await;
-            assert_eq!((response.status, response.text().as_str()), (200, "late"), "TLS: {tls}");
+            let length = response.body.data.len();
+            assert_eq!((response.status, length, response.body.complete), (200, bytes, true), "TLS: {tls}");
         }
     });
 }
@@ -725,7 +731,7 @@ fn a_client_that_ends_its_sending_side_still_gets_its_answer() {
 fn a_client_that_takes_its_leave_is_seen_upstream_within_a_second() {
     bounded(async {
         for tls in [true, false] {
-            let mut halved = halved(tls).await;
+            let mut halved = halved(tls, 4).await;
             let _ = halved.client.stream.shutdown().await;
             drop(halved.client);
             let seen = tokio::time::timeout(Duration::from_secs(1), halved.gone.notified()).await;
