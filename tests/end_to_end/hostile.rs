@@ -386,6 +386,45 @@ async fn patient(authority: &Authority) -> Http2Upstream {
 /// Most that a flood may make divulge hold, in MiB.
 const MEMORY: f64 = 32.0;
 
+/// The upstream's connection has ended, and the next one never comes about.
+#[test]
+fn a_stream_reset_while_its_upstream_is_awaited_ends_at_once() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::scripted(&authority, &["h2"], |served| async move {
+            if served.connection > 0 {
+                return std::future::pending().await;
+            }
+            let mut raw = Raw::server(served.wire).await;
+            if let Some(stream) = raw.request().await {
+                raw.send(frame(HEADERS, WHOLE, stream, &block(&[(":status", "200")]))).await;
+            }
+        })
+        .await;
+        let mut divulge = Divulge::before(&authority, upstream.address).await;
+        let mut client = Raw::client(Route::through(&divulge).tls(&["h2"]).await).await;
+        client.send(get(1)).await;
+        while soon("the first answer", client.frame()).await.expect("the connection goes on").kind != HEADERS {}
+        client.send(get(3)).await;
+        soon("the second connection", async {
+            while upstream.log.connections() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        client.send(frame(RST_STREAM, 0, 3, &[0, 0, 0, 8])).await;
+        // Each flow has its line once it has ended.
+        let flows = || divulge.lines().iter().filter(|line| line.get("kind").is_none()).count();
+        let ended = tokio::time::timeout(Duration::from_secs(2), async {
+            while flows() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(ended.await.is_ok(), "the flow of a stream that was reset went on: {:?}", divulge.lines());
+        divulge.assert_well();
+    });
+}
+
 /// A client that grants every window there is, asks for much on many streams, and reads nothing.
 #[test]
 fn a_client_that_grants_all_and_reads_nothing_costs_little() {
