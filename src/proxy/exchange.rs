@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::{Instant, Sleep};
@@ -20,6 +21,11 @@ use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress, Trailers};
 use crate::wire::head::{ForwardRequest, ForwardResponse, Framing, HeadEdit, RequestHead, ResponseHead, TargetOut};
 use crate::wire::limits::Limits;
+
+/// How long an answer may stand still for a client that has ended its sending side in good order. It may still
+/// read, or it may have left: only writing to it tells, and while there is nothing to write it counts as reading
+/// for this long. Below a second, so that an upstream never works longer for nobody.
+const HALF_CLOSED: Duration = Duration::from_millis(700);
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -290,6 +296,8 @@ impl<'a> Exchange<'a> {
         if wants && !self.client.eof {
             match self.client.poll_fill(cx) {
                 Poll::Pending => {}
+                // It has said all that it had to say, and may still read.
+                Poll::Ready(Ok(0)) if self.request.done => moved = true,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
                 Poll::Ready(Ok(_)) => moved = !self.request.done,
             }
@@ -367,12 +375,14 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
-        let was_full = self.client.output.len() >= WINDOW;
+        let waiting = self.client.output.len();
         match self.client.poll_drain(cx) {
             Poll::Ready(Err(_)) => return Err(Broken::ClientGone),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        Ok(moved || (was_full && self.client.output.len() < WINDOW))
+        let left = self.client.output.len();
+        // A client that takes what waits is there, however slowly it reads.
+        Ok(moved || (waiting >= WINDOW && left < WINDOW) || (self.client.eof && left < waiting))
     }
 
     fn advance_response(&mut self) -> Result<bool, Broken> {
@@ -589,7 +599,9 @@ impl<'a> Exchange<'a> {
     /// When the present phase has lasted too long.
     fn deadline(&self) -> (Instant, Phase) {
         let begun = !matches!(self.response, ResponseState::Head);
-        let (phase, span) = if begun {
+        let (phase, span) = if self.client.eof && self.client.output.is_empty() {
+            (Phase::HalfClosed, HALF_CLOSED.min(self.deadlines.idle))
+        } else if begun {
             (Phase::Stream, self.deadlines.idle)
         } else if self.request.done || !self.intake.is_document() {
             (Phase::Response, self.deadlines.response)
@@ -607,6 +619,7 @@ impl<'a> Exchange<'a> {
                 body_complete: self.request.done,
             },
             Phase::Stream => Broken::Cut("nothing moved within the idle deadline"),
+            Phase::HalfClosed => Broken::ClientGone,
         }
     }
 }
@@ -624,4 +637,5 @@ enum Phase {
     Body,
     Response,
     Stream,
+    HalfClosed,
 }

@@ -16,6 +16,7 @@
 //! | `pseudonyms` | values that are put back in answers
 //! | `sessions` | what `--record` keeps |
 //! | `framing` | malformed messages never pass |
+//! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
@@ -30,6 +31,7 @@ mod clients;
 mod deadlines;
 mod fidelity;
 mod framing;
+mod hostile;
 mod interim;
 mod learning;
 mod peers;

@@ -13,6 +13,35 @@ use crate::wire::body::Trailers;
 use crate::wire::head::{HeadEdit, RequestHead};
 use crate::wire::limits::Limits;
 
+/// What is wrong with a request that `h2` lets pass (RFC 9113, sections 8.2.1 and 8.3.1).
+pub(super) fn malformed(parts: &http::request::Parts) -> Option<&'static str> {
+    let (uri, connect) = (&parts.uri, parts.method == http::Method::CONNECT);
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Some("user information in :authority");
+    }
+    if uri.path().is_empty() && !connect {
+        return Some("no :path");
+    }
+    if uri.path() == "*" && parts.method != http::Method::OPTIONS {
+        return Some("a :path that only OPTIONS may have");
+    }
+    // Without an authority the library drops the scheme once it is read.
+    if uri.authority().is_some() && uri.scheme_str().is_none_or(str::is_empty) && !connect {
+        return Some("an empty :scheme");
+    }
+    if parts.headers.get_all(http::header::CONTENT_LENGTH).iter().any(HeaderValue::is_empty) {
+        return Some("an empty content-length");
+    }
+    padded(&parts.headers).then_some("white space around a value")
+}
+
+/// Whether a value begins or ends with white space: no value of HTTP/2 does, and whoever spells it as HTTP/1.1
+/// further on loses it.
+pub(super) fn padded(fields: &HeaderMap) -> bool {
+    let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().map(HeaderValue::as_bytes).any(|value| white(value.first()) || white(value.last()))
+}
+
 /// The head spelled as HTTP/1.1, `:authority` as its first field `host`.
 pub(super) fn head_of(parts: &http::request::Parts) -> RequestHead {
     let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());

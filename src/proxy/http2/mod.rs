@@ -30,13 +30,17 @@ use crate::engine::{Refusal, Request, Severity};
 use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
+use crate::wire::limits::Limits;
 
-use message::{answer, head_of, interim, judged, outgoing, withheld};
+use message::{answer, head_of, interim, judged, malformed, outgoing, padded, withheld};
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// What all streams of one connection may have in flight.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What one stream may have waiting to be written. The library's 400 KiB, times the streams of a peer that grants
+/// every window and reads nothing, would be a hundred megabytes a connection.
+const SEND_BUFFER: usize = 64 * 1024;
 const HEADER_LIST: u32 = 64 * 1024;
 const STREAMS: u32 = 256;
 
@@ -63,6 +67,7 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
         let (send, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(HEADER_LIST)
             .max_concurrent_streams(STREAMS)
             .enable_push(false)
@@ -161,6 +166,7 @@ pub async fn serve(
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(HEADER_LIST)
         .max_concurrent_streams(STREAMS);
     if handle.as_ref().is_some_and(|handle| handle.extended) {
@@ -244,8 +250,8 @@ impl Stream {
         let (parts, body) = request.into_parts();
         let protocol = parts.extensions.get::<h2::ext::Protocol>().cloned();
         let begun = AtomicBool::new(false);
-        if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return answer(&mut respond, 400, "malformed-request", "user information in :authority");
+        if let Some(what) = malformed(&parts) {
+            return answer(&mut respond, 400, "malformed-request", what);
         }
         if let Some(observed) = link.misdirected(&parts.uri, &parts.headers) {
             shared.note_connection(&link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
@@ -311,13 +317,13 @@ impl Stream {
             return Err(Broken::Failed(error));
         }
         let edits = release.head.unwrap_or_default();
-        let handle = self.link.handle().await.map_err(Broken::Failed)?;
+        let handle = unless_reset(respond, self.link.handle()).await?.map_err(Broken::Failed)?;
         if protocol.is_some() && !handle.extended {
             return Err(Broken::Status(501, "the upstream takes no WebSocket over HTTP/2"));
         }
         let head = self.intake.request().head.clone();
         let request = outgoing(parts, protocol.clone(), &head, &edits)?;
-        let ready = timeout(deadlines.response, handle.send.clone().ready()).await;
+        let ready = unless_reset(respond, timeout(deadlines.response, handle.send.clone().ready())).await?;
         let mut send_request = ready
             .map_err(|_| {
                 Broken::Failed(UpstreamError::new(UpstreamFault::Timeout, "no stream was free within the deadline"))
@@ -386,7 +392,7 @@ impl Stream {
                 }
                 Some(Err(error)) => return Err(Broken::Client(error.reason().unwrap_or(Reason::CANCEL))),
                 None => {
-                    let trailers = self.body.trailers().await.map_err(client_broken)?;
+                    let trailers = trailers_of(&mut self.body).await?;
                     let release = self.intake.finish().map_err(Broken::Withheld)?;
                     let trailers = judged(&mut self.intake, trailers).map_err(Broken::Withheld)?;
                     return Ok((release, true, trailers));
@@ -461,6 +467,16 @@ impl Stream {
     }
 }
 
+/// Waits for `work`, unless the client takes its request back: else streams opened and reset one after the other
+/// would pile up here, where the library no longer counts them.
+async fn unless_reset<T>(respond: &mut SendResponse<Bytes>, work: impl Future<Output = T>) -> Result<T, Broken> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        reason = poll_fn(|cx| respond.poll_reset(cx)) => Err(Broken::Client(reason.unwrap_or(Reason::CANCEL))),
+    }
+}
+
 fn client_broken(error: h2::Error) -> Broken {
     Broken::Client(error.reason().unwrap_or(Reason::CANCEL))
 }
@@ -471,6 +487,14 @@ fn upstream_broken(error: h2::Error) -> Broken {
 
 fn end_stream(to: &mut SendStream<Bytes>) -> Result<(), Broken> {
     to.send_data(Bytes::new(), true).map_err(upstream_broken)
+}
+
+/// The trailers of a request.
+async fn trailers_of(body: &mut RecvStream) -> Result<Option<HeaderMap>, Broken> {
+    match body.trailers().await.map_err(client_broken)? {
+        Some(trailers) if padded(&trailers) => Err(Broken::Status(400, "white space around the value of a trailer")),
+        trailers => Ok(trailers),
+    }
 }
 
 /// client -> upstream, after the head.
@@ -534,7 +558,13 @@ async fn upload(
         // Only now, so that the upstream's window reaches the client.
         let _ = body.flow_control().release_capacity(length);
     }
-    let trailers = body.trailers().await.map_err(client_broken)?;
+    let trailers = match trailers_of(body).await {
+        Ok(trailers) => trailers,
+        Err(broken) => {
+            up.send_reset(Reason::CANCEL);
+            return Err(broken);
+        }
+    };
     let release = match intake.finish() {
         Ok(release) => release,
         Err(refusal) => {
@@ -603,8 +633,14 @@ async fn response_head(
     respond: &mut SendResponse<Bytes>,
     deadline: Duration,
 ) -> Result<Response<RecvStream>, Broken> {
+    let mut passed = 0;
     let wait = poll_fn(|cx| {
         while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            passed += 1;
+            if passed > Limits::default().interim {
+                let error = UpstreamError::new(UpstreamFault::Malformed, "too many interim responses");
+                return Poll::Ready(Err(Broken::Failed(error)));
+            }
             let _ = respond.send_informational(interim);
         }
         if let Poll::Ready(head) = std::pin::Pin::new(&mut *response).poll(cx) {

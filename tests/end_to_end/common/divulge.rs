@@ -29,7 +29,8 @@ pub struct Divulge {
 pub struct Serve {
     folder: TempDir,
     arguments: Vec<String>,
-    umask: Option<&'static str>,
+    /// What the shell sets before it becomes divulge.
+    shell: Vec<String>,
     variables: Vec<(&'static str, &'static str)>,
 }
 
@@ -49,7 +50,7 @@ impl Divulge {
             format!("--state={}", path("state")),
             format!("--findings={}", path("findings.jsonl")),
         ];
-        Serve { folder, arguments, umask: None, variables: Vec::new() }
+        Serve { folder, arguments, shell: Vec::new(), variables: Vec::new() }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -123,6 +124,19 @@ impl Divulge {
         status_field(self.pid(), "VmRSS")
     }
 
+    /// How many descriptors it holds.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("divulge runs").count()
+    }
+
+    /// The time it has computed so far.
+    pub fn computed(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("divulge runs");
+        // After the name in brackets: state is the first, user and system time the 12th and 13th, in 1/100 s.
+        let times = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        Duration::from_millis(times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
+    }
+
     /// Asks it to end, and waits for it.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         let pid = nix::unistd::Pid::from_raw(self.pid().cast_signed());
@@ -190,7 +204,13 @@ impl Serve {
 
     /// Under this umask instead of the test's own.
     pub fn umask(mut self, umask: &'static str) -> Self {
-        self.umask = Some(umask);
+        self.shell.push(format!("umask {umask}"));
+        self
+    }
+
+    /// With no more than so many descriptors.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.shell.push(format!("ulimit -n {most}"));
         self
     }
 
@@ -218,8 +238,8 @@ impl Serve {
 
     pub async fn start(self) -> Divulge {
         let mut command = command(&self.arguments, self.folder.path());
-        if let Some(umask) = self.umask {
-            let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        if !self.shell.is_empty() {
+            let script = format!("{}; exec \"$0\" \"$@\"", self.shell.join("; "));
             let mut arguments = vec!["-c".to_owned(), script, BINARY.to_owned()];
             arguments.extend(self.arguments.clone());
             command = program_command("sh", &arguments, self.folder.path());

@@ -12,6 +12,7 @@ pub mod authority;
 pub mod chain;
 pub mod divulge;
 pub mod forge;
+pub mod frames;
 pub mod h2_client;
 pub mod h2_upstream;
 pub mod programs;
