@@ -11,31 +11,62 @@ use std::process::{Command, Stdio};
 use bytes::Bytes;
 use divulge::engine::Part;
 use divulge::session::flow::{BodyState, Exchange};
-use divulge::session::{Damage, Format};
+use divulge::session::{Damage, Format, har};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// The two files that a version of mitmproxy writes; none where no Python here is new enough for it.
-fn written_by(version: &str) -> Option<(Bytes, Bytes)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mitmproxy");
-    let output = Command::new(folder.join("install.sh")).arg(version).stderr(Stdio::inherit()).output().unwrap();
+/// The Python of a pinned mitmproxy; none where no Python here is new enough for it.
+fn mitmproxy(version: &str) -> Option<PathBuf> {
+    let output = Command::new(scripts().join("install.sh")).arg(version).stderr(Stdio::inherit()).output().unwrap();
     if output.status.code() == Some(77) {
         eprintln!("mitmproxy {version} is left out");
         return None;
     }
     assert!(output.status.success(), "mitmproxy {version} cannot be installed");
-    let python = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()))
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mitmproxy")
+}
+
+/// Runs one of the scripts with a folder or file of its own.
+fn run(python: &Path, script: &str, argument: &Path, home: &Path) -> String {
+    let mut command = Command::new(python);
+    let output = command.arg(scripts().join(script)).arg(argument).env("HOME", home).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The two files that it writes: flows and an archive.
+fn written_by(python: &Path) -> (Bytes, Bytes) {
     let out = tempfile::tempdir().unwrap();
-    let status = Command::new(python)
-        .arg(folder.join("flows.py"))
-        .arg(out.path())
-        .env("HOME", out.path())
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    run(python, "flows.py", out.path(), out.path());
     let read = |name: &str| Bytes::from(fs::read(out.path().join(name)).unwrap());
-    Some((read("flows.mitm"), read("flows.har")))
+    (read("flows.mitm"), read("flows.har"))
+}
+
+/// An archive of ours is one to mitmproxy too.
+fn check_export(python: &Path, exchanges: &[Exchange]) {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("ours.har");
+    fs::write(&file, har::write(exchanges, &har::Around::default())).unwrap();
+    let read = run(python, "read_har.py", &file, out.path());
+    let lines: Vec<serde_json::Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        lines,
+        [
+            serde_json::json!([
+                "POST",
+                "https://api.example.com:8443/v1?a=b",
+                "{\"name\":\"Grüße\"}",
+                200,
+                "AP8BYW5zd2Vy",
+                0
+            ]),
+            serde_json::json!(["GET", "https://named.example.com/x", "", 204, "", 0]),
+        ]
+    );
 }
 
 fn read_all(file: &Bytes) -> (Vec<Exchange>, Vec<Damage>) {
@@ -82,9 +113,11 @@ fn check_shared(all: &[Exchange]) {
 }
 
 fn flows_of(version: &str) {
-    let Some((flows, archive)) = written_by(version) else { return };
+    let Some(python) = mitmproxy(version) else { return };
+    let (flows, archive) = written_by(&python);
     let (all, damages) = read_all(&flows);
     check_shared(&all);
+    check_export(&python, &all[..2]);
     let [http2, _, socket, failed, streamed] = &all[..] else { panic!("{} flows", all.len()) };
     // As it was sent, its coding with it.
     assert_eq!(http2.request.field("content-encoding"), Some(&b"gzip"[..]));
@@ -168,4 +201,118 @@ fn flows_that_mitmproxy_11_writes() {
 #[test]
 fn flows_that_mitmproxy_12_writes() {
     flows_of("12.3.1");
+}
+
+/// What `tests/captures/record.sh` recorded.
+fn recorded() -> Bytes {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/loopback.pcapng")).unwrap().into()
+}
+
+/// The same without the secrets in it, and they apart.
+#[cfg(feature = "proxy")]
+fn recorded_apart() -> (Bytes, Vec<u8>) {
+    let file = recorded();
+    let (mut rest, mut keys, mut at) = (Vec::new(), Vec::new(), 0);
+    let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    while at < file.len() {
+        let end = at + number(at + 4);
+        match number(at) {
+            10 => keys.extend_from_slice(&file[at + 16..at + 16 + number(at + 12)]),
+            _ => rest.extend_from_slice(&file[at..end]),
+        }
+        at = end;
+    }
+    assert!(!keys.is_empty());
+    (rest.into(), keys)
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn packets_between_curl_and_mitmproxy_are_read_with_their_keys() {
+    let (rest, keys) = recorded_apart();
+    for (file, keys) in [(recorded(), &b""[..]), (rest, &keys[..])] {
+        let mut all = Vec::new();
+        let damages = Format::Pcap.read(&file, keys, &mut |exchange| all.push(exchange));
+        let told: Vec<String> = all
+            .iter()
+            .map(|one| {
+                let line = text(one.request.head.split(|&byte| byte == b'\r').next().unwrap());
+                let scheme = if one.secure { "https" } else { "http" };
+                let answer = one.response.as_ref().map(|answer| text(&answer.body)).unwrap_or_default();
+                format!("{scheme}://{}:{} {line} {} -> {answer}", one.host, one.port, text(&one.request.body))
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                r#"https://api.example.com:18443 POST /one HTTP/1.1 {"machine":"example-1"} -> {"answer":"/one"}"#,
+                r#"https://api.example.com:18443 POST /two HTTP/1.1 {"machine":"example-2"} -> {"answer":"/two"}"#,
+                r#"https://api.example.com:18443 GET /three HTTP/1.1  -> {"answer":"/three"}"#,
+                r#"https://api.example.com:18443 POST /four HTTP/1.1 {"machine":"example-4"} -> {"answer":"/four"}"#,
+                r#"https://api.example.com:18443 POST /five HTTP/1.1 {"machine":"example-5"} -> {"answer":"/five"}"#,
+                r#"http://tunnel.example.com:443 CONNECT tunnel.example.com:443 HTTP/1.1  -> "#,
+                r#"https://tunnel.example.com:443 POST /six HTTP/1.1 {"machine":"example-6"} -> {"answer":"/six"}"#,
+                r#"http://plain.example.com:80 POST http://plain.example.com/seven HTTP/1.1 {"machine":"example-7"} -> {"answer":"/seven"}"#,
+            ],
+            "{damages:?}"
+        );
+        assert_eq!(damages, []);
+        assert!(all.iter().all(|one| one.started.is_some() && one.request.body_state == BodyState::Whole));
+        assert_eq!(all[2].request.field("cookie"), Some(&b"a=1"[..]));
+    }
+    mutated(&recorded(), Format::Pcap);
+}
+
+/// Without keys, or in a build without ciphers.
+#[test]
+fn encrypted_connections_that_cannot_be_opened_are_named() {
+    let mut file = recorded().to_vec();
+    // No label is any longer one.
+    for at in memchr::memmem::find_iter(&file.clone(), b"_SECRET")
+        .chain(memchr::memmem::find_iter(&file.clone(), b"CLIENT_RANDOM"))
+    {
+        file[at] = b'x';
+    }
+    let (all, damages) = read_all(&file.into());
+    assert_eq!(
+        all.iter().map(|one| one.host.as_str()).collect::<Vec<_>>(),
+        ["tunnel.example.com", "plain.example.com"]
+    );
+    assert_eq!(damages.len(), 5);
+    for damage in damages {
+        assert!(damage.lost && damage.reason.starts_with("an encrypted connection is not read: "), "{damage}");
+        assert!(damage.reason.ends_with(".example.com)"), "{damage}");
+    }
+}
+
+/// What `tests/captures/firefox.sh` recorded: every body as the page sent it.
+#[test]
+fn an_archive_of_firefox_gives_the_bytes_that_were_sent() {
+    let file = Bytes::from(fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/firefox.har")).unwrap());
+    let (all, damages) = read_all(&file);
+    let sent = |target: &str| {
+        let found = all.iter().find(|one| one.request().unwrap().head.target() == target);
+        &found.unwrap_or_else(|| panic!("no {target}")).request
+    };
+    assert_eq!(text(&sent("/json").body), r#"{"name":"Grüße","n":1}"#);
+    assert_eq!(sent("/json").field("x-device"), Some(&b"example-1"[..]));
+    assert_eq!(text(&sent("/form").body), "a=b+c&d=%26%3D");
+    assert_eq!(&sent("/binary").body[..], [0, 1, 128, 255, 200, 65]);
+    // With a byte that is no text in it, each written as a character.
+    let parts = &sent("/multipart").body;
+    assert_eq!((parts.len(), memchr::memmem::find(parts, &[0, 255, 1]).is_some()), (329, true));
+    let zipped = sent("/gzip");
+    assert_eq!(
+        (zipped.field("content-encoding"), zipped.body.len(), &zipped.body[..2]),
+        (Some(&b"gzip"[..]), 35, &b"\x1f\x8b"[..])
+    );
+    assert!(all.iter().all(|one| one.request.body_state == BodyState::Whole && !one.secure && one.port == 18090));
+    assert_eq!(sent("/query?tz=Europe%2FBerlin&x=1").body.len(), 0);
+    let said: Vec<&str> = damages.iter().map(|damage| damage.reason.as_str()).collect();
+    assert_eq!(said, ["the bytes of its body were written as one character each"; 3]);
+    // Written again it is the same to the letter, but for the white space around entries.
+    let again = har::write(&all, &har::around(&file));
+    let values: [serde_json::Value; 2] = [&file[..], &again].map(|file| serde_json::from_slice(file).unwrap());
+    assert_eq!(values[0], values[1]);
+    mutated(&file, Format::Har);
 }

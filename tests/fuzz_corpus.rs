@@ -1,6 +1,8 @@
 //! The fuzz targets without a fuzzer: the saved inputs and some thousand mutations of them
 //! (`DIVULGE_FUZZ_MUTATIONS=1000000` for more).
 
+#[path = "../fuzz/captures.rs"]
+mod captures;
 #[path = "../fuzz/decoders.rs"]
 #[allow(dead_code)]
 mod decoders;
@@ -190,4 +192,9 @@ fn audits_hold() {
 #[test]
 fn restored_answers_hold() {
     replay("restore", restorer::restore);
+}
+
+#[test]
+fn captures_hold() {
+    replay_decoder("capture", captures::capture);
 }

@@ -229,6 +229,11 @@ impl Side {
                 }
             }
         }
+        let sealed = records.iter().any(|record| record.kind == DATA);
+        if sealed && matches!(self, Self::Newer { begun: false, .. }) {
+            damages.lost(format!("what {who} sent cannot be decrypted with the keys that are known"));
+            plain.whole = false;
+        }
         if plain.whole && end < stream.data.len() {
             damages.lost(format!("the last record of {who} is not whole"));
             plain.whole = false;
