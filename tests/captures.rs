@@ -285,34 +285,71 @@ fn encrypted_connections_that_cannot_be_opened_are_named() {
     }
 }
 
-/// What `tests/captures/firefox.sh` recorded: every body as the page sent it.
-#[test]
-fn an_archive_of_firefox_gives_the_bytes_that_were_sent() {
-    let file = Bytes::from(fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/firefox.har")).unwrap());
+/// What a browser exported of the page of `tests/captures/page.py`.
+fn recorded_by(browser: &str) -> (Bytes, Vec<Exchange>, Vec<String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let file = Bytes::from(fs::read(folder.join(browser)).unwrap());
     let (all, damages) = read_all(&file);
-    let sent = |target: &str| {
-        let found = all.iter().find(|one| one.request().unwrap().head.target() == target);
-        &found.unwrap_or_else(|| panic!("no {target}")).request
-    };
-    assert_eq!(text(&sent("/json").body), r#"{"name":"Grüße","n":1}"#);
-    assert_eq!(sent("/json").field("x-device"), Some(&b"example-1"[..]));
-    assert_eq!(text(&sent("/form").body), "a=b+c&d=%26%3D");
-    assert_eq!(&sent("/binary").body[..], [0, 1, 128, 255, 200, 65]);
-    // With a byte that is no text in it, each written as a character.
-    let parts = &sent("/multipart").body;
-    assert_eq!((parts.len(), memchr::memmem::find(parts, &[0, 255, 1]).is_some()), (329, true));
-    let zipped = sent("/gzip");
-    assert_eq!(
-        (zipped.field("content-encoding"), zipped.body.len(), &zipped.body[..2]),
-        (Some(&b"gzip"[..]), 35, &b"\x1f\x8b"[..])
-    );
-    assert!(all.iter().all(|one| one.request.body_state == BodyState::Whole && !one.secure && one.port == 18090));
-    assert_eq!(sent("/query?tz=Europe%2FBerlin&x=1").body.len(), 0);
-    let said: Vec<&str> = damages.iter().map(|damage| damage.reason.as_str()).collect();
-    assert_eq!(said, ["the bytes of its body were written as one character each"; 3]);
-    // Written again it is the same to the letter, but for the white space around entries.
+    let said = damages.into_iter().map(|damage| format!("{}: {}", damage.lost, damage.reason)).collect();
+    assert_eq!(text(&sent(&all, "/json").body), r#"{"name":"Grüße","n":1}"#);
+    assert_eq!(sent(&all, "/json").field("x-device"), Some(&b"example-1"[..]));
+    assert_eq!(text(&sent(&all, "/form").body), "a=b+c&d=%26%3D");
+    assert_eq!(&sent(&all, "/binary").body[..], [0, 1, 128, 255, 200, 65]);
+    assert_eq!(sent(&all, "/query?tz=Europe%2FBerlin&x=1").body.len(), 0);
+    assert!(all.iter().all(|one| one.request.body_state == BodyState::Whole && one.started.is_some()));
+    // Written again it is the same, but for the white space around entries.
     let again = har::write(&all, &har::around(&file));
     let values: [serde_json::Value; 2] = [&file[..], &again].map(|file| serde_json::from_slice(file).unwrap());
     assert_eq!(values[0], values[1]);
     mutated(&file, Format::Har);
+    (file, all, said)
+}
+
+fn sent<'a>(all: &'a [Exchange], target: &str) -> &'a divulge::session::flow::Message {
+    let found = all.iter().find(|one| one.request().unwrap().head.target() == target);
+    &found.unwrap_or_else(|| panic!("no {target}")).request
+}
+
+#[test]
+fn an_archive_of_firefox_gives_the_bytes_that_were_sent() {
+    let (_, all, said) = recorded_by("firefox.har");
+    assert!(all.iter().all(|one| !one.secure && one.port == 18090));
+    // With a byte that is no text in it, each is written as a character.
+    let parts = &sent(&all, "/multipart").body;
+    assert_eq!((parts.len(), memchr::memmem::find(parts, &[0, 255, 1]).is_some()), (329, true));
+    let zipped = sent(&all, "/gzip");
+    assert_eq!((zipped.field("content-encoding"), zipped.body.len()), (Some(&b"gzip"[..]), 35));
+    assert_eq!(&zipped.body[..2], b"\x1f\x8b");
+    assert_eq!(said[..3], ["false: the bytes of its body were written as one character each"; 3]);
+    assert_eq!(said[3..], ["true: the messages of a WebSocket are not in the file"]);
+}
+
+#[test]
+fn an_archive_of_chromium_gives_what_it_holds_and_says_what_it_changed() {
+    let (_, all, said) = recorded_by("chromium.har");
+    assert!(all.iter().all(|one| one.secure && one.port == 18444 && one.host == "127.0.0.1"));
+    let head = text(&sent(&all, "/json").head);
+    assert!(head.starts_with("POST /json HTTP/1.1\r\nhost: 127.0.0.1:18444\r\n"), "{head}");
+    // Chromium undoes the coding of requests too.
+    let zipped = sent(&all, "/gzip");
+    assert_eq!((zipped.field("content-encoding"), zipped.field("content-length")), (None, Some(&b"15"[..])));
+    assert_eq!(text(&zipped.body), r#"{"zipped":true}"#);
+    let socket = all.iter().find(|one| !one.messages.is_empty()).unwrap();
+    let told: Vec<(bool, bool, String)> =
+        socket.messages.iter().map(|one| (one.from_client, one.text, one.data.escape_ascii().to_string())).collect();
+    assert_eq!(
+        told,
+        [
+            (true, true, r#"{\"machine\":\"example-1\"}"#.to_owned()),
+            (true, false, "\\x00\\xff".to_owned()),
+            (false, false, "\\x00\\xff\\x01".to_owned())
+        ]
+    );
+    assert_eq!(
+        said,
+        [
+            "true: bytes of its body that are no text were replaced by the program that captured it",
+            "false: the bytes of its body were written as one character each",
+        ]
+    );
 }

@@ -38,9 +38,11 @@ pub fn read(file: &Bytes, each: &mut dyn FnMut(Exchange)) -> Vec<Damage> {
                 at = end;
             }
             Err(wrong) => {
-                damages.lost(format!("{} at offset {}; it is not read", wrong.reason, wrong.at));
                 // A broken length hides where the next begins.
-                match next_flow(file, at, &mut budget) {
+                let next = next_flow(file, at, &mut budget);
+                let rest = if next.is_none() { ", nor anything behind it" } else { "" };
+                damages.lost(format!("{} at offset {}; it is not read{rest}", wrong.reason, wrong.at));
+                match next {
                     Some(next) => at = next,
                     None => break,
                 }

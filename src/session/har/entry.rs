@@ -124,7 +124,11 @@ fn sent(file: &Bytes, request: &Node<'_>, url: &Url<'_>, damages: &mut Damages) 
             None => "the file does not hold its body".to_owned(),
         });
     } else if said.is_some_and(|said| (message.body.len() as u64) > said) {
-        damages.note("its body is longer than it was sent: the program that captured it wrote it anew");
+        match memchr::memmem::find(&message.body, "\u{fffd}".as_bytes()) {
+            // So Chromium writes the bytes of files in a form.
+            Some(_) => damages.lost("bytes of its body that are no text were replaced by the program that captured it"),
+            None => damages.note("its body is longer than it was sent: the program that captured it wrote it anew"),
+        }
     }
     let version = request.get("httpVersion").bytes();
     message.head = http::request_head(method, &target, version, &fields, damages)?.into();
@@ -316,7 +320,12 @@ fn state(message: &mut Message, node: &Node<'_>, damages: &mut Damages) {
 /// Chrome's extension: `{type, time, opcode, data}`, binary data in base64. Messages of opcodes 8 to 10 are control frames.
 fn messages(file: &Bytes, entry: &Node<'_>, damages: &mut Damages) -> Vec<WebSocketMessage> {
     let mut messages = Vec::new();
-    for message in entry.get("_webSocketMessages").items() {
+    let list = entry.get("_webSocketMessages");
+    if entry.get("response").get("status").number() == Some(101.0) && !matches!(list, Node::Array(_)) {
+        // Firefox keeps them to itself.
+        damages.lost("the messages of a WebSocket are not in the file");
+    }
+    for message in list.items() {
         let from_client = match message.get("type").bytes() {
             b"send" | b"request" => true,
             b"receive" | b"response" => false,

@@ -186,6 +186,9 @@ impl Walk<'_, '_> {
             match self.next_entry(broken) {
                 Some(next) => at = next,
                 None => {
+                    if broken < self.file.len() {
+                        self.damages.lost_at(broken, "no whole entry is found behind this");
+                    }
                     self.each = None;
                     return Err(broken);
                 }

@@ -92,7 +92,8 @@ fn entry_of(exchange: &Exchange) -> Value {
     entry.insert("response".into(), response(exchange));
     entry.insert("cache".into(), json!({}));
     entry.insert("timings".into(), json!({"send": 0, "wait": lasted, "receive": 0}));
-    if !exchange.messages.is_empty() {
+    let switched = exchange.response.as_ref().and_then(Message::status) == Some(101);
+    if switched || !exchange.messages.is_empty() {
         let messages = exchange.messages.iter().map(|message| {
             let as_text = message.text.then(|| std::str::from_utf8(&message.data).ok()).flatten();
             let mut line = json!({

@@ -14,6 +14,8 @@ mod http2;
 mod keys;
 mod net;
 mod packets;
+#[cfg(all(test, feature = "proxy"))]
+mod sealed_tests;
 mod tcp;
 #[cfg(test)]
 mod tests;
