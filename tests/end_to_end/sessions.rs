@@ -9,7 +9,7 @@ use crate::common::divulge::BINARY;
 use crate::common::h2_client::{Http2, request};
 use crate::common::h2_upstream::Http2Upstream;
 use crate::common::websocket::{WebSocket, upgrade_answer, upgrade_request};
-use crate::common::{Authority, Divulge, HOST, Route, Upstream, bounded, soon};
+use crate::common::{Authority, Divulge, HOST, Route, Upstream, bounded, soon, within};
 
 const MACHINE: &str = "zephyr-7f3a.example.com";
 const FACTS: &[(&str, &str)] = &[("host.fqdn", MACHINE), ("user.name", "kanarienvogel")];
@@ -344,7 +344,8 @@ async fn ask_on(route: Route, worker: usize) -> Vec<String> {
 
 #[test]
 fn no_kill_loses_what_was_answered_a_moment_before() {
-    bounded(async {
+    let rounds: usize = std::env::var("DIVULGE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
+    within(std::time::Duration::from_secs(30 + rounds as u64), async {
         let authority = Authority::new();
         let upstream = Upstream::recording(&authority).await;
         let mut state: Option<std::path::PathBuf> = None;
@@ -352,7 +353,6 @@ fn no_kill_loses_what_was_answered_a_moment_before() {
         let mut answered = 0;
         let keep = tempfile::tempdir().unwrap();
         let file = keep.path().join("kept.session");
-        let rounds: usize = std::env::var("DIVULGE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
         for round in 0..rounds {
             let mut serve = Divulge::serve()
                 .intercept("all")
