@@ -677,15 +677,7 @@ async fn pump_down(
     mut taps: Taps<'_>,
 ) -> Result<(), Broken> {
     loop {
-        let next = timeout(idle, async {
-            tokio::select! {
-                biased;
-                chunk = body.data() => Ok(chunk),
-                reason = poll_fn(|cx| down.poll_reset(cx)) => Err(Broken::Client(reason.unwrap_or(Reason::CANCEL))),
-            }
-        })
-        .await
-        .map_err(|_| Broken::Upstream(Reason::CANCEL))??;
+        let next = next_of(body, down, idle).await?;
         let Some(chunk) = next else { break };
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
@@ -728,6 +720,22 @@ async fn pump_down(
     }
 }
 
+/// The next piece of an answer; none at its end. Notices when the client gives up.
+async fn next_of(
+    body: &mut RecvStream,
+    down: &mut SendStream<Bytes>,
+    idle: Duration,
+) -> Result<Option<Result<Bytes, h2::Error>>, Broken> {
+    let next = async {
+        tokio::select! {
+            biased;
+            chunk = body.data() => Ok(chunk),
+            reason = poll_fn(|cx| down.poll_reset(cx)) => Err(Broken::Client(reason.unwrap_or(Reason::CANCEL))),
+        }
+    };
+    timeout(idle, next).await.map_err(|_| Broken::Upstream(Reason::CANCEL))?
+}
+
 /// upstream -> client, message by message.
 async fn messages_down(
     body: &mut RecvStream,
@@ -736,15 +744,7 @@ async fn messages_down(
     restoring: &mut RestoringMessages,
 ) -> Result<(), Broken> {
     loop {
-        let next = timeout(idle, async {
-            tokio::select! {
-                biased;
-                chunk = body.data() => Ok(chunk),
-                reason = poll_fn(|cx| down.poll_reset(cx)) => Err(Broken::Client(reason.unwrap_or(Reason::CANCEL))),
-            }
-        })
-        .await
-        .map_err(|_| Broken::Upstream(Reason::CANCEL))??;
+        let next = next_of(body, down, idle).await?;
         let mut out = BytesMut::new();
         let Some(chunk) = next else {
             restoring.end(&mut out);
