@@ -1,0 +1,289 @@
+//! The experiment as it goes: which runs come next, given what the runs so far have shown.
+//!
+//! ```text
+//! base case until nothing new comes -> rows of the design -> suspicious pairs alone -> everything suspicious again -> Verdict
+//! ```
+//!
+//! Pure: it is told what each run sent, and says which to make. The same runs always give the same answers, so an experiment
+//! that was broken off goes on where it stood.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::align::Aligning;
+use super::design::{Axis, Condition, Setting, rows};
+use super::evidence::{Evidence, Phase, Suspect, Tried};
+use super::factor::{Factor, Sort, base_host};
+use super::observation::{Observation, Texts};
+use super::table::Table;
+
+/// A run that was made.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Run {
+    pub condition: Condition,
+    pub phase: Phase,
+    pub observation: Observation,
+}
+
+/// A run that is to be made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wanted {
+    pub condition: Condition,
+    pub phase: Phase,
+}
+
+pub struct Experiment {
+    pub factors: Vec<Factor>,
+    pub axis: Axis,
+    /// Most runs.
+    pub limit: usize,
+    pub runs: Vec<Run>,
+    /// Runs that gave nothing to look at, with why: they count, and are not made again.
+    pub failed: Vec<(Condition, Phase, String)>,
+    texts: Texts,
+}
+
+/// Runs of the base case before anything is varied: fewer, and one that is constant by accident is taken for constant.
+const FEWEST_BASE: usize = 5;
+/// In how many runs in a row nothing new may come.
+const QUIET: usize = 3;
+/// Runs of the base case, however much still varies: for each factor's value alone there is one more.
+const MOST_BASE: usize = 14;
+/// Runs that confirm one setting.
+const AGAIN: usize = 3;
+/// Runs that confirm two settings together, and those beside them without the one in question.
+const AGAIN_GATED: usize = 4;
+/// Runs of the base case beside those that confirm.
+const AGAIN_BASE: usize = 8;
+/// Rounds in which suspicious pairs are tried.
+const ROUNDS: usize = 3;
+
+impl Experiment {
+    pub fn new(factors: Vec<Factor>, axis: Axis, limit: usize) -> Self {
+        Self { factors, axis, limit, runs: Vec::new(), failed: Vec::new(), texts: Texts::default() }
+    }
+
+    pub fn add(&mut self, condition: Condition, phase: Phase, observation: Observation) {
+        let observation = self.texts.share(observation);
+        self.runs.push(Run { condition, phase, observation });
+    }
+
+    pub fn fail(&mut self, condition: Condition, phase: Phase, why: String) {
+        self.failed.push((condition, phase, why));
+    }
+
+    /// All runs made, those that gave nothing too.
+    pub fn made(&self) -> usize {
+        self.runs.len() + self.failed.len()
+    }
+
+    /// Runs in the order in which everything is looked at: whichever came first, the same ones are the same.
+    fn ordered(&self) -> Vec<&Run> {
+        let rank = |run: &&Run| match run.phase {
+            Phase::Base => 0,
+            Phase::Screen => 1,
+            Phase::Trace => 2,
+            Phase::Confirm => 3,
+        };
+        let mut runs: Vec<&Run> = self.runs.iter().collect();
+        runs.sort_by_key(rank);
+        runs
+    }
+
+    /// Everything so far as a table, and its lines' conditions.
+    pub fn table(&self) -> (Table, Vec<Tried>) {
+        let runs = self.ordered();
+        let hosts: Vec<Option<String>> = runs.iter().map(|run| self.base_host(&run.condition)).collect();
+        let aligning: Vec<Aligning<'_>> = runs
+            .iter()
+            .zip(&hosts)
+            .map(|(run, host)| Aligning {
+                observation: &run.observation,
+                base: run.phase == Phase::Base,
+                base_host: host.as_deref(),
+            })
+            .collect();
+        let tried = runs.iter().map(|run| (run.condition.clone(), run.phase)).collect();
+        (Table::of(&aligning), tried)
+    }
+
+    /// Where a run's base URL leads, where that is not where it leads by default.
+    fn base_host(&self, condition: &Condition) -> Option<String> {
+        let factor = self.factors.iter().position(|factor| factor.sort() == Sort::BaseUrl)?;
+        base_host(self.factors[factor].value(condition.levels[factor]))
+    }
+
+    /// The runs to make next, all of which may go side by side; none when the experiment is over.
+    pub fn next(&self) -> Vec<Wanted> {
+        let left = self.limit.saturating_sub(self.made());
+        let mut wanted = self.next_of_all();
+        wanted.truncate(left);
+        wanted
+    }
+
+    fn next_of_all(&self) -> Vec<Wanted> {
+        let base = self.count(&Condition::base(self.factors.len()), Phase::Base);
+        if !self.base_is_known(base) {
+            let more = if base < FEWEST_BASE { FEWEST_BASE - base } else { 1 };
+            return vec![self.wanted(&[], Phase::Base); more];
+        }
+        let screen = self.missing_rows();
+        if !screen.is_empty() {
+            return screen;
+        }
+        if !self.runs.iter().any(|run| run.phase == Phase::Confirm) {
+            let trace = self.next_traces();
+            if !trace.is_empty() {
+                return trace;
+            }
+        }
+        self.next_confirmations()
+    }
+
+    /// What the experiment would take in all, as far as it can be told now.
+    pub fn estimate(&self) -> usize {
+        let rows = self.rows().len();
+        let confirm = AGAIN_BASE + self.factors.len() * (AGAIN + 1);
+        let base = self.count(&Condition::base(self.factors.len()), Phase::Base).max(FEWEST_BASE);
+        (base + rows + confirm).clamp(self.made(), self.limit.max(self.made()))
+    }
+
+    fn wanted(&self, settings: &[Setting], phase: Phase) -> Wanted {
+        Wanted { condition: Condition::with(self.factors.len(), settings), phase }
+    }
+
+    fn count(&self, condition: &Condition, phase: Phase) -> usize {
+        let same = |made: &Condition, why: Phase| made == condition && why == phase;
+        self.runs.iter().filter(|run| same(&run.condition, run.phase)).count()
+            + self.failed.iter().filter(|(made, why, _)| same(made, *why)).count()
+    }
+
+    /// Whether the last runs of the base case have brought nothing that those before had not.
+    fn base_is_known(&self, count: usize) -> bool {
+        if count < FEWEST_BASE.min(self.limit / 3) {
+            return false;
+        }
+        if count >= MOST_BASE.min(self.limit / 4).max(FEWEST_BASE) {
+            return true;
+        }
+        let runs: Vec<&Run> = self.runs.iter().filter(|run| run.phase == Phase::Base).collect();
+        let known = |count: usize| {
+            let aligning: Vec<Aligning<'_>> = runs[..count]
+                .iter()
+                .map(|run| Aligning { observation: &run.observation, base: true, base_host: None })
+                .collect();
+            let table = Table::of(&aligning);
+            // A place that varies, or is sometimes missing, counts once however often it does.
+            (table.spots.len(), table.noisy.len(), table.optional.len())
+        };
+        runs.len() > QUIET && known(runs.len()) == known(runs.len() - QUIET)
+    }
+
+    /// The rows of the design, as many as leave enough runs to confirm what they show.
+    fn rows(&self) -> Vec<Condition> {
+        let levels: Vec<usize> = self.factors.iter().map(|factor| factor.values.len()).collect();
+        let mut rows = rows(self.axis, &levels);
+        let base = self.count(&Condition::base(self.factors.len()), Phase::Base);
+        rows.truncate((self.limit * 6 / 10).saturating_sub(base).max(1));
+        rows
+    }
+
+    fn missing_rows(&self) -> Vec<Wanted> {
+        let missing = |row: &Condition| self.count(row, Phase::Screen) == 0;
+        let rows = self.rows().into_iter().filter(missing);
+        rows.map(|condition| Wanted { condition, phase: Phase::Screen }).collect()
+    }
+
+    fn next_traces(&self) -> Vec<Wanted> {
+        if self.axis == Axis::One || self.factors.len() < 2 {
+            return Vec::new();
+        }
+        let made = self.runs.iter().filter(|run| run.phase == Phase::Trace).count()
+            + self.failed.iter().filter(|(_, phase, _)| *phase == Phase::Trace).count();
+        let most = (self.limit / 10).max(2);
+        if made >= most {
+            return Vec::new();
+        }
+        let (table, tried) = self.table();
+        let evidence = Evidence::of(&table, &tried);
+        let pairs = evidence.hypotheses((most - made).min(most.div_ceil(ROUNDS)));
+        let wanted = pairs.into_iter().map(|(a, b)| self.wanted(&[a, b], Phase::Trace));
+        wanted.filter(|wanted| self.count(&wanted.condition, Phase::Trace) == 0).collect()
+    }
+
+    fn next_confirmations(&self) -> Vec<Wanted> {
+        let (table, tried) = self.table();
+        let evidence = Evidence::of(&table, &tried);
+        let plan = self.confirmations(&evidence);
+        let mut wanted = Vec::new();
+        // In turns, so that what changes with time changes in all of them alike.
+        let most = plan.values().copied().max().unwrap_or(0);
+        for turn in 1..=most {
+            for (condition, &times) in &plan {
+                let due = times * turn / most;
+                let before = times * (turn - 1) / most;
+                let made = self.count(condition, Phase::Confirm);
+                wanted.extend((before.max(made)..due).map(|_| Wanted { condition: condition.clone(), phase: Phase::Confirm }));
+            }
+        }
+        wanted
+    }
+
+    /// How often each condition is tried again: what is suspicious, what it is held against, and the same with fresh values.
+    fn confirmations(&self, evidence: &Evidence<'_>) -> BTreeMap<Condition, usize> {
+        let factors = self.factors.len();
+        let mut plan: BTreeMap<Condition, usize> = BTreeMap::new();
+        let mut at_least = |settings: &[Setting], fresh: u32, times: usize| {
+            let condition = Condition { fresh, ..Condition::with(factors, settings) };
+            let planned = plan.entry(condition).or_default();
+            *planned = times.max(*planned);
+        };
+        for suspect in chosen(&evidence.singles()) {
+            at_least(&[], 0, AGAIN_BASE);
+            at_least(&[suspect.setting], 0, AGAIN);
+            if self.factors[suspect.setting.0].is_open() {
+                at_least(&[suspect.setting], 1, 1);
+            }
+        }
+        for suspect in chosen(&evidence.gated()) {
+            let gate: Vec<Setting> = suspect.gate.into_iter().collect();
+            let both: Vec<Setting> = gate.iter().copied().chain([suspect.setting]).collect();
+            at_least(&both, 0, AGAIN_GATED);
+            at_least(&gate, 0, AGAIN_GATED);
+        }
+        plan
+    }
+
+    /// What is suspected after all runs, and the evidence for it.
+    pub fn suspects(evidence: &Evidence<'_>) -> Vec<Suspect> {
+        let mut suspects = evidence.singles();
+        suspects.extend(evidence.gated());
+        suspects
+    }
+}
+
+/// Of suspects enough to have every column once for each pair of factors: those first that have most columns.
+fn chosen(suspects: &[Suspect]) -> Vec<Suspect> {
+    type Question = (Setting, Option<Setting>);
+    let mut by_question: BTreeMap<Question, BTreeSet<usize>> = BTreeMap::new();
+    for suspect in suspects {
+        by_question.entry((suspect.setting, suspect.gate)).or_default().insert(suspect.column);
+    }
+    let factors = |question: &Question| (question.0.0, question.1.map(|gate| gate.0));
+    let mut told: HashMap<(usize, Option<usize>), BTreeSet<usize>> = HashMap::new();
+    let mut chosen = Vec::new();
+    loop {
+        let new = |(question, columns): (&Question, &BTreeSet<usize>)| {
+            let known = told.get(&factors(question));
+            let new = columns.iter().filter(|column| known.is_none_or(|known| !known.contains(column))).count();
+            (new, std::cmp::Reverse(*question))
+        };
+        let Some((1.., std::cmp::Reverse(question))) = by_question.iter().map(new).max() else { return chosen };
+        let columns = by_question.remove(&question).unwrap_or_default();
+        if let Some(&column) = columns.iter().next() {
+            chosen.push(Suspect { column, setting: question.0, gate: question.1 });
+        }
+        told.entry(factors(&question)).or_default().extend(columns);
+    }
+}
