@@ -237,11 +237,22 @@ impl<'a> Evidence<'a> {
     }
 
     /// How often the column strays, of the runs that confirm, with the suspect's settings and without the one in question.
+    /// A gate that shows nothing by itself is as good as the base case then.
     pub fn confirmed(&self, suspect: Suspect) -> (Share, Share) {
         let mut with: Vec<Setting> = std::iter::once(suspect.setting).chain(suspect.gate).collect();
         with.sort_unstable();
-        let without: Vec<Setting> = suspect.gate.into_iter().collect();
-        (self.counted(suspect, &with, &without), self.counted(suspect, &without, &without))
+        let gate: Vec<Setting> = suspect.gate.into_iter().collect();
+        let mut without = self.counted(suspect, &gate, &gate);
+        if !gate.is_empty() && without.of > 0 && !self.gate_shows(suspect) {
+            let base = self.counted(suspect, &[], &[]);
+            without = Share { hits: without.hits + base.hits, of: without.of + base.of };
+        }
+        (self.counted(suspect, &with, &gate), without)
+    }
+
+    /// Whether the gate lets the column stray by itself.
+    pub fn gate_shows(&self, suspect: Suspect) -> bool {
+        suspect.gate.is_some_and(|gate| self.alone[suspect.column].contains(&gate))
     }
 
     /// With a gate, what the gate alone shows is no straying.

@@ -52,8 +52,9 @@ const QUIET: usize = 3;
 const MOST_BASE: usize = 14;
 /// Runs that confirm one setting.
 const AGAIN: usize = 3;
-/// Runs that confirm two settings together, and those beside them without the one in question.
+/// Runs that confirm a setting beside another one that shows something itself, and those of that other one alone.
 const AGAIN_GATED: usize = 4;
+const AGAIN_BESIDE: usize = 6;
 /// Runs of the base case beside those that confirm.
 const AGAIN_BASE: usize = 8;
 /// Rounds in which suspicious pairs are tried.
@@ -231,26 +232,39 @@ impl Experiment {
     }
 
     /// How often each condition is tried again: what is suspicious, what it is held against, and the same with fresh values.
+    /// What explains most comes first; what there are no runs left for is left out.
     fn confirmations(&self, evidence: &Evidence<'_>) -> BTreeMap<Condition, usize> {
         let factors = self.factors.len();
+        let before = self.made() - self.runs.iter().filter(|run| run.phase == Phase::Confirm).count();
+        let most = self.limit.saturating_sub(before);
         let mut plan: BTreeMap<Condition, usize> = BTreeMap::new();
-        let mut at_least = |settings: &[Setting], fresh: u32, times: usize| {
-            let condition = Condition { fresh, ..Condition::with(factors, settings) };
-            let planned = plan.entry(condition).or_default();
-            *planned = times.max(*planned);
+        let mut add = |wanted: &[(&[Setting], u32, usize)]| {
+            let mut with = plan.clone();
+            for &(settings, fresh, times) in wanted {
+                let condition = Condition { fresh, ..Condition::with(factors, settings) };
+                let planned = with.entry(condition).or_default();
+                *planned = times.max(*planned);
+            }
+            if with.values().sum::<usize>() <= most {
+                plan = with;
+            }
         };
-        for suspect in chosen(&evidence.singles()) {
-            at_least(&[], 0, AGAIN_BASE);
-            at_least(&[suspect.setting], 0, AGAIN);
-            if self.factors[suspect.setting.0].is_open() {
-                at_least(&[suspect.setting], 1, 1);
+        let singles = chosen(&evidence.singles());
+        let gated = chosen(&evidence.gated());
+        for suspect in &singles {
+            add(&[(&[], 0, AGAIN_BASE), (&[suspect.setting], 0, AGAIN)]);
+        }
+        for suspect in &gated {
+            let Some(gate) = suspect.gate else { continue };
+            let mut both = [gate, suspect.setting];
+            both.sort_unstable();
+            match evidence.gate_shows(*suspect) {
+                true => add(&[(&both, 0, AGAIN_GATED), (&[gate], 0, AGAIN_BESIDE)]),
+                false => add(&[(&[], 0, AGAIN_BASE), (&both, 0, AGAIN), (&[gate], 0, 2)]),
             }
         }
-        for suspect in chosen(&evidence.gated()) {
-            let gate: Vec<Setting> = suspect.gate.into_iter().collect();
-            let both: Vec<Setting> = gate.iter().copied().chain([suspect.setting]).collect();
-            at_least(&both, 0, AGAIN_GATED);
-            at_least(&gate, 0, AGAIN_GATED);
+        for suspect in singles.iter().filter(|suspect| self.factors[suspect.setting.0].is_open()) {
+            add(&[(&[suspect.setting], 1, 1)]);
         }
         plan
     }

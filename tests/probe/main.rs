@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use client::{Client, Leak, Surroundings, kind};
 use divulge::probe::design::{Axis, Condition};
+use divulge::probe::evidence::Phase;
 use divulge::probe::experiment::Experiment;
 use divulge::probe::factor::Factor;
 use divulge::probe::observation::{Texts, observe};
@@ -39,6 +40,9 @@ fn probe(client: &Client, factors: Vec<Factor>, axis: Axis, limit: usize, seed: 
     loop {
         let wanted = experiment.next();
         if wanted.is_empty() {
+            let count = |phase| experiment.runs.iter().filter(|run| run.phase == phase).count();
+            let phases = [Phase::Base, Phase::Screen, Phase::Trace, Phase::Confirm].map(count);
+            println!("runs: {phases:?} (base, screen, trace, confirm)");
             return conclude(&experiment);
         }
         for run in wanted {
