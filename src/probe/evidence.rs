@@ -93,10 +93,19 @@ impl<'a> Evidence<'a> {
     /// How often the column strays with and without the setting in all runs but those that confirm, those left out in
     /// which something else lets it stray.
     pub fn screened(&self, suspect: Suspect) -> (Share, Share) {
+        self.among(suspect, |phase| phase != Phase::Confirm)
+    }
+
+    /// The same in all runs.
+    pub fn in_all(&self, suspect: Suspect) -> (Share, Share) {
+        self.among(suspect, |_| true)
+    }
+
+    fn among(&self, suspect: Suspect, wanted: impl Fn(Phase) -> bool) -> (Share, Share) {
         let (mut with, mut without) = (Share::default(), Share::default());
         let column = suspect.column;
         for (run, (condition, phase)) in self.tried.iter().enumerate() {
-            let Some(strays) = self.strays(column, run).filter(|_| *phase != Phase::Confirm) else { continue };
+            let Some(strays) = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0) else { continue };
             let other = condition.settings().any(|(factor, level)| {
                 factor != suspect.setting.0 && self.alone[column].contains(&(factor, level))
             });
@@ -158,72 +167,89 @@ impl<'a> Evidence<'a> {
         suspects
     }
 
-    /// Pairs of settings that may be behind what the design's rows show and no setting alone does, the likeliest first; each
-    /// with how many columns it would explain.
-    pub fn hypotheses(&self, most: usize) -> Vec<(Setting, Setting)> {
-        let mut votes: BTreeMap<(Setting, Setting), f64> = BTreeMap::new();
-        for column in 0..self.table.columns.len() {
-            if self.strays[column].is_none() {
-                continue;
-            }
-            for (pair, vote) in self.explanations(column) {
-                *votes.entry(pair).or_default() += vote;
+    /// The conditions that would tell most about what the design's rows show and no setting alone does, `most` of them:
+    /// such a row again, part of its settings, at last two settings alone.
+    pub fn questions(&self, most: usize) -> Vec<Condition> {
+        let mut votes: BTreeMap<Condition, BTreeSet<(usize, Option<usize>)>> = BTreeMap::new();
+        for (number, column) in self.table.columns.iter().enumerate().filter(|(at, _)| self.strays[*at].is_some()) {
+            if let Some(question) = self.question(number) {
+                // Many traits of one value are one voice.
+                votes.entry(question).or_default().insert((column.role, column.spot));
             }
         }
-        let mut pairs: Vec<((Setting, Setting), f64)> = votes.into_iter().collect();
-        pairs.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        // One pair of values for each pair of factors first: the others most likely show the same.
-        let mut chosen: Vec<(Setting, Setting)> = Vec::new();
-        for (pair, _) in pairs {
-            let same = |other: &&(Setting, Setting)| (other.0.0, other.1.0) == (pair.0.0, pair.1.0);
-            if chosen.iter().filter(same).count() < 2 && chosen.len() < most {
-                chosen.push(pair);
-            }
-        }
-        chosen
+        let mut questions: Vec<(Condition, usize)> = votes.into_iter().map(|(condition, voices)| (condition, voices.len())).collect();
+        questions.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        questions.into_iter().take(most).map(|(condition, _)| condition).collect()
     }
 
-    /// Which pairs of settings would explain what one column shows in the design's rows.
-    fn explanations(&self, column: usize) -> Vec<((Setting, Setting), f64)> {
+    /// What to try to learn which two settings are behind what one column shows.
+    fn question(&self, column: usize) -> Option<Condition> {
         let mut odd: Vec<(usize, Option<Setting>)> = Vec::new();
         for (run, (condition, phase)) in self.tried.iter().enumerate() {
-            if *phase == Phase::Screen
+            if matches!(phase, Phase::Screen | Phase::Trace)
                 && condition.settings().count() > 1
                 && let Some(known) = self.unexplained(column, run)
             {
                 odd.push((run, known));
             }
         }
-        // By pair of factors: in how many rows it could be what shows, and in how many it is there and nothing shows.
-        let mut by_factors: BTreeMap<(usize, usize), (usize, BTreeSet<(Setting, Setting)>)> = BTreeMap::new();
-        for &(run, known) in &odd {
+        let pairs = self.explanations(column, &odd);
+        let factors = self.tried.first()?.0.levels.len();
+        let tried_as = |condition: &Condition| self.tried.iter().filter(|(tried, phase)| tried == condition && *phase != Phase::Confirm).count();
+        if let [(a, b)] = pairs[..] {
+            let both = Condition::with(factors, &[a, b]);
+            return (tried_as(&both) == 0).then_some(both);
+        }
+        // The row with the fewest settings in which all that is left could be.
+        let row = odd.iter().map(|(run, _)| &self.tried[*run].0).min_by_key(|row| row.settings().count())?;
+        let inside = |settings: &[Setting], pair: &(Setting, Setting)| settings.contains(&pair.0) && settings.contains(&pair.1);
+        let mut settings: Vec<Setting> = row.settings().collect();
+        let left = |settings: &[Setting]| pairs.iter().filter(|pair| inside(settings, pair)).count();
+        if left(&settings) == 0 {
+            return None;
+        }
+        // What came once may be an accident: does it come again?
+        if odd.len() == 1 {
+            return (tried_as(row) == 1).then(|| row.clone());
+        }
+        let half = left(&settings).div_ceil(2);
+        while left(&settings) > half && settings.len() > 2 {
+            let without = |at: usize| {
+                let mut rest = settings.clone();
+                rest.remove(at);
+                rest
+            };
+            let best = (0..settings.len()).max_by_key(|&at| {
+                let rest = left(&without(at));
+                // As near to the half as may be, and not below it.
+                if rest >= half { usize::MAX - rest } else { rest }
+            })?;
+            settings = without(best);
+        }
+        let part = Condition::with(factors, &settings);
+        (tried_as(&part) == 0).then_some(part)
+    }
+
+    /// Pairs of settings that would explain what the odd runs of one column show: those that are in most of them, and in none
+    /// that shows nothing.
+    fn explanations(&self, column: usize, odd: &[(usize, Option<Setting>)]) -> Vec<(Setting, Setting)> {
+        let mut by_factors: BTreeMap<(usize, usize), BTreeMap<(Setting, Setting), BTreeSet<usize>>> = BTreeMap::new();
+        for &(run, known) in odd {
             let settings: Vec<Setting> = self.tried[run].0.settings().collect();
             for (at, &a) in settings.iter().enumerate() {
                 for &b in &settings[at + 1..] {
-                    if known.is_some_and(|known| known != a && known != b) || self.contradicted(column, a, b, known) {
-                        continue;
+                    if known.is_none_or(|known| known == a || known == b) && !self.contradicted(column, a, b, known) {
+                        by_factors.entry((a.0, b.0)).or_default().entry((a, b)).or_default().insert(run);
                     }
-                    let entry = by_factors.entry((a.0, b.0)).or_default();
-                    entry.0 += 1;
-                    entry.1.insert((a, b));
                 }
             }
         }
-        // What a pair that was tried alone has shown needs no other explanation.
-        let told = |pair: &(Setting, Setting)| {
-            self.clean(&[pair.0, pair.1]).iter().any(|&run| self.unexplained(column, run).is_some())
-        };
-        if by_factors.values().any(|(hits, pairs)| *hits == odd.len() && pairs.iter().any(told)) {
-            return Vec::new();
-        }
-        let best = by_factors.values().map(|(hits, _)| *hits).max().unwrap_or(0);
-        let share = by_factors.values().filter(|(hits, _)| *hits == best).count().max(1);
-        by_factors
-            .into_values()
-            .filter(|(hits, _)| *hits == best)
-            .flat_map(|(hits, pairs)| pairs.into_iter().map(move |pair| (pair, hits as f64 / share as f64)))
-            .filter(|(pair, _)| !told(pair))
-            .collect()
+        // Several values may open one gate: what counts is how many runs the two factors explain.
+        let hits = |pairs: &BTreeMap<(Setting, Setting), BTreeSet<usize>>| pairs.values().flatten().collect::<BTreeSet<_>>().len();
+        let best = by_factors.values().map(hits).max().unwrap_or(0);
+        let likeliest = by_factors.into_values().filter(|pairs| hits(pairs) == best);
+        // Of the values of two factors those that explain most.
+        likeliest.filter_map(|pairs| pairs.into_iter().max_by_key(|(pair, runs)| (runs.len(), std::cmp::Reverse(*pair))).map(|(pair, _)| pair)).collect()
     }
 
     /// Whether some run has both settings and shows nothing beyond what each shows alone.

@@ -57,8 +57,8 @@ const AGAIN_GATED: usize = 4;
 const AGAIN_BESIDE: usize = 6;
 /// Runs of the base case beside those that confirm.
 const AGAIN_BASE: usize = 8;
-/// Rounds in which suspicious pairs are tried.
-const ROUNDS: usize = 3;
+/// Suspicious pairs that are looked into at once: what one shows may answer for others.
+const AT_ONCE: usize = 4;
 
 impl Experiment {
     pub fn new(factors: Vec<Factor>, axis: Axis, limit: usize) -> Self {
@@ -202,15 +202,15 @@ impl Experiment {
         }
         let made = self.runs.iter().filter(|run| run.phase == Phase::Trace).count()
             + self.failed.iter().filter(|(_, phase, _)| *phase == Phase::Trace).count();
-        let most = (self.limit / 10).max(2);
+        let most = (self.limit / 5).max(2);
         if made >= most {
             return Vec::new();
         }
         let (table, tried) = self.table();
         let evidence = Evidence::of(&table, &tried);
-        let pairs = evidence.hypotheses((most - made).min(most.div_ceil(ROUNDS)));
-        let wanted = pairs.into_iter().map(|(a, b)| self.wanted(&[a, b], Phase::Trace));
-        wanted.filter(|wanted| self.count(&wanted.condition, Phase::Trace) == 0).collect()
+        let questions = evidence.questions((most - made).min(AT_ONCE));
+        let new = questions.into_iter().filter(|condition| self.count(condition, Phase::Trace) == 0);
+        new.map(|condition| Wanted { condition, phase: Phase::Trace }).collect()
     }
 
     fn next_confirmations(&self) -> Vec<Wanted> {

@@ -82,12 +82,17 @@ struct Test {
     without: super::stats::Share,
     p: f64,
     q: f64,
+    /// All runs agree.
+    agreed: bool,
 }
+
+/// What all runs together must say at the least, those included that made it suspicious.
+const AGREED: f64 = 1e-4;
 
 impl Test {
     /// Run again, and there in nearly all of the runs.
     fn is_confirmed(&self) -> bool {
-        self.with.of > 0 && self.without.of > 0 && self.q <= RATE && self.with.hits * 4 >= self.with.of * 3
+        self.with.of > 0 && self.without.of > 0 && self.q <= RATE && self.agreed && self.with.hits * 4 >= self.with.of * 3
     }
 
     /// Never run again.
@@ -122,7 +127,9 @@ impl Teller<'_> {
                 true => fisher(screened_with, screened_without),
                 false => fisher(with, without),
             };
-            let test = Test { suspect, with, without, p, q: 1.0 };
+            let (all_with, all_without) = self.evidence.in_all(suspect);
+            let agreed = fisher(all_with, all_without) <= AGREED || (all_without.hits == 0 && all_with.hits == all_with.of);
+            let test = Test { suspect, with, without, p, q: 1.0, agreed };
             let question = (suspect.column, suspect.setting.0, suspect.gate.map(|gate| gate.0));
             let better = tests.get(&question).is_none_or(|known| {
                 (test.is_open(), test.p) < (known.is_open(), known.p)
@@ -254,7 +261,7 @@ impl Teller<'_> {
             values.iter().find(|(of, _)| *of == level).and_then(|(_, text)| text.clone())
         };
         let all: Vec<Option<&str>> = texts.iter().map(|(_, text)| text.as_deref()).collect();
-        let long = all.iter().flatten().any(|text| text.len() > 64 || text.contains(char::is_whitespace));
+        let long = all.iter().flatten().any(|text| text.len() > 64);
         let slots = if long { template::slots(&all) } else { None };
         let Some(slots) = slots else {
             let (kind, form) = of_values(factor, value, find(texts, 0).as_deref(), find(texts, suspect.setting.1).as_deref());
