@@ -5,24 +5,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use super::account::{Keeper, Way};
 
 /// Counts until the room is gone.
 pub async fn count(tap: OwnedFd, proxy: SocketAddr, own: Option<IpAddr>, keeper: Arc<Keeper>) {
-    let Ok(tap) = AsyncFd::register(Socket::from(tap)) else { return };
+    // A packet socket is received from like any datagram socket, and nothing else is done with it.
+    let Ok(tap) = UdpSocket::from_std(tap.into()) else { return };
     let mut packet = [0u8; 128];
     loop {
-        let Ok(mut ready) = tap.readable().await else { return };
-        loop {
-            match ready.try_io(|tap| io::Read::read(&mut tap.get_ref(), &mut packet)) {
-                Ok(Ok(n)) => note(Seen::of(&packet[..n]), proxy, own, &keeper),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
+        match tap.recv(&mut packet).await {
+            Ok(n) => note(Seen::of(&packet[..n]), proxy, own, &keeper),
+            // The kernel drops what is too much; the device cannot go down while the room stands.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
         }
     }
 }
