@@ -11,16 +11,17 @@ use super::account::{Account, Keeper};
 use super::control::Opened;
 use super::dns::{Names, Resolver};
 use super::door::Door;
-use super::layout::Layout;
+use super::layout::{Layout, Shown};
 use super::open::Open;
 use super::outcome::Outcome;
 use super::sealed::{Job, Sealed};
 use super::{Git, Plan, RoomError, RoomOptions, Strength, mounts, tap, visible};
+use crate::proxy::{Peer, Shared, Way, connection, listener};
 
 /// Alive while held; dropping it ends every process inside.
 pub struct Room {
     walls: Walls,
-    door: Door,
+    door: Arc<Door>,
     proxy: std::net::TcpListener,
     address: SocketAddr,
     keeper: Arc<Keeper>,
@@ -87,7 +88,7 @@ impl Room {
         let names = Arc::new(Names::default());
         let resolver = Arc::new(Resolver { names: names.clone(), keeper: keeper.clone(), ipv6: opened.resolvers > 1 });
         let doors: Vec<_> = sockets.by_ref().take(opened.doors).collect();
-        let door = Door::new(doors, opened.translated, keeper.clone(), resolver.clone()).map_err(broken)?;
+        let door = Arc::new(Door::new(doors, opened.translated, keeper.clone(), resolver.clone()).map_err(broken)?);
         let mut tasks = Vec::new();
         for socket in sockets.by_ref().take(opened.resolvers) {
             let serving = resolver.clone().serve(socket);
@@ -115,7 +116,7 @@ impl Room {
         let address = proxy.local_addr().map_err(broken)?;
         let names = Arc::new(Names::default());
         let resolver = Arc::new(Resolver { names: names.clone(), keeper: keeper.clone(), ipv6: false });
-        let door = Door::new(Vec::new(), false, keeper.clone(), resolver).map_err(broken)?;
+        let door = Arc::new(Door::new(Vec::new(), false, keeper.clone(), resolver).map_err(broken)?);
         let walls = Walls::Open(Open::build(&plan, options)?);
         let strength = Strength::Weak(missing);
         Ok(Self { walls, door, proxy, address, keeper, names, plan, strength, tasks: Vec::new() })
@@ -134,6 +135,16 @@ impl Room {
     /// TCP that anything inside opens to any address and port arrives here.
     pub fn door(&self) -> &Door {
         &self.door
+    }
+
+    /// Audits all that comes out of the room, until the room is dropped: at the door, and at the explicit proxy. `offered`
+    /// says that the environment names the proxy, so that what comes to the door went around it.
+    pub fn audit(&mut self, shared: &Arc<Shared>, offered: bool) -> io::Result<()> {
+        let proxy = tokio::net::TcpListener::from_std(self.proxy.try_clone()?)?;
+        self.tasks.push(tokio::spawn(listener::run(shared.clone(), proxy, std::future::pending())).abort_handle());
+        let way = if offered { Way::Around } else { Way::Redirected };
+        self.tasks.push(tokio::spawn(redirected(shared.clone(), self.door.clone(), way)).abort_handle());
+        Ok(())
     }
 
     /// Where the explicit proxy is, as seen inside.
@@ -238,6 +249,27 @@ impl Drop for Room {
     }
 }
 
+/// Carries what comes to the door as if it were a tunnel to where it was meant to go.
+async fn redirected(shared: Arc<Shared>, door: Arc<Door>, way: Way) {
+    loop {
+        match door.accept().await {
+            Ok((tcp, destination)) => {
+                let address = tcp.peer_addr().unwrap_or(destination);
+                let host = door.name_of(destination.ip()).unwrap_or_else(|| destination.ip().to_string());
+                let peer = Peer { address, way };
+                tokio::spawn(connection::redirected(shared.clone(), tcp, peer, host, destination.port()));
+            }
+            // One client that broke off early says nothing about the next.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "no redirected connection could be accepted; trying again");
+                // Out of descriptors: accepting at once again would only spin.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
 fn strength_of(opened: &Opened) -> Strength {
     match opened.missing.is_empty() {
         true => Strength::Full,
@@ -299,11 +331,13 @@ const PERSON: u32 = 1000;
 fn layout(plan: &Plan, options: &RoomOptions) -> Layout {
     let path = plan.environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
     let own_home = std::env::home_dir();
-    let mut shown = visible::needed(OsStr::new(path), &options.command, own_home.as_deref());
+    // A home first: what is shown below it stands on it.
+    let mut shown = Vec::new();
     if let Some(home) = &options.home {
-        shown.push(super::layout::Shown { path: home.clone(), at: plan.home.clone(), writable: true });
+        shown.push(Shown { path: home.clone(), at: plan.home.clone(), writable: true });
     }
     shown.extend(options.bind.iter().flat_map(|path| visible::shown(path, true)));
+    shown.extend(visible::needed(OsStr::new(path), &options.command, own_home.as_deref()));
     shown.extend(options.show.iter().flat_map(|path| visible::shown(path, false)));
     let own = |number: u32| {
         if options.machine {

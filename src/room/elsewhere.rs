@@ -40,6 +40,10 @@ impl Room {
         match self.0 {}
     }
 
+    pub fn audit(&mut self, _: &std::sync::Arc<crate::proxy::Shared>, _: bool) -> io::Result<()> {
+        match self.0 {}
+    }
+
     pub fn proxy_address(&self) -> SocketAddr {
         match self.0 {}
     }
