@@ -83,7 +83,7 @@ fn outer(arguments: &[OsString]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     drop(control);
-    let child = Command::new("/proc/self/exe").args([COMMAND, "first"]).env_clear().spawn();
+    let child = Command::new("/proc/self/exe").arg0("init").args([COMMAND, "first"]).env_clear().spawn();
     match child.and_then(|mut child| child.wait()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -177,16 +177,9 @@ fn show(shown: &Shown) -> io::Result<()> {
     if !from.exists() {
         return Ok(());
     }
-    // A folder in one that is shown already is there.
-    if shown.path == shown.at && fs::exists(&shown.at)? && shown.at.metadata()?.is_dir() == from.metadata()?.is_dir() {
-        let same = |a: &Path, b: &Path| -> io::Result<bool> {
-            use std::os::unix::fs::MetadataExt;
-            let (a, b) = (a.metadata()?, b.metadata()?);
-            Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
-        };
-        if !shown.writable && same(&from, &shown.at)? {
-            return Ok(());
-        }
+    // A link that stands in a folder of the room's already needs no mount of its own.
+    if fs::symlink_metadata(&shown.at).is_ok_and(|found| found.is_symlink()) {
+        return Ok(());
     }
     bind(&from, &shown.at)
 }

@@ -65,6 +65,21 @@ pub fn shown(path: &Path, writable: bool) -> Vec<Shown> {
     found
 }
 
+/// The list without what stands in a folder of the list anyway.
+pub fn without_covered(list: Vec<Shown>) -> Vec<Shown> {
+    let own_place = |one: &Shown| one.path == one.at;
+    let covers = |(at, above): (usize, &Shown), (index, one): (usize, &Shown)| {
+        at != index
+            && own_place(above)
+            && own_place(one)
+            && one.at.starts_with(&above.at)
+            && (above.writable || !one.writable)
+            && (one.at != above.at || at < index || (above.writable && !one.writable))
+    };
+    let numbered = || list.iter().enumerate();
+    numbered().filter(|&one| !numbered().any(|above| covers(above, one))).map(|(_, one)| one.clone()).collect()
+}
+
 /// The file that a shell would run for `program`.
 pub fn find(program: &Path, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(program)).find(|file| file.is_file())
@@ -198,6 +213,22 @@ mod tests {
         assert!(paths.iter().any(|path| modules.starts_with(path)), "{paths:?}");
         assert!(paths.iter().all(|path| !home.starts_with(path) && !path.ends_with(".secret")), "{paths:?}");
         assert!(shown.iter().all(|one| !one.writable));
+    }
+
+    #[test]
+    fn what_stands_in_a_folder_of_the_list_is_shown_once() {
+        let one = |path: &str, writable| Shown { path: path.into(), at: path.into(), writable };
+        let home = Shown { path: "/data/home".into(), at: "/home/a".into(), writable: true };
+        let list = vec![
+            home.clone(),
+            one("/home/a/tool", false),
+            one("/home/a/tool/bin/x", false),
+            one("/home/a/tool", false),
+            one("/work", false),
+            one("/work/here", true),
+        ];
+        let expected = vec![home, one("/home/a/tool", false), one("/work", false), one("/work/here", true)];
+        assert_eq!(without_covered(list), expected);
     }
 
     #[test]
