@@ -118,6 +118,11 @@ pub struct Options {
     #[arg(skip)]
     pub sealed: bool,
 
+    /// What is audited lives in a sealed room: set by the commands that build one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub in_room: bool,
+
     /// Findings as JSON Lines, written as they are found; - is standard output
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
     pub findings: Option<PathBuf>,

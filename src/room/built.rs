@@ -368,6 +368,7 @@ fn layout(plan: &Plan, options: &RoomOptions) -> Layout {
         git: (!options.machine).then(|| plan.git.clone()),
         interface: plan.interface.clone(),
         caught: options.catch.clone(),
+        untranslated: options.untranslated,
         shown: visible::without_covered(shown),
         copied: options.copy.clone(),
         machine: options.machine,

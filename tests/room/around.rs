@@ -242,6 +242,43 @@ fn the_door_tells_where_a_connection_was_meant_to_go() {
     });
 }
 
+/// As on a kernel without address translation.
+#[test]
+fn the_usual_ports_are_met_without_a_redirect() {
+    let script = "exec 3<>/dev/tcp/named.example.com/443; exec 4<>/dev/tcp/203.0.113.7/8080; \
+                  (exec 5<>/dev/tcp/203.0.113.7/4242) 2>/dev/null || echo refused";
+    runtime().block_on(async {
+        let options = divulge::room::RoomOptions { untranslated: true, ..super::options() };
+        let room = divulge::room::Room::build_with(plan(), options).await.unwrap_or_else(|error| panic!("{error}"));
+        let divulge::room::Strength::Weak(missing) = room.holds() else { panic!("it says that it is full") };
+        assert!(missing.contains("only connections to the ports 80 443"), "{missing}");
+        let command = ["bash".into(), "-c".into(), script.into()];
+        let (outcome, met) = tokio::join!(room.run(&command), async {
+            let mut met = Vec::new();
+            for _ in 0..2 {
+                let (_, destination) = room.door().accept().await.unwrap();
+                let name = room.door().name_of(destination.ip());
+                met.push((name.unwrap_or_else(|| destination.ip().to_string()), destination.port()));
+            }
+            met
+        });
+        assert_eq!(printed(&outcome), "refused\n");
+        assert_eq!(met, [("named.example.com".to_owned(), 443), ("203.0.113.7".to_owned(), 8080)]);
+    });
+}
+
+/// The proxy stands outside: it is no way to what listens there.
+#[test]
+fn services_of_the_machine_are_not_reached_through_the_proxy() {
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", outside.local_addr().unwrap());
+    let fetch = ["curl", "-sS", "--noproxy", "", "-o", "/dev/null", "-w", "%{http_code}", &url];
+    let output = Command::new(divulge()).args(["run", "--quiet", "--sealed", "--"]).args(fetch).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "502", "{}", String::from_utf8_lossy(&output.stderr));
+    outside.set_nonblocking(true).unwrap();
+    assert_eq!(outside.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[test]
 fn a_question_to_any_resolver_is_answered_and_noted() {
     const QUESTIONS: &str = r"

@@ -109,6 +109,27 @@ fn nothing_of_the_person_or_of_services_is_readable() {
     });
 }
 
+/// Sockets that no namespace holds, and descriptors that divulge itself was given.
+#[test]
+fn no_other_way_out_is_open() {
+    const SOCKETS: &str = "import socket\nfor family in (31, 38, 40, 42):\n    try:\n        socket.socket(family, \
+                           socket.SOCK_STREAM)\n        print('open', family)\n    except OSError as error:\n        \
+                           print(error.errno)";
+    runtime().block_on(async {
+        let room = built(plan()).await;
+        let outcome = room.run(&["/usr/bin/python3".into(), "-c".into(), SOCKETS.into()]).await;
+        assert_eq!(printed(&outcome), "97\n".repeat(4));
+    });
+    let output = std::process::Command::new("bash")
+        .arg("-c")
+        .arg("exec 9</etc/passwd; exec \"$0\" run --quiet --sealed --offline -- ls /proc/self/fd")
+        .arg(divulge())
+        .output()
+        .unwrap();
+    // The three streams, and the folder that ls reads.
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n1\n2\n3\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_home_leaves_no_trace_in_the_next_room() {
     runtime().block_on(async {
@@ -173,6 +194,29 @@ fn a_plan_that_cannot_be_built_is_told_apart_from_a_room_that_cannot() {
     let options = RoomOptions { init: Some("/nonexistent/divulge".into()), ..RoomOptions::default() };
     let error = runtime().block_on(Room::build_with(plan(), options)).err().expect("there is no such program");
     assert!(error.to_string().contains("did not start"), "{error}");
+}
+
+/// What is left where a kernel has no namespaces: a home and an environment, and only if that was allowed.
+#[test]
+fn a_room_without_walls_is_built_only_where_it_is_allowed() {
+    let without = RoomOptions { init: Some("/bin/false".into()), ..RoomOptions::default() };
+    runtime().block_on(async {
+        let refused = Room::build_with(plan(), without.clone()).await.err().expect("false builds no room");
+        assert!(refused.to_string().contains("ended while it was built"), "{refused}");
+
+        let allowed = RoomOptions { allow_open_network: true, ..without };
+        let mut planned = plan();
+        planned.setup = Some("echo here >~/settings".into());
+        planned.time_limit = std::time::Duration::from_millis(500);
+        let room = Room::build_with(planned, allowed).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!room.is_sealed());
+        assert!(matches!(room.holds(), Strength::Weak(_)));
+        let script = "cat ~/settings; echo $CANARY; git remote get-url origin; ls -A ~ | tr '\\n' ' '";
+        let seen = printed(&room.run(&shell(script)).await);
+        assert_eq!(seen, "here\nin the coal mine\ngit@git.example.com:vogelsang/projekt.git\n.gitconfig settings ");
+        let late = room.run(&shell("sleep 1000 & wait")).await;
+        assert!(late.timed_out, "{late:?}");
+    });
 }
 
 #[test]

@@ -68,12 +68,51 @@ fn a_room_that_is_dropped_takes_its_processes_along() {
     };
     runtime().block_on(async {
         let room = built(plan()).await;
-        // The command's own end comes first: it is what it left behind that is looked for, which only the room ends.
+        // The run is given up half-way, and then the room.
         let command = shell(&format!("sleep {marker} & exec sleep {marker}"));
         let cut_short = tokio::time::timeout(Duration::from_secs(1), room.run(&command)).await;
         assert!(cut_short.is_err());
         drop(room);
         assert!(!running());
+    });
+}
+
+/// `DIVULGE_ROOM_ROUNDS=200 cargo nextest run --release --test room rooms_one_after --no-capture` says what a room costs.
+#[test]
+fn rooms_one_after_the_other_leave_nothing() {
+    let rounds: u32 = std::env::var("DIVULGE_ROOM_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
+    let open_files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    runtime().block_on(async {
+        drop(built(plan()).await);
+        let before = open_files();
+        let (mut building, mut running, mut ending) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        for _ in 0..rounds {
+            let start = std::time::Instant::now();
+            let room = built(plan()).await;
+            building += start.elapsed();
+            let outcome = room.run(&["true".into()]).await;
+            running += outcome.elapsed;
+            assert_eq!(printed(&outcome), "");
+            let start = std::time::Instant::now();
+            drop(room);
+            ending += start.elapsed();
+        }
+        println!(
+            "a room: {:?} to build, {:?} to run true, {:?} to end",
+            building / rounds,
+            running / rounds,
+            ending / rounds
+        );
+        // The runtime closes what aborted tasks held once it gets to them.
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while open_files() > before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{before} open files became {}", open_files()));
+        assert_eq!(children(), "");
     });
 }
 
