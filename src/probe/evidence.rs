@@ -31,6 +31,21 @@ pub struct Suspect {
     pub gate: Option<Setting>,
 }
 
+/// How much speaks for a suspect before it is run again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Strength {
+    Strong,
+    Weak,
+    None,
+}
+
+/// Fisher's test on the runs that made something suspicious: no proof, they were chosen for it, but what is beyond is not
+/// worth a run.
+const STRONG: f64 = 1e-3;
+const WEAK: f64 = 0.02;
+/// Of fewer runs nothing more can be asked than that they agree.
+const FEW: u32 = 19;
+
 /// The table, run by run against the base case.
 pub struct Evidence<'a> {
     pub table: &'a Table,
@@ -76,22 +91,28 @@ impl<'a> Evidence<'a> {
 
     /// Columns that stray with one setting alone, as far as the runs that vary more besides agree.
     pub fn singles(&self) -> Vec<Suspect> {
-        let mut suspects = Vec::new();
-        for column in 0..self.table.columns.len() {
-            for &setting in &self.alone[column] {
-                let suspect = Suspect { column, setting, gate: None };
-                let (with, without) = self.screened(suspect);
-                // Of few runs nothing more can be asked than that they agree.
-                if fisher(with, without) <= 0.05 || (without.of < 19 && without.hits == 0 && with.hits == with.of) {
-                    suspects.push(suspect);
-                }
-            }
+        let columns = (0..self.table.columns.len()).flat_map(|column| {
+            self.alone[column].iter().map(move |&setting| Suspect { column, setting, gate: None })
+        });
+        columns.filter(|&suspect| self.strength(suspect) != Strength::None).collect()
+    }
+
+    /// How much the runs that do not confirm say for a suspect.
+    pub fn strength(&self, suspect: Suspect) -> Strength {
+        let (with, without) = self.screened(suspect);
+        let p = fisher(with, without);
+        if p <= STRONG || (without.of < FEW && without.hits == 0 && with.hits == with.of) {
+            Strength::Strong
+        } else if p <= WEAK || without.hits == 0 {
+            // What other settings hide shows in few of the runs, but never without.
+            Strength::Weak
+        } else {
+            Strength::None
         }
-        suspects
     }
 
     /// How often the column strays with and without the setting in all runs but those that confirm, those left out in
-    /// which something else lets it stray.
+    /// which something else lets it stray. With a gate, what counts is what neither of both shows alone.
     pub fn screened(&self, suspect: Suspect) -> (Share, Share) {
         self.among(suspect, |phase| phase != Phase::Confirm)
     }
@@ -106,20 +127,26 @@ impl<'a> Evidence<'a> {
         let column = suspect.column;
         for (run, (condition, phase)) in self.tried.iter().enumerate() {
             let Some(strays) = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0) else { continue };
-            let other = condition.settings().any(|(factor, level)| {
-                factor != suspect.setting.0 && self.alone[column].contains(&(factor, level))
-            });
-            if other && suspect.gate.is_none() {
-                continue;
-            }
-            let holds = condition.has(suspect.setting) && suspect.gate.is_none_or(|gate| condition.has(gate));
-            if holds {
-                // What closes a gate hides the effect; that it is there alone is known.
-                if suspect.gate.is_some() || strays || condition.settings().count() == 1 {
-                    with.add(strays);
+            match suspect.gate {
+                None => {
+                    let other = |(factor, level)| factor != suspect.setting.0 && self.alone[column].contains(&(factor, level));
+                    if condition.settings().any(other) {
+                        continue;
+                    }
+                    if condition.has(suspect.setting) {
+                        with.add(strays);
+                    } else if condition.levels[suspect.setting.0] == 0 {
+                        without.add(strays);
+                    }
                 }
-            } else if condition.levels[suspect.setting.0] == 0 || suspect.gate.is_some_and(|gate| !condition.has(gate)) {
-                without.add(strays);
+                Some(gate) => {
+                    let odd = self.unexplained(column, run).is_some();
+                    if condition.has(suspect.setting) && condition.has(gate) {
+                        with.add(odd);
+                    } else if condition.levels[suspect.setting.0] == 0 || condition.levels[gate.0] == 0 {
+                        without.add(odd);
+                    }
+                }
             }
         }
         (with, without)
@@ -164,6 +191,7 @@ impl<'a> Evidence<'a> {
         }
         suspects.sort_unstable();
         suspects.dedup();
+        suspects.retain(|&suspect| self.strength(suspect) != Strength::None);
         suspects
     }
 

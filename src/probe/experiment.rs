@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::align::Aligning;
 use super::design::{Axis, Condition, Setting, rows};
-use super::evidence::{Evidence, Phase, Suspect, Tried};
+use super::evidence::{Evidence, Phase, Strength, Suspect, Tried};
 use super::factor::{Factor, Sort, base_host};
 use super::observation::{Observation, Texts};
 use super::table::Table;
@@ -249,13 +249,12 @@ impl Experiment {
                 plan = with;
             }
         };
-        let singles = chosen(&evidence.singles());
-        let gated = chosen(&evidence.gated());
-        for suspect in &singles {
-            add(&[(&[], 0, AGAIN_BASE), (&[suspect.setting], 0, AGAIN)]);
-        }
-        for suspect in &gated {
-            let Some(gate) = suspect.gate else { continue };
+        let questions = questions(evidence);
+        for suspect in &questions {
+            let Some(gate) = suspect.gate else {
+                add(&[(&[], 0, AGAIN_BASE), (&[suspect.setting], 0, AGAIN)]);
+                continue;
+            };
             let mut both = [gate, suspect.setting];
             both.sort_unstable();
             match evidence.gate_shows(*suspect) {
@@ -263,7 +262,7 @@ impl Experiment {
                 false => add(&[(&[], 0, AGAIN_BASE), (&both, 0, AGAIN), (&[gate], 0, 2)]),
             }
         }
-        for suspect in singles.iter().filter(|suspect| self.factors[suspect.setting.0].is_open()) {
+        for suspect in questions.iter().filter(|suspect| suspect.gate.is_none() && self.factors[suspect.setting.0].is_open()) {
             add(&[(&[suspect.setting], 1, 1)]);
         }
         plan
@@ -275,6 +274,26 @@ impl Experiment {
         suspects.extend(evidence.gated());
         suspects
     }
+}
+
+/// What is to be run again, that first for which most speaks.
+fn questions(evidence: &Evidence<'_>) -> Vec<Suspect> {
+    let of = |suspects: Vec<Suspect>, strength: Strength| -> Vec<Suspect> {
+        let chosen = chosen(&suspects.iter().copied().filter(|suspect| evidence.strength(*suspect) == strength).collect::<Vec<_>>());
+        chosen
+    };
+    let (singles, gated) = (evidence.singles(), evidence.gated());
+    let mut questions = of(singles.clone(), Strength::Strong);
+    questions.extend(of(gated.clone(), Strength::Strong));
+    // What is known for sure of a value and a column needs no weaker question.
+    let asked = |suspects: Vec<Suspect>, questions: &[Suspect]| -> Vec<Suspect> {
+        let same = |a: &Suspect, b: &Suspect| (a.setting, a.gate) == (b.setting, b.gate);
+        suspects.into_iter().filter(|suspect| !questions.iter().any(|known| same(known, suspect))).collect()
+    };
+    let weak: Vec<Suspect> = [of(singles, Strength::Weak), of(gated, Strength::Weak)].concat();
+    let weak = asked(weak, &questions);
+    questions.extend(weak);
+    questions
 }
 
 /// Of suspects enough to have every column once for each pair of factors: those first that have most columns.

@@ -21,3 +21,6 @@ pub mod stats;
 pub mod table;
 pub mod template;
 pub mod verdict;
+pub mod surroundings;
+#[cfg(feature = "proxy")]
+pub mod lab;

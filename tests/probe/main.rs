@@ -43,6 +43,16 @@ fn probe(client: &Client, factors: Vec<Factor>, axis: Axis, limit: usize, seed: 
             let count = |phase| experiment.runs.iter().filter(|run| run.phase == phase).count();
             let phases = [Phase::Base, Phase::Screen, Phase::Trace, Phase::Confirm].map(count);
             println!("runs: {phases:?} (base, screen, trace, confirm)");
+            if std::env::var_os("DBG").is_some() {
+                for run in experiment.runs.iter().filter(|run| run.phase == Phase::Trace) {
+                    println!("trace {:?}", around(&factors, &run.condition).iter().filter(|(k, v)| **v != factors.iter().find(|f| f.name == **k).unwrap().values[0]).collect::<Vec<_>>());
+                }
+                let mut c: std::collections::BTreeMap<String, usize> = Default::default();
+                for run in experiment.runs.iter().filter(|run| run.phase == Phase::Confirm) {
+                    *c.entry(format!("confirm {} {:?}", run.condition.fresh, run.condition.settings().map(|s| (factors[s.0].name.clone(), factors[s.0].value(s.1).to_owned())).collect::<Vec<_>>())).or_default() += 1;
+                }
+                for (k, v) in c { println!("{v} {k}"); }
+            }
             return conclude(&experiment);
         }
         for run in wanted {
@@ -73,7 +83,8 @@ fn what_a_client_gives_away_is_found_and_what_it_does_not_is_not() {
     let seeds: u64 = std::env::var("DIVULGE_PROBE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let (mut planted, mut found, mut false_ones) = (0, 0, Vec::new());
     let mut missed = Vec::new();
-    for seed in 1..=seeds {
+    let first: u64 = std::env::var("FIRST").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
+    for seed in first..=seeds {
         let factors = factors();
         let named: Vec<(String, Vec<String>)> =
             factors.iter().map(|factor| (factor.name.clone(), factor.values.clone())).collect();
