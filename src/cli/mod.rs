@@ -3,6 +3,7 @@
 pub mod ca;
 pub mod diff;
 pub mod inspect;
+pub mod probe;
 pub mod replay;
 pub mod report;
 pub mod rules;
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Audit one command: a private proxy, a CA in memory, a summary on exit
     Run(Box<run::Args>),
+    /// Which bytes depend on which fact: run a client again and again, its surroundings changed
+    Probe(Box<probe::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
     /// Audit captured requests offline
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
     quiet_panics();
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
+        Command::Probe(args) => probe::run(*args),
         Command::Serve(args) => serve::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Replay(args) => replay::run(*args),

@@ -142,6 +142,11 @@ impl Experiment {
         self.next_confirmations()
     }
 
+    /// Whether no run is missing, however many were allowed.
+    pub fn is_over(&self) -> bool {
+        self.next_of_all().is_empty()
+    }
+
     /// What the experiment would take in all, as far as it can be told now.
     pub fn estimate(&self) -> usize {
         let rows = self.rows().len();
