@@ -189,15 +189,16 @@ async fn probe(args: &Args, options: Options) -> Result<ProbeResult, ProbeError>
         said: Vec::new(),
     };
     going.open(&about)?;
+    let (command, beside) = placed(&args.command);
     let lab = Lab::new(LabParts {
-        command: args.command.clone(),
+        command,
         options,
         factors,
         variables,
         setup: args.setup.clone(),
         time_limit: Duration::from_secs(args.time_limit.into()),
         terminal: args.terminal,
-        show: args.show.clone(),
+        show: args.show.iter().cloned().chain(beside).collect(),
         allow_open_network: args.open_room,
     })?;
     let began = Instant::now();
@@ -236,6 +237,29 @@ fn variables(texts: &[String]) -> Result<Vec<(String, String)>, ProbeError> {
         good.then(|| (name.to_owned(), value)).ok_or_else(|| ProbeError::Usage(format!("--env {}: no name of a variable", printable(name))))
     };
     texts.iter().map(one).collect()
+}
+
+/// The command with its files by absolute paths, since it will stand in another folder, and the folders they are in: a
+/// script's modules lie beside it.
+fn placed(command: &[OsString]) -> (Vec<OsString>, Vec<PathBuf>) {
+    let mut beside = Vec::new();
+    let home = std::env::home_dir();
+    let mut place = |(at, part): (usize, &OsString)| {
+        let path = Path::new(part);
+        // A program without a folder is looked for on PATH.
+        let named = path.is_absolute() || path.components().count() > 1 || at > 0;
+        let Some(absolute) = std::path::absolute(path).ok().filter(|absolute| named && absolute.exists()) else {
+            return part.clone();
+        };
+        let folder = if absolute.is_dir() { Some(absolute.as_path()) } else { absolute.parent() };
+        let shared = [Path::new("/"), Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/root"), Path::new("/home")];
+        let whole = |folder: &Path| shared.contains(&folder) || home.as_deref().is_some_and(|home| home.starts_with(folder));
+        beside.push(folder.filter(|folder| !whole(folder)).unwrap_or(&absolute).to_owned());
+        absolute.into_os_string()
+    };
+    let command = command.iter().enumerate().map(&mut place).collect();
+    beside.retain(|path| !path.is_dir() || !path.starts_with("/usr"));
+    (command, beside)
 }
 
 /// Whatever else decides what a run is like, without the values themselves: they may be credentials.
