@@ -221,7 +221,9 @@ impl Reader<'_> {
     fn spelling(&mut self, at: &str, content: &[u8]) {
         if let Some((space, escapes)) = spelling(content) {
             self.add(Aspect::JsonSpace, at, &space);
-            self.add(Aspect::Escapes, at, &escapes);
+            if !escapes.is_empty() {
+                self.add(Aspect::Escapes, at, &escapes);
+            }
         }
     }
 }
@@ -260,10 +262,8 @@ fn spelling(content: &[u8]) -> Option<(String, String)> {
         if next == b'"' {
             while let Some(&inside) = content.get(at).filter(|&&inside| inside != b'"') {
                 if inside == b'\\' {
-                    escapes.insert(escape(content, at));
+                    escapes.extend(escape(content, at));
                     at += 1;
-                } else if !inside.is_ascii() {
-                    escapes.insert("raw");
                 }
                 at += 1;
             }
@@ -292,15 +292,16 @@ fn between(before: u8, next: u8) -> Option<&'static str> {
     }
 }
 
-fn escape(content: &[u8], at: usize) -> &'static str {
-    match content.get(at + 1) {
-        Some(b'/') => "\\/",
-        Some(b'u') => match content.get(at + 2..at + 6) {
-            Some(hex) if hex.iter().any(u8::is_ascii_uppercase) => "\\uABCD",
-            Some(hex) if hex.iter().any(u8::is_ascii_lowercase) => "\\uabcd",
-            _ => "\\u0000",
+/// The way in which a character is escaped, where there is another one; which characters there are, the values tell.
+fn escape(content: &[u8], at: usize) -> Option<&'static str> {
+    match content.get(at + 1)? {
+        b'/' => Some("\\/"),
+        b'u' => match content.get(at + 2..at + 6)? {
+            hex if hex.iter().any(u8::is_ascii_uppercase) => Some("\\uABCD"),
+            hex if hex.iter().any(u8::is_ascii_lowercase) => Some("\\uabcd"),
+            _ => None,
         },
-        _ => "\\x",
+        _ => None,
     }
 }
 
@@ -407,7 +408,7 @@ mod tests {
         let (spaced, _) = spelling(br#"{"c":[null,"y"],"d": 22.5}"#).unwrap();
         assert_ne!(again, spaced);
         let (_, escapes) = spelling("{\"a\":\"\\u00e9 é \\/\"}".as_bytes()).unwrap();
-        assert_eq!(escapes, "\\/ \\uabcd raw");
+        assert_eq!(escapes, "\\/ \\uabcd");
         let (deep, _) = spelling(b"{\n  \"a\": {\n    \"b\": 1\n  }\n}").unwrap();
         let (deeper, _) = spelling(b"{\n  \"a\": {\n    \"b\": 1,\n    \"c\": 1\n  }\n}").unwrap();
         assert!(deep != deeper, "a comma with a line end is new");

@@ -1,16 +1,17 @@
 //! How much of what a made-up client gives away the experiment finds, in how few runs, and whether it finds what is not there.
 //!
-//! The client's captures are generated, so a run takes no time: only the experiment itself is measured. By default one client;
-//! `DIVULGE_PROBE_SEEDS=10` makes it ten.
+//! The client's captures are generated, so a run takes no time: only the experiment itself is measured. By default two clients;
+//! `DIVULGE_PROBE_SEEDS=10` makes it ten. `process.rs` runs a program.
 
 mod client;
+#[cfg(feature = "proxy")]
+mod process;
 mod random;
 
 use std::collections::BTreeMap;
 
 use client::{Client, Leak, Surroundings, kind};
 use divulge::probe::design::{Axis, Condition};
-use divulge::probe::evidence::Phase;
 use divulge::probe::experiment::Experiment;
 use divulge::probe::factor::Factor;
 use divulge::probe::observation::{Texts, observe};
@@ -40,19 +41,6 @@ fn probe(client: &Client, factors: Vec<Factor>, axis: Axis, limit: usize, seed: 
     loop {
         let wanted = experiment.next();
         if wanted.is_empty() {
-            let count = |phase| experiment.runs.iter().filter(|run| run.phase == phase).count();
-            let phases = [Phase::Base, Phase::Screen, Phase::Trace, Phase::Confirm].map(count);
-            println!("runs: {phases:?} (base, screen, trace, confirm)");
-            if std::env::var_os("DBG").is_some() {
-                for run in experiment.runs.iter().filter(|run| run.phase == Phase::Trace) {
-                    println!("trace {:?}", around(&factors, &run.condition).iter().filter(|(k, v)| **v != factors.iter().find(|f| f.name == **k).unwrap().values[0]).collect::<Vec<_>>());
-                }
-                let mut c: std::collections::BTreeMap<String, usize> = Default::default();
-                for run in experiment.runs.iter().filter(|run| run.phase == Phase::Confirm) {
-                    *c.entry(format!("confirm {} {:?}", run.condition.fresh, run.condition.settings().map(|s| (factors[s.0].name.clone(), factors[s.0].value(s.1).to_owned())).collect::<Vec<_>>())).or_default() += 1;
-                }
-                for (k, v) in c { println!("{v} {k}"); }
-            }
             return conclude(&experiment);
         }
         for run in wanted {
@@ -80,11 +68,10 @@ fn is_it(found: &Dependency, leak: &Leak) -> bool {
 
 #[test]
 fn what_a_client_gives_away_is_found_and_what_it_does_not_is_not() {
-    let seeds: u64 = std::env::var("DIVULGE_PROBE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let seeds: u64 = std::env::var("DIVULGE_PROBE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     let (mut planted, mut found, mut false_ones) = (0, 0, Vec::new());
     let mut missed = Vec::new();
-    let first: u64 = std::env::var("FIRST").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
-    for seed in first..=seeds {
+    for seed in 1..=seeds {
         let factors = factors();
         let named: Vec<(String, Vec<String>)> =
             factors.iter().map(|factor| (factor.name.clone(), factor.values.clone())).collect();
