@@ -41,4 +41,6 @@ pub mod replay;
 #[cfg(feature = "proxy")]
 pub mod room;
 #[cfg(feature = "proxy")]
+pub mod setup;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

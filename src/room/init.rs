@@ -59,7 +59,7 @@ fn control_socket() -> Option<UnixStream> {
     Some(UnixStream::from(socket))
 }
 
-/// We end with our parent, however that ends.
+/// We end with our parent, however that ends. The parent is a thread: it must be the only one of its process.
 fn end_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
@@ -88,7 +88,8 @@ fn close_inherited() {
 
 /// Makes the namespaces, then waits for the first process in them.
 fn outer(arguments: &[OsString]) -> ExitCode {
-    end_with_parent();
+    // Not bound to its parent: for the kernel that is the thread that started it, which may end long before divulge does.
+    // Process 1 sees the socket close, and this process ends after it.
     close_inherited();
     block_signals();
     let Some(control) = control_socket() else { return usage() };

@@ -77,6 +77,27 @@ fn a_room_that_is_dropped_takes_its_processes_along() {
     });
 }
 
+/// The kernel takes the thread that started a process for its parent; those of the runtime come and go.
+#[test]
+fn a_room_outlives_the_thread_that_built_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_keep_alive(Duration::from_millis(1))
+        .enable_all()
+        .build()
+        .unwrap();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    runtime.block_on(async {
+        let before = threads();
+        let room = built(plan()).await;
+        // The one that reads what the room tells stays.
+        while threads() > before + 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(printed(&room.run(&shell("echo still here")).await), "still here\n");
+    });
+}
+
 /// `DIVULGE_ROOM_ROUNDS=200 cargo nextest run --release --test room rooms_one_after --no-capture` says what a room costs.
 #[test]
 fn rooms_one_after_the_other_leave_nothing() {
