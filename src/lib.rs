@@ -20,6 +20,8 @@ pub mod cli;
 #[cfg(feature = "proxy")]
 pub mod config;
 #[cfg(feature = "proxy")]
+pub mod doctor;
+#[cfg(feature = "proxy")]
 pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
