@@ -40,6 +40,8 @@ pub mod recording;
 #[cfg(feature = "proxy")]
 pub mod replay;
 #[cfg(feature = "proxy")]
+pub mod room;
+#[cfg(feature = "proxy")]
 pub mod setup;
 #[cfg(feature = "proxy")]
 pub mod system_proxy;

@@ -157,6 +157,8 @@ pub struct DialPolicy {
     pub deny: Vec<ipnet::IpNet>,
     /// Listening beyond loopback: loopback, link-local and private ranges are denied too.
     pub public_only: bool,
+    /// For a sealed room, whose loopback is its own: this machine's loopback and link-local ranges are denied.
+    pub no_loopback: bool,
 }
 
 /// Addresses at which clouds hand out credentials to whoever asks.
@@ -182,6 +184,7 @@ impl DialPolicy {
             allow: read("--dial-allow", &options.dial_allow)?,
             deny: read("--dial-deny", &options.dial_deny)?,
             public_only: !listen.ip().is_loopback(),
+            no_loopback: options.in_room,
         })
     }
 
@@ -193,7 +196,20 @@ impl DialPolicy {
         if self.allow.iter().any(|net| net.contains(&address)) {
             return true;
         }
-        !self.public_only || !is_internal(address)
+        (!self.public_only || !is_internal(address)) && (!self.no_loopback || !is_local(address))
+    }
+
+    /// For an address that the user named.
+    pub fn named(&self) -> Self {
+        Self { public_only: false, no_loopback: false, ..self.clone() }
+    }
+}
+
+/// Of this machine or its link.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
     }
 }
 
@@ -220,6 +236,19 @@ fn is_internal(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_room_does_not_reach_the_services_of_this_machine() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let options = Options { in_room: true, dial_allow: vec!["127.0.0.2".into()], ..Options::default() };
+        let policy = DialPolicy::parse(&options, "127.0.0.1:0".parse().unwrap()).unwrap();
+        for (ip, expected) in
+            [("127.0.0.1", false), ("::1", false), ("::ffff:127.0.0.1", false), ("10.0.0.1", true), ("127.0.0.2", true)]
+        {
+            assert_eq!(policy.permits(address(ip)), expected, "{ip}");
+        }
+        assert!(policy.named().permits(address("127.0.0.1")));
+    }
 
     #[test]
     fn connect_to_reads_what_curl_reads() {

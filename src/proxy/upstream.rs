@@ -406,8 +406,7 @@ impl Dialer {
         if ours {
             return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
         }
-        let policy =
-            if named { DialPolicy { public_only: false, ..self.addresses.clone() } } else { self.addresses.clone() };
+        let policy = if named { self.addresses.named() } else { self.addresses.clone() };
         if !policy.permits(ip) {
             return Err(UpstreamError::new(
                 UpstreamFault::Denied,
