@@ -15,6 +15,7 @@ pub mod http2;
 pub mod intake;
 pub mod listener;
 pub mod pool;
+pub mod presence;
 pub mod restoring;
 pub mod stream;
 pub mod tunnel;

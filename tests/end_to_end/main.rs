@@ -15,7 +15,8 @@
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `sessions` | what `--record` keeps |
-//! | `framing` | malformed messages never pass |
+//! | `framing`, `smuggling` | malformed messages never pass: by themselves, and all of the codec's tables whichever way they come |
+//! | `conformance` | HTTP/2 section by section, with the codes of its errors |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
 //! | `deadlines` | every phase ends |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
@@ -28,12 +29,15 @@ mod common;
 mod certificates;
 mod cli;
 mod clients;
+mod conformance;
 mod deadlines;
 mod fidelity;
 mod framing;
 mod hostile;
 mod interim;
 mod learning;
+#[path = "../wire/malformed.rs"]
+mod malformed;
 mod peers;
 mod policy;
 mod pseudonyms;
@@ -42,6 +46,7 @@ mod run;
 mod secrets;
 mod serve;
 mod sessions;
+mod smuggling;
 mod streaming;
 mod trust;
 mod tunnels;
