@@ -19,6 +19,7 @@
 //! | `conformance` | HTTP/2 section by section, with the codes of its errors |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
 //! | `deadlines` | every phase ends |
+//! | `bypass` | hellos cut small, and tunnels that carry something else: none passes unread and unsaid |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
 //! | `report` | reports in a browser and against schemas, differences |
@@ -26,6 +27,7 @@
 
 mod common;
 
+mod bypass;
 mod certificates;
 mod cli;
 mod clients;

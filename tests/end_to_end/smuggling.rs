@@ -434,15 +434,16 @@ const SEQUENCES: &[(&str, &str, &[(&str, &str)])] = &[
 fn a_connection_holds_the_requests_that_it_holds_and_each_is_one_flow() {
     bounded(async {
         let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let mut divulge = Divulge::before(&authority, upstream.address).await;
         let mut wrong = Vec::new();
         for (what, text, expected) in SEQUENCES {
-            let upstream = Upstream::recording(&authority).await;
-            let mut divulge = Divulge::before(&authority, upstream.address).await;
+            let before = upstream.log.requests().len();
             let mut client = Route::through(&divulge).host(PLACE).http1().await;
             client.send(spelled(text)).await;
             let _ = client.stream.shutdown().await;
-            let _ = soon("the end of the connection", client.rest()).await;
-            let seen = upstream.log.requests();
+            let _ = soon(what, client.rest()).await;
+            let seen = upstream.log.requests().split_off(before);
             let found: Vec<(String, String)> = seen
                 .iter()
                 .map(|seen| (seen.start_line().replace(" HTTP/1.1", "").replace(" HTTP/1.0", ""), show_body(seen)))
@@ -457,21 +458,15 @@ fn a_connection_holds_the_requests_that_it_holds_and_each_is_one_flow() {
                     wrong.push(format!("{what}: the upstream saw {field}: {value}"));
                 }
             }
-            let places = soon("the flows", async {
-                loop {
-                    let flows = divulge.lines().iter().filter(|line| line["type"] == "flow").count();
-                    if flows >= expected.len() {
-                        break flows;
-                    }
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            })
-            .await;
-            if places != expected.len() {
-                wrong.push(format!("{what}: {places} flows"));
-            }
-            divulge.assert_well();
         }
+        let expected = SEQUENCES.iter().map(|(_, _, requests)| requests.len()).sum::<usize>();
+        soon("a flow for each request", async {
+            while divulge.lines().iter().filter(|line| line["type"] == "flow").count() != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        divulge.assert_well();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });
 }
