@@ -18,6 +18,7 @@
 //! | `framing`, `smuggling` | malformed messages never pass: by themselves, and all of the codec's tables whichever way they come |
 //! | `conformance` | HTTP/2 section by section, with the codes of its errors |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
+//! | `overload` | bombs, more inspections than there is room for, peers that do not read, crowds, soaks |
 //! | `deadlines` | every phase ends |
 //! | `bypass` | hellos cut small, and tunnels that carry something else: none passes unread and unsaid |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
@@ -40,6 +41,7 @@ mod interim;
 mod learning;
 #[path = "../wire/malformed.rs"]
 mod malformed;
+mod overload;
 mod peers;
 mod policy;
 mod pseudonyms;
