@@ -6,7 +6,7 @@
 //!
 //! [`wire`] and [`engine`] are pure: no sockets, files, clock or randomness. They build without the
 //! `proxy` feature and are usable as a library. Everything else moves bytes and decides nothing.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod report;

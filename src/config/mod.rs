@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::engine::{OnError, Severity};
 
-pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, split_authority};
+pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address, split_authority};
 pub use untrusted::AllowUntrusted;
 
 /// What is wrong with the settings, and what was expected: exit status 2.
