@@ -38,4 +38,6 @@ pub mod recording;
 #[cfg(feature = "proxy")]
 pub mod replay;
 #[cfg(feature = "proxy")]
+pub mod setup;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

@@ -3,13 +3,14 @@
 //! A bounded queue and one thread. Handing over never waits: what the queue cannot take is dropped, counted
 //! and shown, and the request goes on.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::line::{LineContext, finding_line, flow_line};
 use crate::engine::{Finding, FlowSummary, Severity};
@@ -156,7 +157,14 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     let tally = Arc::new(Mutex::new(Tally::new()));
     let failed = Arc::new(AtomicBool::new(false));
     let wanted = out.is_some() || parts.tally || parts.tape.is_some();
-    let writer = Writer { out, parts, viewers: viewers.clone(), tally: tally.clone(), failed: failed.clone() };
+    let writer = Writer {
+        out,
+        parts,
+        viewers: viewers.clone(),
+        tally: tally.clone(),
+        failed: failed.clone(),
+        ended: VecDeque::new(),
+    };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
     let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
     Ok((recorder, RecordKeeper { queue, tally, failed, _thread: thread }))
@@ -237,26 +245,57 @@ struct Writer {
     viewers: Arc<Viewers>,
     tally: Arc<Mutex<Tally>>,
     failed: Arc<AtomicBool>,
+    ended: VecDeque<Ended>,
+}
+
+/// Lines that are written wait no longer than this for whoever follows the file, however busy it is.
+const VISIBLE: Duration = Duration::from_millis(100);
+
+/// How long the end of a flow is held back at the very end of all.
+const LAST_WAIT: Duration = Duration::from_secs(8);
+
+/// A session this far behind has lost records, and counted them: no line waits for it any more.
+const MOST_ENDED: usize = 50_000;
+
+/// The line that says a flow is over, until the session has the flow.
+struct Ended {
+    mark: u64,
+    line: String,
 }
 
 impl Writer {
     fn run(mut self, entries: mpsc::Receiver<Entry>) {
+        let mut flushed = Instant::now();
         loop {
             let entry = match entries.try_recv() {
                 Ok(entry) => entry,
                 Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {
                     // Nothing more at once: whoever follows the file sees all of it now.
+                    self.release(Duration::ZERO);
                     self.flush();
-                    match entries.recv() {
-                        Ok(entry) => entry,
-                        Err(_) => break,
+                    flushed = Instant::now();
+                    let next = match self.ended.is_empty() {
+                        true => entries.recv().ok(),
+                        false => match entries.recv_timeout(VISIBLE / 10) {
+                            Err(mpsc::RecvTimeoutError::Timeout) => continue,
+                            next => next.ok(),
+                        },
+                    };
+                    match next {
+                        Some(entry) => entry,
+                        None => break,
                     }
                 }
             };
             self.take(entry);
+            if flushed.elapsed() >= VISIBLE {
+                self.release(Duration::ZERO);
+                self.flush();
+                flushed = Instant::now();
+            }
         }
-        self.flush();
+        self.finish();
     }
 
     fn take(&mut self, entry: Entry) {
@@ -264,7 +303,9 @@ impl Writer {
             Entry::Findings { meta, time, findings } => {
                 let time = timestamp(time);
                 for finding in &findings {
-                    self.write(|context| finding_line(finding, context), &meta, &time);
+                    if let Some(line) = self.line(|context| finding_line(finding, context), &meta, &time) {
+                        self.put(line);
+                    }
                 }
                 if self.parts.tally {
                     let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,11 +315,13 @@ impl Writer {
                 }
             }
             Entry::Closed { meta, time, summary } => {
-                // A flow's line says that it is over: by then it is in the session too, whatever comes.
-                if let Some(tape) = &self.parts.tape {
-                    tape.settled();
+                if let Some(line) = self.line(|context| flow_line(&summary, context), &meta, &timestamp(time)) {
+                    match &self.parts.tape {
+                        // A flow's line says that it is over: by then it is in the session too, whatever comes.
+                        Some(tape) => self.ended.push_back(Ended { mark: tape.mark(), line }),
+                        None => self.put(line),
+                    }
                 }
-                self.write(|context| flow_line(&summary, context), &meta, &timestamp(time));
                 if self.parts.tally {
                     let client = meta.client.as_deref().map(|client| (client, meta.client_version.as_deref()));
                     let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,17 +335,38 @@ impl Writer {
                 }
             }
             Entry::Flush(done) => {
-                self.flush();
+                self.finish();
                 let _ = done.send(());
             }
         }
     }
 
-    fn write(&mut self, line: impl Fn(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) {
-        let watched = self.viewers.any.load(Ordering::Relaxed);
-        if self.out.is_none() && !watched && self.parts.tape.is_none() {
-            return;
+    /// Writes the ends of the flows that the session has, and waits for those it has not, `longest` at most.
+    fn release(&mut self, longest: Duration) {
+        let start = Instant::now();
+        while let (Some(first), Some(tape)) = (self.ended.front(), &self.parts.tape) {
+            let room = self.ended.len() < MOST_ENDED;
+            if room && !tape.reached(first.mark, longest.saturating_sub(start.elapsed())) {
+                return;
+            }
+            if let Some(ended) = self.ended.pop_front() {
+                self.put(ended.line);
+            }
         }
+    }
+
+    /// Everything that was handed over is written.
+    fn finish(&mut self) {
+        self.release(LAST_WAIT);
+        // A session that hangs loses its own lines, not these.
+        for ended in std::mem::take(&mut self.ended) {
+            self.put(ended.line);
+        }
+        self.flush();
+    }
+
+    /// The line as the session keeps it is handed over; the one for screen and file is returned, if any is wanted.
+    fn line(&self, line: impl Fn(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) -> Option<String> {
         let context = LineContext {
             time,
             session: &self.parts.session,
@@ -319,11 +383,12 @@ impl Writer {
             // What is kept is masked whatever the screen shows.
             tape.line(&meta.flow, line(&LineContext { reveal: false, ..context }));
         }
-        if self.out.is_none() && !watched {
-            return;
-        }
-        let mut line = line(&context);
-        if watched {
+        let shown = self.out.is_some() || self.viewers.any.load(Ordering::Relaxed);
+        shown.then(|| line(&context))
+    }
+
+    fn put(&mut self, mut line: String) {
+        if self.viewers.any.load(Ordering::Relaxed) {
             self.viewers.send(&line);
         }
         if let Some(out) = &mut self.out {

@@ -133,13 +133,20 @@ impl SessionTape {
         self.hand_over(Entry::Engine(engine), 0);
     }
 
-    /// Waits until all that was handed over so far is in the file, a second at most: for whoever says that it is.
-    pub fn settled(&self) {
-        let wanted = self.handed.load(Ordering::SeqCst);
+    /// Stands for all that was handed over so far.
+    pub fn mark(&self) -> u64 {
+        self.handed.load(Ordering::SeqCst)
+    }
+
+    /// Whether all up to `mark` is in the file, or was dropped with a word; waits for it, `longest` at most.
+    pub fn reached(&self, mark: u64, longest: Duration) -> bool {
         let (done, changed) = &*self.done;
-        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(done, Duration::from_secs(1), |done| *done < wanted);
-        drop(waited);
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        if !longest.is_zero() {
+            let waited = changed.wait_timeout_while(done, longest, |done| *done < mark);
+            done = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *done >= mark
     }
 
     /// For a summary.

@@ -2,12 +2,14 @@
 
 pub mod ca;
 pub mod diff;
+pub mod env;
 pub mod inspect;
 pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod run;
 pub mod serve;
+pub mod setup;
 pub mod start;
 pub mod system_proxy;
 pub mod watch;
@@ -51,6 +53,12 @@ enum Command {
     Diff(diff::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
+    /// Print the variables with which a program goes through serve
+    Env(env::Args),
+    /// Write the settings with which an assistant goes through serve
+    Setup(setup::Args),
+    /// Take back what setup, system-proxy and ca install changed
+    Uninstall(setup::UninstallArgs),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
     /// List, show and test the rules, and write the page about them
@@ -79,6 +87,9 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Env(args) => env::run(args),
+        Command::Setup(args) => setup::run(args),
+        Command::Uninstall(args) => setup::uninstall(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Watch(args) => watch::run(args),

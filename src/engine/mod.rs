@@ -151,10 +151,10 @@ impl Engine {
 
     /// Real values enter tool calls that stay on this machine or go to a host that has them already.
     fn guard(&self, request: &Request) -> Guard {
-        let policy = self.policy.clone();
-        let usual = Guard::same_host([request.host.clone()]);
-        Guard::new(move |crossing| {
-            usual.allows(crossing) || crossing.host().is_some_and(|host| policy.restores_to(host))
+        let (policy, own) = (self.policy.clone(), request.host.to_ascii_lowercase());
+        Guard::known(move |host| {
+            let within = host.strip_suffix(own.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'));
+            within || policy.restores_to(host)
         })
     }
 

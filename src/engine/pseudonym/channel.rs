@@ -6,8 +6,9 @@
 //!
 //! What may still become a pseudonym is kept as it is spelled and leaves as it is spelled, should it be none.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
+use super::arguments::{Arguments, Step};
 use super::automaton::{ROOT, State};
 use super::guard::{Crossing, Guard};
 use super::table::Table;
@@ -31,6 +32,13 @@ pub(super) struct Counts {
     pub withheld: u64,
 }
 
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.restored += more.restored;
+        self.withheld += more.withheld;
+    }
+}
+
 /// How a JSON text spells what need not be escaped.
 #[derive(Clone, Copy, Default)]
 struct Style {
@@ -50,6 +58,8 @@ enum Inner {
 const WORD: usize = 512;
 /// Of a string; once it is longer its older half goes.
 const STRING: usize = 4096;
+/// Of a command whose end is waited for; a longer one is taken for whole.
+const COMMAND: usize = 64 << 10;
 
 pub(super) struct Channel {
     form: Form,
@@ -69,6 +79,29 @@ pub(super) struct Channel {
     string: Vec<u8>,
     style: Style,
     inner_style: Style,
+    tool: String,
+    /// The argument that the text is.
+    key: String,
+    arguments: Arguments,
+    /// What follows the text in its argument; of one that is whole.
+    beyond: String,
+    /// What goes out when it is known what becomes of the values in it, and the places of these.
+    late: Vec<u8>,
+    undecided: Vec<Undecided>,
+}
+
+/// A pseudonym in a command that is not at its end.
+struct Undecided {
+    /// Where it stands in what goes out late.
+    place: Range<usize>,
+    /// What would stand there.
+    real: Vec<u8>,
+    /// Of the table.
+    pattern: usize,
+    word: String,
+    /// Where it ends in the argument.
+    end: usize,
+    bytes: usize,
 }
 
 impl Channel {
@@ -86,7 +119,25 @@ impl Channel {
             string: Vec::new(),
             style: Style::default(),
             inner_style: Style::default(),
+            tool: String::new(),
+            key: String::new(),
+            arguments: Arguments::default(),
+            beyond: String::new(),
+            late: Vec::new(),
+            undecided: Vec::new(),
         }
+    }
+
+    /// Whose arguments they are.
+    pub fn of_tool(&mut self, tool: &str) {
+        tool.clone_into(&mut self.tool);
+    }
+
+    /// The argument that this text is, or is a part of, and what stands in it around the text.
+    pub fn of_argument(&mut self, key: &str, before: &str, beyond: String) {
+        key.clone_into(&mut self.key);
+        self.string.extend_from_slice(before.as_bytes());
+        self.beyond = beyond;
     }
 
     /// Begins another text.
@@ -100,19 +151,43 @@ impl Channel {
         self.string.clear();
         (self.pending, self.inner, self.headless) = (0, Inner::Plain, false);
         (self.style, self.inner_style) = (Style::default(), Style::default());
+        self.tool.clear();
+        self.key.clear();
+        self.arguments = Arguments::default();
+        self.beyond.clear();
+        self.late.clear();
+        self.undecided.clear();
     }
 
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// What is held back, as spelled.
-    pub fn held(&self) -> &[u8] {
-        &self.raw
+    /// How much is held back, as spelled.
+    pub fn held(&self) -> usize {
+        self.late.len() + self.raw.len()
     }
 
     /// Takes the next piece, a JSON string without its quotes, and writes what stands in its place.
     pub fn push(&mut self, raw: &[u8], table: &Table, guard: &Guard, out: &mut Vec<u8>) -> Counts {
+        if self.form == Form::Text {
+            return self.take(raw, table, guard, out);
+        }
+        let mut late = std::mem::take(&mut self.late);
+        let mut counts = self.take(raw, table, guard, &mut late);
+        if self.string.len() > COMMAND {
+            self.decide(table, guard, &mut late, &mut counts);
+        }
+        let decided = self.undecided.first().map_or(late.len(), |first| first.place.start);
+        out.extend(late.drain(..decided));
+        for undecided in &mut self.undecided {
+            undecided.place = undecided.place.start - decided..undecided.place.end - decided;
+        }
+        self.late = late;
+        counts
+    }
+
+    fn take(&mut self, raw: &[u8], table: &Table, guard: &Guard, out: &mut Vec<u8>) -> Counts {
         let mut counts = Counts::default();
         let mut at = 0;
         while at < raw.len() {
@@ -159,8 +234,43 @@ impl Channel {
         counts
     }
 
-    /// The text has ended: what is held back is no pseudonym.
-    pub fn flush(&mut self, out: &mut Vec<u8>) {
+    /// The text has ended: what is held back is no pseudonym, and commands are whole.
+    pub fn finish(&mut self, table: &Table, guard: &Guard, out: &mut Vec<u8>) -> Counts {
+        let mut counts = Counts::default();
+        let mut late = std::mem::take(&mut self.late);
+        self.decide(table, guard, &mut late, &mut counts);
+        out.append(&mut late);
+        self.flush(out);
+        counts
+    }
+
+    /// The argument is whole: values go in unless the guard says no now.
+    fn decide(&mut self, table: &Table, guard: &Guard, late: &mut Vec<u8>, counts: &mut Counts) {
+        let string = String::from_utf8_lossy(&self.string).into_owned();
+        // From the end, so that places before stay.
+        for undecided in std::mem::take(&mut self.undecided).into_iter().rev() {
+            let Some((before, rest)) = string.split_at_checked(undecided.end) else { continue };
+            let rest = if self.beyond.is_empty() { rest.to_owned() } else { format!("{rest} {}", self.beyond) };
+            let crossing = Crossing {
+                kind: &table.pairs[undecided.pattern].kind,
+                tool: &self.tool,
+                key: &self.key,
+                word: &undecided.word,
+                string: before,
+                rest: &rest,
+                bytes: undecided.bytes,
+            };
+            if guard.allows(&crossing) {
+                counts.restored += 1;
+                late.splice(undecided.place, undecided.real);
+            } else {
+                counts.withheld += 1;
+            }
+        }
+    }
+
+    /// What is held back is no pseudonym.
+    fn flush(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.raw);
         self.raw.clear();
         self.text.clear();
@@ -193,13 +303,7 @@ impl Channel {
                 return;
             }
             (Inner::Plain, _) => {
-                // A new string, a new word.
-                if byte == b'"' {
-                    self.word.clear();
-                    self.string.clear();
-                } else {
-                    self.note(byte);
-                }
+                self.structure(byte, table, guard, out, counts);
                 if self.state == ROOT && !table.automaton.starts(byte) {
                     out.extend_from_slice(spelled);
                     return;
@@ -302,17 +406,30 @@ impl Channel {
         let Some(pattern) = table.automaton.pattern(self.state) else { return };
         let pair = &table.pairs[pattern];
         let tool = self.form != Form::Text;
-        let allowed = !tool || {
+        let mut waits = false;
+        if tool {
             let word = String::from_utf8_lossy(&self.word);
             let string = String::from_utf8_lossy(&self.string);
-            guard.allows(&Crossing { kind: &pair.kind, word: &word, string: &string, bytes: self.text.len() })
-        };
-        if !allowed {
-            counts.withheld += 1;
-            return self.flush(out);
+            let crossing = Crossing {
+                kind: &pair.kind,
+                tool: &self.tool,
+                key: &self.key,
+                word: &word,
+                string: &string,
+                rest: &self.beyond,
+                bytes: self.text.len(),
+            };
+            waits = guard.waits(&crossing);
+            // What a command is told is judged when it is whole.
+            if !waits && !guard.allows(&crossing) {
+                counts.withheld += 1;
+                return self.flush(out);
+            }
         }
-        counts.restored += 1;
+        counts.restored += u64::from(!waits);
+        let bytes = self.text.len();
         let real = pair.real_as(&self.text);
+        let mut value = Vec::new();
         let (style, inner_style) = (self.style, self.inner_style);
         if self.form == Form::Arguments {
             let mut inner = Vec::new();
@@ -330,9 +447,18 @@ impl Channel {
                 quote(&real, inner_style, &mut inner);
             }
             // Quoting never breaks a character.
-            quote(&String::from_utf8_lossy(&inner), style, out);
+            quote(&String::from_utf8_lossy(&inner), style, &mut value);
         } else {
-            quote(&real, style, out);
+            quote(&real, style, &mut value);
+        }
+        if waits {
+            let start = out.len();
+            out.extend_from_slice(&self.raw);
+            let word = String::from_utf8_lossy(&self.word).into_owned();
+            let (place, end) = (start..out.len(), self.string.len());
+            self.undecided.push(Undecided { place, real: value, pattern, word, end, bytes });
+        } else {
+            out.append(&mut value);
         }
         self.raw.clear();
         self.text.clear();
@@ -340,9 +466,37 @@ impl Channel {
         (self.state, self.headless) = (ROOT, false);
     }
 
+    /// One byte of the inner JSON that is no part of an escape.
+    fn structure(&mut self, byte: u8, table: &Table, guard: &Guard, out: &mut Vec<u8>, counts: &mut Counts) {
+        match self.arguments.next(byte) {
+            Step::Text => self.note(byte),
+            Step::Key => {
+                self.key = String::from_utf8_lossy(self.string.trim_ascii()).into_owned();
+                self.string.clear();
+                self.word.clear();
+            }
+            Step::Begin | Step::List => {
+                self.decide(table, guard, out, counts);
+                self.string.clear();
+                self.word.clear();
+            }
+            Step::BeginInList => {
+                self.word.clear();
+                if !self.string.is_empty() {
+                    self.string.push(b' ');
+                }
+            }
+            // The string stays until another begins: it may be a name.
+            Step::End => self.decide(table, guard, out, counts),
+            // No JSON after all, perhaps.
+            Step::Other if byte.is_ascii_alphanumeric() => self.note(byte),
+            Step::Other => {}
+        }
+    }
+
     fn note(&mut self, byte: u8) {
-        if self.string.len() >= STRING {
-            self.string.drain(..STRING / 2);
+        if self.undecided.is_empty() && self.string.len() >= STRING {
+            self.string.drain(..self.string.len() - STRING / 2);
         }
         self.string.push(byte);
         if byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'|') {

@@ -59,6 +59,11 @@ pub(super) struct Leaf {
     /// None for a text that is whole.
     pub id: Option<Id>,
     pub form: Form,
+    /// Of a whole text: the place of the tool's name, and that of the argument's; empty where there is none.
+    pub tool: (usize, usize),
+    pub key: (usize, usize),
+    /// The list that the string is in, a node.
+    pub list: Option<usize>,
 }
 
 /// What ends with a document.
@@ -76,6 +81,11 @@ impl Closes {
 
     pub fn ends(&self, id: Id) -> bool {
         self.all || self.outer.contains(&id.outer) || self.one.contains(&id)
+    }
+
+    /// Whether all texts of the block end.
+    pub fn ends_all(&self, outer: u64) -> bool {
+        self.all || self.outer.contains(&outer)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,6 +107,8 @@ pub(super) struct Plan {
     pub closes: Closes,
     /// The place of `sequence_number`.
     pub sequence: Option<(usize, usize)>,
+    /// The places of the names of tools whose arguments come later, by block and call.
+    pub names: Vec<((u64, u64), (usize, usize))>,
 }
 
 impl Plan {
@@ -108,6 +120,7 @@ impl Plan {
         self.leaves.clear();
         self.closes.clear();
         self.sequence = None;
+        self.names.clear();
     }
 }
 
@@ -116,6 +129,8 @@ struct Reader<'a> {
     data: &'a [u8],
     dom: &'a mut Dom,
     plan: &'a mut Plan,
+    /// The name of the tool that is read.
+    tool: (usize, usize),
 }
 
 impl Family {
@@ -139,7 +154,7 @@ impl Family {
 
     pub(super) fn plan(self, data: &[u8], dom: &mut Dom, plan: &mut Plan) {
         plan.clear();
-        let mut reader = Reader { data, dom, plan };
+        let mut reader = Reader { data, dom, plan, tool: (0, 0) };
         match self {
             Family::Anthropic => reader.anthropic(),
             Family::Chat => reader.chat(),
@@ -185,7 +200,23 @@ impl Reader<'_> {
         let Some(node) = node.and_then(|node| self.dom.nodes.get_mut(node)) else { return };
         if node.sort == Sort::String && !node.taken {
             node.taken = true;
-            self.plan.leaves.push(Leaf { start: node.start, end: node.end, id, form });
+            let (start, end, tool) = (node.start, node.end, self.tool);
+            self.plan.leaves.push(Leaf { start, end, id, form, tool, key: (0, 0), list: None });
+        }
+    }
+
+    /// What is taken from now on is for the tool that `node` names.
+    fn tool(&mut self, node: Option<usize>) -> (usize, usize) {
+        let name = node.and_then(|node| self.dom.nodes.get(node)).filter(|node| node.sort == Sort::String);
+        self.tool = name.map_or((0, 0), |name| (name.start, name.end));
+        self.tool
+    }
+
+    /// The arguments of the tool that `node` names come later, as those of `call`.
+    fn names(&mut self, call: (u64, u64), node: Option<usize>) {
+        let name = self.tool(node);
+        if name != (0, 0) {
+            self.plan.names.push((call, name));
         }
     }
 
@@ -196,13 +227,28 @@ impl Reader<'_> {
     /// Takes all strings and names inside `node`.
     fn strings(&mut self, node: Option<usize>) {
         let Some(node) = node else { return };
+        // The objects and lists around, each with its node, its end and the name of the argument.
+        let mut around: Vec<(usize, usize, (usize, usize))> = Vec::new();
         for index in node..self.dom.nodes[node].after {
             let inside = self.dom.nodes[index];
+            around.retain(|(_, after, _)| *after > index);
+            let mut key = around.last().map_or((0, 0), |(.., key)| *key);
             if index != node && inside.named {
+                key = inside.name;
                 self.dom.nodes[index].name_taken = true;
-                self.plan.leaves.push(Leaf { start: inside.name.0, end: inside.name.1, id: None, form: Form::Tool });
+                let (start, end) = inside.name;
+                let (form, tool) = (Form::Tool, self.tool);
+                self.plan.leaves.push(Leaf { start, end, id: None, form, tool, key: (0, 0), list: None });
             }
+            let before = self.plan.leaves.len();
             self.whole(Some(index), Form::Tool);
+            if let Some(leaf) = self.plan.leaves[before..].first_mut() {
+                leaf.key = key;
+                leaf.list = around.last().map(|(list, ..)| *list).filter(|_| !inside.named);
+            }
+            if matches!(inside.sort, Sort::Object | Sort::Array) {
+                around.push((index, inside.after, key));
+            }
         }
     }
 
@@ -219,6 +265,7 @@ impl Reader<'_> {
         match self.text(self.get(root, "type")) {
             b"content_block_start" => {
                 let block = self.get(root, "content_block");
+                self.names((outer, 0), self.get(block, "name"));
                 if self.text(self.get(block, "type")) == b"text" {
                     // The deltas go on from here.
                     self.leaf(self.get(block, "text"), Some(Id { outer, inner: 0, part: Part::Text }), Form::Text);
@@ -261,7 +308,10 @@ impl Reader<'_> {
                 self.whole(self.get(block, "text"), Form::Text);
                 self.each(self.get(block, "citations"), |this, citation| this.citation(Some(citation)));
             }
-            b"tool_use" | b"server_tool_use" | b"mcp_tool_use" => self.strings(self.get(block, "input")),
+            b"tool_use" | b"server_tool_use" | b"mcp_tool_use" => {
+                self.tool(self.get(block, "name"));
+                self.strings(self.get(block, "input"));
+            }
             b"thinking" => self.pass(self.get(block, "signature")),
             b"redacted_thinking" => self.pass(block),
             _ => {}
@@ -292,11 +342,15 @@ impl Reader<'_> {
             self.leaf(self.get(delta, name), id(Part::Thinking, 0), Form::Text);
         }
         let function = self.get(delta, "function_call");
+        self.names((outer, 0), self.get(function, "name"));
         self.leaf(self.get(function, "arguments"), id(Part::Function, 0), Form::Arguments);
         let mut place = 0;
         self.each(self.get(delta, "tool_calls"), |this, call| {
             let inner = this.number(this.get(Some(call), "index")).unwrap_or(place);
             place += 1;
+            for form in ["function", "custom"] {
+                this.names((outer, inner), this.get(this.get(Some(call), form), "name"));
+            }
             let arguments = this.get(this.get(Some(call), "function"), "arguments");
             this.leaf(arguments, id(Part::Arguments, inner), Form::Arguments);
             let input = this.get(this.get(Some(call), "custom"), "input");
@@ -313,10 +367,15 @@ impl Reader<'_> {
             this.whole(this.get(Some(part), "refusal"), Form::Text);
         });
         self.whole(self.get(message, "refusal"), Form::Text);
-        self.whole(self.get(self.get(message, "function_call"), "arguments"), Form::Arguments);
+        let function = self.get(message, "function_call");
+        self.tool(self.get(function, "name"));
+        self.whole(self.get(function, "arguments"), Form::Arguments);
         self.each(self.get(message, "tool_calls"), |this, call| {
-            this.whole(this.get(this.get(Some(call), "function"), "arguments"), Form::Arguments);
-            this.whole(this.get(this.get(Some(call), "custom"), "input"), Form::Tool);
+            let (function, custom) = (this.get(Some(call), "function"), this.get(Some(call), "custom"));
+            this.tool(this.get(function, "name"));
+            this.whole(this.get(function, "arguments"), Form::Arguments);
+            this.tool(this.get(custom, "name"));
+            this.whole(this.get(custom, "input"), Form::Tool);
         });
     }
 
@@ -358,7 +417,9 @@ impl Reader<'_> {
                 if kind.ends_with(b"done") {
                     self.plan.close_outer(outer);
                 }
-                return self.item(self.get(root, "item"));
+                let item = self.get(root, "item");
+                self.names((outer, 0), self.get(item, "name"));
+                return self.item(item);
             }
             b"error" => {
                 self.plan.closes.all = true;
@@ -397,6 +458,7 @@ impl Reader<'_> {
     }
 
     fn item(&mut self, item: Option<usize>) {
+        self.tool(self.get(item, "name"));
         match self.text(self.get(item, "type")) {
             b"message" => {
                 self.each(self.get(item, "content"), |this, part| this.content_part(Some(part)));
@@ -450,6 +512,7 @@ impl Reader<'_> {
             this.leaf(this.get(part, "text"), Some(Id { outer, inner: 0, part: kind }), Form::Text);
             if let Some(function) = this.get(part, "functionCall") {
                 call = true;
+                this.tool(this.get(Some(function), "name"));
                 this.strings(this.get(Some(function), "args"));
             }
         });

@@ -14,9 +14,11 @@
 
 mod added;
 mod aliases;
+mod arguments;
 mod atoms;
 mod automaton;
 mod channel;
+mod command;
 mod dom;
 mod family;
 mod guard;

@@ -33,6 +33,11 @@ pub enum Carrier {
     Messages,
 }
 
+/// Of a tool's name, bytes.
+const NAME: usize = 128;
+/// A list of more values is no command.
+const LIST: usize = 64;
+
 /// Most bytes held.
 #[derive(Clone, Copy, Debug)]
 pub struct RestoreLimits {
@@ -89,6 +94,8 @@ pub struct Restorer {
     limits: RestoreLimits,
     framer: Framer,
     live: HashMap<Id, Live>,
+    /// The tools whose calls are under way, by block and call.
+    names: HashMap<(u64, u64), String>,
     stats: RestoreStats,
     notes: Vec<Note>,
     note_bytes: usize,
@@ -127,6 +134,7 @@ impl Restorer {
             limits,
             framer: Framer::new(limits.event_bytes),
             live: HashMap::new(),
+            names: HashMap::new(),
             stats: RestoreStats::default(),
             notes: Vec::new(),
             note_bytes: 0,
@@ -232,7 +240,7 @@ impl Restorer {
 
     /// How many spelled bytes of text wait for more.
     pub fn held(&self) -> usize {
-        self.live.values().map(|live| live.channel.held().len()).sum()
+        self.live.values().map(|live| live.channel.held()).sum()
     }
 
     fn frame(&mut self, frame: Frame, last: bool, out: &mut Vec<u8>) {
@@ -309,6 +317,11 @@ impl Restorer {
                     leaves.filter_map(|(index, leaf)| Some((leaf.id.filter(|id| work.plan.closes.ends(*id))?, index))),
                 );
             }
+            for &(call, (start, end)) in &work.plan.names {
+                if self.names.len() < self.limits.channels {
+                    self.names.insert(call, String::from_utf8_lossy(&data[start..end.min(start + NAME)]).into_owned());
+                }
+            }
             for index in 0..work.plan.leaves.len() {
                 let leaf = work.plan.leaves[index];
                 // A string over two lines is none that a reader takes.
@@ -352,22 +365,33 @@ impl Restorer {
             return;
         }
         let from = work.scratch.len();
-        let counts;
+        let mut counts;
         if let Some(id) = id {
-            let live = self.live.entry(id).or_insert_with(|| Live::new(leaf.form));
+            let live = self.live.entry(id).or_insert_with(|| {
+                let mut live = Live::new(leaf.form);
+                live.channel.of_tool(self.names.get(&(id.outer, id.inner)).map_or("", String::as_str));
+                live
+            });
             counts = live.channel.push(raw, &self.table, &self.guard, &mut work.scratch);
             if work.ends.get(&id) == Some(&index) {
-                live.channel.flush(&mut work.scratch);
+                counts += live.channel.finish(&self.table, &self.guard, &mut work.scratch);
             }
             live.keep(raw, &work.scratch[from..], counts, self.limits.note_bytes, &mut self.room);
-            if !live.channel.held().is_empty() {
+            if live.channel.held() > 0 {
                 self.family.context(data, &work.dom, &mut live.context);
             }
         } else {
             let whole = work.whole.get_or_insert_with(|| Channel::new(leaf.form));
             whole.reset(leaf.form);
+            if leaf.form != Form::Text {
+                whole.of_tool(&String::from_utf8_lossy(&data[leaf.tool.0..leaf.tool.1]));
+            }
+            if leaf.form == Form::Tool {
+                let (before, beyond) = around(data, leaf, &work.dom);
+                whole.of_argument(&String::from_utf8_lossy(&data[leaf.key.0..leaf.key.1]), &before, beyond);
+            }
             counts = whole.push(raw, &self.table, &self.guard, &mut work.scratch);
-            whole.flush(&mut work.scratch);
+            counts += whole.finish(&self.table, &self.guard, &mut work.scratch);
             if counts.restored > 0 || self.table.knows(raw) {
                 let restored = &work.scratch[from..];
                 self.note(raw, restored, leaf.form);
@@ -412,17 +436,22 @@ impl Restorer {
 
     /// Ends the texts that `closes` names; what they hold becomes documents of their own.
     fn close(&mut self, closes: &Closes, number: Option<u64>) {
-        if closes.is_empty() || self.live.is_empty() {
+        if closes.is_empty() {
+            return;
+        }
+        self.names.retain(|(outer, _), _| !closes.ends_all(*outer));
+        if self.live.is_empty() {
             return;
         }
         let mut ended: Vec<Id> = self.live.keys().copied().filter(|id| closes.ends(*id)).collect();
         ended.sort_by_key(|id| (id.outer, id.inner, id.part as u8));
         for id in ended {
             let Some(mut live) = self.live.remove(&id) else { continue };
-            if !live.channel.held().is_empty() {
+            if live.channel.held() > 0 {
                 let mut held = Vec::new();
-                live.channel.flush(&mut held);
-                live.keep(b"", &held, Counts::default(), self.limits.note_bytes, &mut self.room);
+                let counts = live.channel.finish(&self.table, &self.guard, &mut held);
+                self.count(counts);
+                live.keep(b"", &held, counts, self.limits.note_bytes, &mut self.room);
                 // Without an event that ends the text, the number after the last.
                 let number = number.or(self.last_number.map(|number| number + 1)).map(|number| number + self.added);
                 let from = self.work.scratch.len();
@@ -488,6 +517,26 @@ impl Restorer {
         }
         out.extend_from_slice(&buffer[at..event.end]);
     }
+}
+
+/// What stands in the list around a string, each string before and behind it.
+fn around(data: &[u8], leaf: Leaf, dom: &Dom) -> (String, String) {
+    let (mut before, mut beyond) = (String::new(), String::new());
+    let list = leaf.list.and_then(|list| Some((list, dom.nodes.get(list)?)));
+    let Some((list, node)) = list.filter(|(list, node)| node.after - list < LIST) else { return (before, beyond) };
+    for other in dom.nodes[list + 1..node.after].iter().filter(|other| other.sort == Sort::String) {
+        let mut text = Vec::new();
+        json_unescape(&data[other.start..other.end], &mut text);
+        let text = String::from_utf8_lossy(&text);
+        if other.end < leaf.start {
+            before.push_str(&text);
+            before.push(' ');
+        } else if other.start > leaf.end {
+            beyond.push_str(&text);
+            beyond.push(' ');
+        }
+    }
+    (before, beyond)
 }
 
 /// The number of the line that byte `at` of the document is in; none where it has one line.

