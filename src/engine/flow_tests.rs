@@ -12,7 +12,7 @@ fn flow(on_error: OnError) -> Flow {
         limits: DecodeLimits::default(),
         on_error,
     });
-    let head = RequestHead::from_parts("POST", "/v1", [(&b"host"[..], &b"api.example.com"[..])].into_iter());
+    let head = RequestHead::from_parts("POST", "/v1", [(&b"host"[..], &b"api.example.com"[..])]);
     let request = Request { host: "api.example.com".into(), port: 443, secure: true, head };
     Arc::new(engine).open("1".into(), Arc::new(request))
 }

@@ -344,8 +344,11 @@ fn malformed_answers_never_look_whole_and_their_requests_are_one_flow_each() {
     });
 }
 
+/// First lines without their version, and bodies.
+type Requests = &'static [(&'static str, &'static str)];
+
 /// What one client sends on one connection, and the first lines and bodies of the requests that are in it.
-const SEQUENCES: &[(&str, &str, &[(&str, &str)])] = &[
+const SEQUENCES: &[(&str, &str, Requests)] = &[
     ("two requests at once", "GET /1 HTTP/1.1\r\nH\r\nGET /2 HTTP/1.1\r\nH\r\n", &[("GET /1", ""), ("GET /2", "")]),
     (
         "a request after the last",
