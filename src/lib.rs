@@ -6,7 +6,7 @@
 //!
 //! [`wire`] and [`engine`] are pure: no sockets, files, clock or randomness. They build without the
 //! `proxy` feature and are usable as a library. Everything else moves bytes and decides nothing.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod report;
@@ -43,5 +43,7 @@ pub mod replay;
 pub mod room;
 #[cfg(feature = "proxy")]
 pub mod setup;
+#[cfg(feature = "proxy")]
+mod sockets;
 #[cfg(feature = "proxy")]
 pub mod system_proxy;

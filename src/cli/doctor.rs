@@ -20,7 +20,7 @@ use crate::doctor::processes::Watch;
 use crate::doctor::runtimes::{PROBES, Ran};
 use crate::doctor::{Check, State, machine, render};
 use crate::environment::{self, ChildEnvironment, TrustFiles};
-use crate::proxy::{Peer, Shared, connection};
+use crate::proxy::{Peer, Shared, Way, connection};
 
 /// Looks for what of this machine, its runtimes or a client will not work behind the proxy, and names the fix.
 ///
@@ -190,7 +190,7 @@ async fn accepted(
                 };
                 let _ = tokio::task::spawn_blocking(note).await;
             }
-            connection::accept(shared, tcp, Peer { address }).await;
+            connection::accept(shared, tcp, Peer { address, way: Way::Asked }).await;
         });
     }
 }

@@ -45,7 +45,7 @@ impl Watch {
     #[cfg(target_os = "linux")]
     pub fn proxied(&mut self, root: u32, client: SocketAddr, proxy: SocketAddr, host: &str) {
         let listed = || table(root).into_iter().find(|socket| socket.local == client).map(|socket| socket.inode);
-        let Some(inode) = inode_of(client, proxy).or_else(listed) else { return };
+        let Some(inode) = crate::sockets::inode(client, proxy).map(u64::from).or_else(listed) else { return };
         let Some(pid) = tree(root).into_iter().find(|pid| inodes(*pid).contains(&inode)) else { return };
         *self.seen_of(pid, root).proxied.entry(host.to_owned()).or_default() += 1;
     }
@@ -101,42 +101,6 @@ struct Socket {
 fn table(pid: u32) -> Vec<Socket> {
     let read = |table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
     ["tcp", "tcp6"].into_iter().flat_map(|table| connections(&read(table))).collect()
-}
-
-/// The inode of the one socket between two addresses, asked of the kernel (sock_diag(7)): tables skip rows while sockets come
-/// and go.
-#[cfg(target_os = "linux")]
-fn inode_of(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
-    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
-    use std::os::fd::AsRawFd;
-
-    const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const REQUEST: u16 = 1;
-    let (family, [from, to]) = match (local.ip(), remote.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => (2, [from, to].map(|ip| [&ip.octets()[..], &[0; 12]].concat())),
-        (IpAddr::V6(from), IpAddr::V6(to)) => (10, [from, to].map(|ip| ip.octets().to_vec())),
-        _ => return None,
-    };
-    // nlmsghdr, inet_diag_req_v2 and in it inet_diag_sockid: linux/netlink.h, linux/inet_diag.h.
-    let mut request = Vec::with_capacity(72);
-    request.extend(72u32.to_ne_bytes());
-    request.extend([SOCK_DIAG_BY_FAMILY, REQUEST].map(u16::to_ne_bytes).concat());
-    request.extend([1u32, 0].map(u32::to_ne_bytes).concat());
-    request.extend([family, 6, 0, 0]);
-    request.extend(u32::MAX.to_ne_bytes());
-    request.extend([local.port(), remote.port()].map(u16::to_be_bytes).concat());
-    request.extend([from, to].concat());
-    request.extend([0, u32::MAX, u32::MAX].map(u32::to_ne_bytes).concat());
-    let kind = SockType::Datagram;
-    let netlink = socket(AddressFamily::Netlink, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag).ok()?;
-    send(netlink.as_raw_fd(), &request, MsgFlags::empty()).ok()?;
-    let mut answer = [0; 512];
-    let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty()).ok()?;
-    let answer = answer.get(..length)?;
-    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    // inet_diag_msg: the inode stands last.
-    let inode = u32::from_ne_bytes(answer.get(84..88)?.try_into().ok()?);
-    (kind == SOCK_DIAG_BY_FAMILY && inode != 0).then_some(inode.into())
 }
 
 /// The inodes of a process's sockets.
@@ -207,7 +171,7 @@ mod tests {
         assert!(watch.seen.is_empty(), "loopback is not around: {watch:?}");
         let local = stream.local_addr().unwrap();
         let listed = super::table(me).into_iter().find(|socket| socket.local == local).map(|socket| socket.inode);
-        assert_eq!(super::inode_of(local, proxy), listed);
+        assert_eq!(crate::sockets::inode(local, proxy).map(u64::from), listed);
         watch.proxied(me, local, proxy, "api.example.com");
         let seen = &watch.seen[&me];
         assert_eq!((seen.proxied["api.example.com"], seen.is_child), (1, false));
