@@ -201,7 +201,7 @@ fn is_loopback(entry: &str) -> bool {
 }
 
 /// `http://user:secret@proxy.example.com:3128` without what stands before the `@`.
-fn without_credentials(url: &str) -> String {
+pub(crate) fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A password may hold an unescaped slash: nothing before the last `@` is shown.

@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod diff;
+pub mod doctor;
 pub mod env;
 pub mod inspect;
 pub mod probe;
@@ -56,6 +57,8 @@ enum Command {
     Diff(diff::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
+    /// What of this machine or client will not work behind the proxy, and the fix
+    Doctor(Box<doctor::Args>),
     /// Print the variables with which a program goes through serve
     Env(env::Args),
     /// Write the settings with which an assistant goes through serve
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Doctor(args) => doctor::run(*args),
         Command::Env(args) => env::run(args),
         Command::Setup(args) => setup::run(args),
         Command::Uninstall(args) => setup::uninstall(args),

@@ -296,6 +296,7 @@ pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>
         intercept: options.intercept(plan.intercept)?,
         deadlines,
         body_limit: options.body_limit()?.0,
+        inspections: options.inspections()?,
         on_error,
         reveal: options.reveal,
         learner,
