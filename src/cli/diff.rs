@@ -148,7 +148,8 @@ fn unlike(args: &Args) -> Problem {
         true => "--requests compares two sessions".to_owned(),
         false => format!("not the same sort of thing as {}", args.a.display()),
     };
-    let expected = "two requests (or folders of them), two results of probes, or two bills, sessions or files of findings";
+    let expected =
+        "two requests (or folders of them), two results of probes, or two bills, sessions or files of findings";
     Problem::Input(InputError::Sort { path: args.b.clone(), what, expected })
 }
 

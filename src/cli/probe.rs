@@ -151,7 +151,8 @@ pub fn run(args: Args) -> ExitCode {
     {
         return fail(INCOMPLETE, &error);
     }
-    let nothing = result.requests.is_empty() || result.notes.iter().any(|note| note.contains("nothing else can be concluded"));
+    let nothing =
+        result.requests.is_empty() || result.notes.iter().any(|note| note.contains("nothing else can be concluded"));
     if !result.complete || nothing { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS }
 }
 
@@ -207,7 +208,8 @@ async fn probe(args: &Args, options: Options) -> Result<ProbeResult, ProbeError>
     let mut result = conclude(&going.experiment);
     result.command = about.command;
     result.complete = complete;
-    result.coverage = Coverage { bytes_read: result.coverage.bytes_read, bytes_sent: result.coverage.bytes_sent, ..going.coverage };
+    result.coverage =
+        Coverage { bytes_read: result.coverage.bytes_read, bytes_sent: result.coverage.bytes_sent, ..going.coverage };
     result.bill = Some(going.bill.finish());
     result.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if !complete {
@@ -215,6 +217,19 @@ async fn probe(args: &Args, options: Options) -> Result<ProbeResult, ProbeError>
     }
     result.notes.extend(going.said);
     Ok(result)
+}
+
+/// Resolves when we are asked to end: what is known by then is told.
+async fn stopped() {
+    #[cfg(unix)]
+    if let Ok(mut ended) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = ended.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Without a sealed room connections cannot be redirected: that factor is left out where it was not asked for.
@@ -229,12 +244,17 @@ fn variables(texts: &[String]) -> Result<Vec<(String, String)>, ProbeError> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, value.to_owned()),
             None => {
-                let own = std::env::var(text).map_err(|_| ProbeError::Usage(format!("--env {text}: there is no such variable; give a value: --env {text}=VALUE")))?;
+                let own = std::env::var(text).map_err(|_| {
+                    ProbeError::Usage(format!(
+                        "--env {text}: there is no such variable; give a value: --env {text}=VALUE"
+                    ))
+                })?;
                 (text.as_str(), own)
             }
         };
         let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        good.then(|| (name.to_owned(), value)).ok_or_else(|| ProbeError::Usage(format!("--env {}: no name of a variable", printable(name))))
+        good.then(|| (name.to_owned(), value))
+            .ok_or_else(|| ProbeError::Usage(format!("--env {}: no name of a variable", printable(name))))
     };
     texts.iter().map(one).collect()
 }
@@ -253,7 +273,8 @@ fn placed(command: &[OsString]) -> (Vec<OsString>, Vec<PathBuf>) {
         };
         let folder = if absolute.is_dir() { Some(absolute.as_path()) } else { absolute.parent() };
         let shared = [Path::new("/"), Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/root"), Path::new("/home")];
-        let whole = |folder: &Path| shared.contains(&folder) || home.as_deref().is_some_and(|home| home.starts_with(folder));
+        let whole =
+            |folder: &Path| shared.contains(&folder) || home.as_deref().is_some_and(|home| home.starts_with(folder));
         beside.push(folder.filter(|folder| !whole(folder)).unwrap_or(&absolute).to_owned());
         absolute.into_os_string()
     };
@@ -330,7 +351,7 @@ impl Going<'_> {
     async fn all(&mut self, lab: &std::sync::Arc<Lab>) -> Result<bool, ProbeError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.args.jobs.map_or(cores, usize::from);
-        let stop = tokio::signal::ctrl_c();
+        let stop = stopped();
         tokio::pin!(stop);
         loop {
             self.progress.set_length(self.experiment.estimate() as u64);
@@ -376,16 +397,26 @@ impl Going<'_> {
         let why = match &made.ended {
             Ended::NotStarted(status) if silent => {
                 let why = if *status == 127 { "not found" } else { "may not be executed" };
-                return Err(ProbeError::Usage(format!("{command}: {why} in the room (PATH is this one's; --show PATH makes more of this machine visible)")));
+                return Err(ProbeError::Usage(format!(
+                    "{command}: {why} in the room (PATH is this one's; --show PATH makes more of this machine visible)"
+                )));
             }
             Ended::Lost if silent => Some("its room ended before it, or --setup failed".to_owned()),
             Ended::WantsTerminal if silent => Some("it needs a terminal: try --terminal".to_owned()),
-            Ended::TimedOut if silent => Some(format!("it was still running after {} s without having sent anything (--time-limit)", self.args.time_limit)),
-            Ended::By(status) if silent && *status != 0 && phase == Phase::Base => Some(format!("it ended with status {status} and sent nothing")),
+            Ended::TimedOut if silent => Some(format!(
+                "it was still running after {} s without having sent anything (--time-limit)",
+                self.args.time_limit
+            )),
+            Ended::By(status) if silent && *status != 0 && phase == Phase::Base => {
+                Some(format!("it ended with status {status} and sent nothing"))
+            }
             _ => None,
         };
         if made.ended == Ended::TimedOut && !silent {
-            self.say(format!("runs that were ended after {} s are judged by what they had sent by then", self.args.time_limit));
+            self.say(format!(
+                "runs that were ended after {} s are judged by what they had sent by then",
+                self.args.time_limit
+            ));
         }
         if let Some(why) = why {
             if let Some((_, writer)) = &mut self.writer {

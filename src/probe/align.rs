@@ -134,7 +134,10 @@ fn cast_run<'a>(
     for (at, seen) in requests.iter().enumerate() {
         let number = numbers.entry((&seen.method, &seen.template)).or_default();
         let known = prototypes.iter().position(|role| {
-            role.merged && role.seen.method == seen.method && role.seen.template == seen.template && meets(role.host, host(seen))
+            role.merged
+                && role.seen.method == seen.method
+                && role.seen.template == seen.template
+                && meets(role.host, host(seen))
         });
         match known {
             Some(role) => played.push((role, at)),
@@ -180,7 +183,11 @@ fn cast_run<'a>(
         let seen = &requests[at];
         let is_merged = merged.contains(&(seen.method.as_str(), seen.host.as_str(), seen.template.as_str()));
         let known = prototypes.iter().position(|role| {
-            role.merged && is_merged && role.seen.template == seen.template && role.seen.method == seen.method && meets(role.host, host(seen))
+            role.merged
+                && is_merged
+                && role.seen.template == seen.template
+                && role.seen.method == seen.method
+                && meets(role.host, host(seen))
         });
         played.push((known.unwrap_or(prototypes.len()), at));
         if known.is_none() {
@@ -238,7 +245,9 @@ pub fn aligned_places(seen: &Seen, stable: &StableNames, open: bool) -> Vec<Stri
             }
             let index = &at[start..end];
             let tag = match named.get(element) {
-                Some(name) if stable.0.contains(&(crate::report::place::pattern(element).as_str().into(), (*name).into())) => {
+                Some(name)
+                    if stable.0.contains(&(crate::report::place::pattern(element).as_str().into(), (*name).into())) =>
+                {
                     format!("[{name}]")
                 }
                 Some(_) => "[~]".to_owned(),
@@ -295,8 +304,10 @@ mod tests {
         (aligned.roles.len(), aligned.cast)
     }
 
-    const TITLE: [(&str, &str); 3] = [("body!json:/model", "small"), ("body!json:/prompt", "a title"), ("body!json:/max", "20")];
-    const TURN: [(&str, &str); 3] = [("body!json:/model", "large"), ("body!json:/system", "be brief"), ("body!json:/max", "4096")];
+    const TITLE: [(&str, &str); 3] =
+        [("body!json:/model", "small"), ("body!json:/prompt", "a title"), ("body!json:/max", "20")];
+    const TURN: [(&str, &str); 3] =
+        [("body!json:/model", "large"), ("body!json:/system", "be brief"), ("body!json:/max", "4096")];
 
     #[test]
     fn requests_keep_their_roles_whatever_their_order_and_whoever_is_missing() {
@@ -321,17 +332,25 @@ mod tests {
     #[test]
     fn elements_are_known_by_name_where_the_name_is_no_accident() {
         let run = |first: &str, second: &str| Observation {
-            requests: vec![seen("a", "/e", &[("body!json:/e/0/name", first), ("body!json:/e/1/name", second), ("body!json:/e/1/v", "1")])],
+            requests: vec![seen(
+                "a",
+                "/e",
+                &[("body!json:/e/0/name", first), ("body!json:/e/1/name", second), ("body!json:/e/1/v", "1")],
+            )],
         };
         let observations = [run("start", "stop"), run("start", "stop"), run("odd", "start")];
-        let runs: Vec<Aligning<'_>> = observations
-            .iter()
-            .map(|observation| Aligning { observation, base: true, base_host: None })
-            .collect();
+        let runs: Vec<Aligning<'_>> =
+            observations.iter().map(|observation| Aligning { observation, base: true, base_host: None }).collect();
         let stable = StableNames::of(&runs);
         let places = |at: usize, open| aligned_places(&observations[at].requests[0], &stable, open);
-        assert_eq!(places(0, false), ["body!json:/e/[start]#0/name", "body!json:/e/[stop]#0/name", "body!json:/e/[stop]#0/v"]);
-        assert_eq!(places(2, false), ["body!json:/e/[~]#0/name", "body!json:/e/[start]#0/name", "body!json:/e/[start]#0/v"]);
+        assert_eq!(
+            places(0, false),
+            ["body!json:/e/[start]#0/name", "body!json:/e/[stop]#0/name", "body!json:/e/[stop]#0/v"]
+        );
+        assert_eq!(
+            places(2, false),
+            ["body!json:/e/[~]#0/name", "body!json:/e/[start]#0/name", "body!json:/e/[start]#0/v"]
+        );
         assert_eq!(places(0, true)[2], "body!json:/e/[stop]/v");
     }
 }

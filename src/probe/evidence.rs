@@ -46,6 +46,13 @@ const WEAK: f64 = 0.02;
 /// Of fewer runs nothing more can be asked than that they agree.
 const FEW: u32 = 19;
 
+/// Runs, as bits, in which a column shows nothing that one setting alone does not: nothing at all, or what the one shows
+/// that is known to show something.
+struct Quiet {
+    usual: Vec<u64>,
+    usual_for_known: Vec<u64>,
+}
+
 /// The table, run by run against the base case.
 pub struct Evidence<'a> {
     pub table: &'a Table,
@@ -56,6 +63,8 @@ pub struct Evidence<'a> {
     alone: Vec<BTreeSet<Setting>>,
     /// Runs of exactly these settings, those that confirm aside.
     clean: HashMap<Vec<Setting>, Vec<usize>>,
+    /// By setting, the runs that have it, as bits.
+    holding: HashMap<Setting, Vec<u64>>,
 }
 
 impl<'a> Evidence<'a> {
@@ -63,12 +72,18 @@ impl<'a> Evidence<'a> {
         let base: Vec<bool> = tried.iter().map(|(_, phase)| *phase == Phase::Base).collect();
         let strays = table.columns.iter().map(|column| strays(column, &base)).collect();
         let mut clean: HashMap<Vec<Setting>, Vec<usize>> = HashMap::new();
+        let mut holding: HashMap<Setting, Vec<u64>> = HashMap::new();
         for (run, (condition, phase)) in tried.iter().enumerate() {
+            for setting in condition.settings() {
+                let bits = holding.entry(setting).or_insert_with(|| vec![0; tried.len().div_ceil(64)]);
+                bits[run / 64] |= 1 << (run % 64);
+            }
             if *phase != Phase::Confirm {
                 clean.entry(condition.settings().collect()).or_default().push(run);
             }
         }
-        let mut evidence = Self { table, tried, strays, alone: vec![BTreeSet::new(); table.columns.len()], clean };
+        let alone = vec![BTreeSet::new(); table.columns.len()];
+        let mut evidence = Self { table, tried, strays, alone, clean, holding };
         evidence.alone = (0..table.columns.len()).map(|column| evidence.strays_alone(column)).collect();
         evidence
     }
@@ -91,9 +106,8 @@ impl<'a> Evidence<'a> {
 
     /// Columns that stray with one setting alone, as far as the runs that vary more besides agree.
     pub fn singles(&self) -> Vec<Suspect> {
-        let columns = (0..self.table.columns.len()).flat_map(|column| {
-            self.alone[column].iter().map(move |&setting| Suspect { column, setting, gate: None })
-        });
+        let columns = (0..self.table.columns.len())
+            .flat_map(|column| self.alone[column].iter().map(move |&setting| Suspect { column, setting, gate: None }));
         columns.filter(|&suspect| self.strength(suspect) != Strength::None).collect()
     }
 
@@ -126,10 +140,13 @@ impl<'a> Evidence<'a> {
         let (mut with, mut without) = (Share::default(), Share::default());
         let column = suspect.column;
         for (run, (condition, phase)) in self.tried.iter().enumerate() {
-            let Some(strays) = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0) else { continue };
+            let Some(strays) = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0) else {
+                continue;
+            };
             match suspect.gate {
                 None => {
-                    let other = |(factor, level)| factor != suspect.setting.0 && self.alone[column].contains(&(factor, level));
+                    let other =
+                        |(factor, level)| factor != suspect.setting.0 && self.alone[column].contains(&(factor, level));
                     if condition.settings().any(other) {
                         continue;
                     }
@@ -158,7 +175,8 @@ impl<'a> Evidence<'a> {
         if self.strays(column, run) != Some(true) {
             return None;
         }
-        let known: Vec<Setting> = self.tried[run].0.settings().filter(|setting| self.alone[column].contains(setting)).collect();
+        let known: Vec<Setting> =
+            self.tried[run].0.settings().filter(|setting| self.alone[column].contains(setting)).collect();
         match known[..] {
             [] => Some(None),
             [one] => {
@@ -205,13 +223,19 @@ impl<'a> Evidence<'a> {
                 votes.entry(question).or_default().insert((column.role, column.spot));
             }
         }
-        let mut questions: Vec<(Condition, usize)> = votes.into_iter().map(|(condition, voices)| (condition, voices.len())).collect();
+        let mut questions: Vec<(Condition, usize)> =
+            votes.into_iter().map(|(condition, voices)| (condition, voices.len())).collect();
         questions.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         questions.into_iter().take(most).map(|(condition, _)| condition).collect()
     }
 
     /// What to try to learn which two settings are behind what one column shows.
     fn question(&self, column: usize) -> Option<Condition> {
+        // What strays with most settings alone strays by itself, or with everything.
+        let singles = self.clean.keys().filter(|settings| settings.len() == 1).count();
+        if self.alone[column].len() * 2 > singles.max(2) {
+            return None;
+        }
         let mut odd: Vec<(usize, Option<Setting>)> = Vec::new();
         for (run, (condition, phase)) in self.tried.iter().enumerate() {
             if matches!(phase, Phase::Screen | Phase::Trace)
@@ -221,16 +245,20 @@ impl<'a> Evidence<'a> {
                 odd.push((run, known));
             }
         }
-        let pairs = self.explanations(column, &odd);
+        let quiet = self.quiet(column);
+        let pairs = self.explanations(&quiet, &odd);
         let factors = self.tried.first()?.0.levels.len();
-        let tried_as = |condition: &Condition| self.tried.iter().filter(|(tried, phase)| tried == condition && *phase != Phase::Confirm).count();
+        let tried_as = |condition: &Condition| {
+            self.tried.iter().filter(|(tried, phase)| tried == condition && *phase != Phase::Confirm).count()
+        };
         if let [(a, b)] = pairs[..] {
             let both = Condition::with(factors, &[a, b]);
             return (tried_as(&both) == 0).then_some(both);
         }
         // The row with the fewest settings in which all that is left could be.
         let row = odd.iter().map(|(run, _)| &self.tried[*run].0).min_by_key(|row| row.settings().count())?;
-        let inside = |settings: &[Setting], pair: &(Setting, Setting)| settings.contains(&pair.0) && settings.contains(&pair.1);
+        let inside =
+            |settings: &[Setting], pair: &(Setting, Setting)| settings.contains(&pair.0) && settings.contains(&pair.1);
         let mut settings: Vec<Setting> = row.settings().collect();
         let left = |settings: &[Setting]| pairs.iter().filter(|pair| inside(settings, pair)).count();
         if left(&settings) == 0 {
@@ -258,36 +286,58 @@ impl<'a> Evidence<'a> {
         (tried_as(&part) == 0).then_some(part)
     }
 
+    /// Runs that have a setting, as bits.
+    fn runs_with(&self, setting: Setting) -> impl Iterator<Item = u64> + '_ {
+        self.holding.get(&setting).into_iter().flatten().copied()
+    }
+
+    fn quiet(&self, column: usize) -> Quiet {
+        let words = self.tried.len().div_ceil(64);
+        let mut quiet = Quiet { usual: vec![0; words], usual_for_known: vec![0; words] };
+        for run in 0..self.tried.len() {
+            match self.strays(column, run) {
+                Some(false) => quiet.usual[run / 64] |= 1 << (run % 64),
+                Some(true) if self.unexplained(column, run).is_none() => {
+                    quiet.usual_for_known[run / 64] |= 1 << (run % 64);
+                }
+                _ => {}
+            }
+        }
+        quiet
+    }
+
     /// Pairs of settings that would explain what the odd runs of one column show: those that are in most of them, and in none
     /// that shows nothing.
-    fn explanations(&self, column: usize, odd: &[(usize, Option<Setting>)]) -> Vec<(Setting, Setting)> {
+    fn explanations(&self, quiet: &Quiet, odd: &[(usize, Option<Setting>)]) -> Vec<(Setting, Setting)> {
         let mut by_factors: BTreeMap<(usize, usize), BTreeMap<(Setting, Setting), BTreeSet<usize>>> = BTreeMap::new();
         for &(run, known) in odd {
             let settings: Vec<Setting> = self.tried[run].0.settings().collect();
             for (at, &a) in settings.iter().enumerate() {
                 for &b in &settings[at + 1..] {
-                    if known.is_none_or(|known| known == a || known == b) && !self.contradicted(column, a, b, known) {
+                    let nothing = if known.is_some() { &quiet.usual_for_known } else { &quiet.usual };
+                    let both = self.runs_with(a).zip(self.runs_with(b));
+                    let contradicted = both.zip(nothing).any(|((a, b), nothing)| a & b & nothing != 0);
+                    if known.is_none_or(|known| known == a || known == b) && !contradicted {
                         by_factors.entry((a.0, b.0)).or_default().entry((a, b)).or_default().insert(run);
                     }
                 }
             }
         }
         // Several values may open one gate: what counts is how many runs the two factors explain.
-        let hits = |pairs: &BTreeMap<(Setting, Setting), BTreeSet<usize>>| pairs.values().flatten().collect::<BTreeSet<_>>().len();
+        let hits = |pairs: &BTreeMap<(Setting, Setting), BTreeSet<usize>>| {
+            pairs.values().flatten().collect::<BTreeSet<_>>().len()
+        };
         let best = by_factors.values().map(hits).max().unwrap_or(0);
         let likeliest = by_factors.into_values().filter(|pairs| hits(pairs) == best);
         // Of the values of two factors those that explain most.
-        likeliest.filter_map(|pairs| pairs.into_iter().max_by_key(|(pair, runs)| (runs.len(), std::cmp::Reverse(*pair))).map(|(pair, _)| pair)).collect()
-    }
-
-    /// Whether some run has both settings and shows nothing beyond what each shows alone.
-    fn contradicted(&self, column: usize, a: Setting, b: Setting, known: Option<Setting>) -> bool {
-        let both = |run: &usize| self.tried[*run].0.has(a) && self.tried[*run].0.has(b);
-        (0..self.tried.len()).filter(both).any(|run| match self.strays(column, run) {
-            Some(false) => known.is_none(),
-            Some(true) => known.is_some() && self.unexplained(column, run).is_none(),
-            None => false,
-        })
+        likeliest
+            .filter_map(|pairs| {
+                pairs
+                    .into_iter()
+                    .max_by_key(|(pair, runs)| (runs.len(), std::cmp::Reverse(*pair)))
+                    .map(|(pair, _)| pair)
+            })
+            .collect()
     }
 
     /// How often the column strays, of the runs that confirm, with the suspect's settings and without the one in question.

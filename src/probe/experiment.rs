@@ -126,20 +126,22 @@ impl Experiment {
     fn next_of_all(&self) -> Vec<Wanted> {
         let base = self.count(&Condition::base(self.factors.len()), Phase::Base);
         if !self.base_is_known(base) {
-            let more = if base < FEWEST_BASE { FEWEST_BASE - base } else { 1 };
+            let more = if base < FEWEST_BASE { FEWEST_BASE - base } else { 2 };
             return vec![self.wanted(&[], Phase::Base); more];
         }
         let screen = self.missing_rows();
         if !screen.is_empty() {
             return screen;
         }
+        let (table, tried) = self.table();
+        let evidence = Evidence::of(&table, &tried);
         if !self.runs.iter().any(|run| run.phase == Phase::Confirm) {
-            let trace = self.next_traces();
+            let trace = self.next_traces(&evidence);
             if !trace.is_empty() {
                 return trace;
             }
         }
-        self.next_confirmations()
+        self.next_confirmations(&evidence)
     }
 
     /// Whether no run is missing, however many were allowed.
@@ -167,6 +169,10 @@ impl Experiment {
 
     /// Whether the last runs of the base case have brought nothing that those before had not.
     fn base_is_known(&self, count: usize) -> bool {
+        // What came next was begun because it was.
+        if self.runs.iter().any(|run| run.phase != Phase::Base) {
+            return true;
+        }
         if count < FEWEST_BASE.min(self.limit / 3) {
             return false;
         }
@@ -201,7 +207,7 @@ impl Experiment {
         rows.map(|condition| Wanted { condition, phase: Phase::Screen }).collect()
     }
 
-    fn next_traces(&self) -> Vec<Wanted> {
+    fn next_traces(&self, evidence: &Evidence<'_>) -> Vec<Wanted> {
         if self.axis == Axis::One || self.factors.len() < 2 {
             return Vec::new();
         }
@@ -211,17 +217,13 @@ impl Experiment {
         if made >= most {
             return Vec::new();
         }
-        let (table, tried) = self.table();
-        let evidence = Evidence::of(&table, &tried);
         let questions = evidence.questions((most - made).min(AT_ONCE));
         let new = questions.into_iter().filter(|condition| self.count(condition, Phase::Trace) == 0);
         new.map(|condition| Wanted { condition, phase: Phase::Trace }).collect()
     }
 
-    fn next_confirmations(&self) -> Vec<Wanted> {
-        let (table, tried) = self.table();
-        let evidence = Evidence::of(&table, &tried);
-        let plan = self.confirmations(&evidence);
+    fn next_confirmations(&self, evidence: &Evidence<'_>) -> Vec<Wanted> {
+        let plan = self.confirmations(evidence);
         let mut wanted = Vec::new();
         // In turns, so that what changes with time changes in all of them alike.
         let most = plan.values().copied().max().unwrap_or(0);
@@ -230,7 +232,9 @@ impl Experiment {
                 let due = times * turn / most;
                 let before = times * (turn - 1) / most;
                 let made = self.count(condition, Phase::Confirm);
-                wanted.extend((before.max(made)..due).map(|_| Wanted { condition: condition.clone(), phase: Phase::Confirm }));
+                wanted.extend(
+                    (before.max(made)..due).map(|_| Wanted { condition: condition.clone(), phase: Phase::Confirm }),
+                );
             }
         }
         wanted
@@ -267,7 +271,9 @@ impl Experiment {
                 false => add(&[(&[], 0, AGAIN_BASE), (&both, 0, AGAIN), (&[gate], 0, 2)]),
             }
         }
-        for suspect in questions.iter().filter(|suspect| suspect.gate.is_none() && self.factors[suspect.setting.0].is_open()) {
+        for suspect in
+            questions.iter().filter(|suspect| suspect.gate.is_none() && self.factors[suspect.setting.0].is_open())
+        {
             add(&[(&[suspect.setting], 1, 1)]);
         }
         plan
@@ -284,7 +290,9 @@ impl Experiment {
 /// What is to be run again, that first for which most speaks.
 fn questions(evidence: &Evidence<'_>) -> Vec<Suspect> {
     let of = |suspects: Vec<Suspect>, strength: Strength| -> Vec<Suspect> {
-        let chosen = chosen(&suspects.iter().copied().filter(|suspect| evidence.strength(*suspect) == strength).collect::<Vec<_>>());
+        let chosen = chosen(
+            &suspects.iter().copied().filter(|suspect| evidence.strength(*suspect) == strength).collect::<Vec<_>>(),
+        );
         chosen
     };
     let (singles, gated) = (evidence.singles(), evidence.gated());

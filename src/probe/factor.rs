@@ -59,7 +59,9 @@ pub const BASE_URLS: [(&str, &str); 5] = [
 pub enum FactorError {
     #[error("--vary {0}: no such factor; known: {known}, and env:NAME", known = names().join(", "))]
     Unknown(String),
-    #[error("--vary {0}: a variable needs values, the base case's first: --vary {0}=,1 (an empty value is none at all)")]
+    #[error(
+        "--vary {0}: a variable needs values, the base case's first: --vary {0}=,1 (an empty value is none at all)"
+    )]
     NoValues(String),
     #[error("--vary {0}: one value alone cannot vary; give at least two, the base case's first")]
     OneValue(String),
@@ -197,9 +199,15 @@ impl Sort<'_> {
             return Some("more than one line");
         }
         match self {
-            Sort::Hostname if !name(value) || value.len() > 64 => Some("no host name (letters, digits, - and ., at most 64)"),
-            Sort::User if !name(value) || value.len() > 32 => Some("no user name (letters, digits, -, _ and ., at most 32)"),
-            Sort::Home | Sort::Cwd if !value.is_empty() && (!value.starts_with('/') || value.contains("..") || value.len() < 2) => {
+            Sort::Hostname if !name(value) || value.len() > 64 => {
+                Some("no host name (letters, digits, - and ., at most 64)")
+            }
+            Sort::User if !name(value) || value.len() > 32 => {
+                Some("no user name (letters, digits, -, _ and ., at most 32)")
+            }
+            Sort::Home | Sort::Cwd
+                if !value.is_empty() && (!value.starts_with('/') || value.contains("..") || value.len() < 2) =>
+            {
                 Some("no absolute path below /")
             }
             Sort::Tz if value.is_empty() || value.starts_with('/') || value.contains("..") => {
@@ -244,7 +252,10 @@ mod tests {
     #[test]
     fn a_factor_has_the_values_given_or_its_own() {
         let factor = Factor::parse("tz=UTC,Asia/Tokyo").unwrap();
-        assert_eq!((factor.name.as_str(), factor.values.as_slice()), ("tz", &["UTC".to_owned(), "Asia/Tokyo".to_owned()][..]));
+        assert_eq!(
+            (factor.name.as_str(), factor.values.as_slice()),
+            ("tz", &["UTC".to_owned(), "Asia/Tokyo".to_owned()][..])
+        );
         assert!(Factor::parse("lang").unwrap().values.len() > 2);
         assert_eq!(Factor::parse("env:DO_NOT_TRACK=,1").unwrap().values, ["", "1"]);
         assert_eq!(Factor::parse_all(&[]).unwrap().len(), KNOWN.len());

@@ -99,7 +99,10 @@ pub fn class(value: &str) -> &'static str {
         "null" => "null",
         _ if value.parse::<i128>().is_ok() => "whole number",
         _ if value.parse::<f64>().is_ok() => "number",
-        _ if value.len() == 36 && value.bytes().filter(|&byte| byte == b'-').count() == 4 && hex(&value.replace('-', "")) => {
+        _ if value.len() == 36
+            && value.bytes().filter(|&byte| byte == b'-').count() == 4
+            && hex(&value.replace('-', "")) =>
+        {
             "uuid"
         }
         _ if value.len() >= 8 && hex(value) => "hex",

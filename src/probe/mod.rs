@@ -14,13 +14,13 @@ pub mod evidence;
 pub mod experiment;
 pub mod factor;
 pub mod feature;
+#[cfg(feature = "proxy")]
+pub mod lab;
 pub mod naming;
 pub mod observation;
 pub mod result;
 pub mod stats;
+pub mod surroundings;
 pub mod table;
 pub mod template;
 pub mod verdict;
-pub mod surroundings;
-#[cfg(feature = "proxy")]
-pub mod lab;

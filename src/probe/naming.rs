@@ -40,7 +40,9 @@ pub fn of_values(factor: &Factor, value: &str, usual: Option<&str>, other: Optio
 /// The kind of a trait that differs.
 pub fn of_feature(factor: &Factor, feature: Feature, usual: Option<&str>, other: Option<&str>) -> (&'static str, Form) {
     match (feature, usual, other) {
-        (Feature::Marks, Some(usual), Some(other)) => (covert(usual, other).unwrap_or(of_factor(factor, other)), Form::Characters),
+        (Feature::Marks, Some(usual), Some(other)) => {
+            (covert(usual, other).unwrap_or(of_factor(factor, other)), Form::Characters)
+        }
         (Feature::Parity, ..) => ("cov.number", Form::Trait),
         _ => (of_factor(factor, other.unwrap_or("")), Form::Trait),
     }
@@ -76,7 +78,9 @@ fn covert(a: &str, b: &str) -> Option<&'static str> {
         Some("cov.zero_width")
     } else if any(|c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
         Some("cov.bidi")
-    } else if any(|c| matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{2bc}' | '\u{2b9}' | '\u{60}' | '\u{b4}' | '\u{ff07}')) {
+    } else if any(|c| {
+        matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{2bc}' | '\u{2b9}' | '\u{60}' | '\u{b4}' | '\u{ff07}')
+    }) {
         Some("cov.apostrophe")
     } else if any(|c| c.is_control() && !c.is_whitespace()) {
         Some("cov.ctrl")
@@ -122,12 +126,14 @@ fn is_offset(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-', '\u{2212}']);
     let signed = digits.len() < text.len();
     (signed && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') && !digits.is_empty())
-        || (feature::class(text) == "whole number" && text.parse::<i32>().is_ok_and(|number| number.abs() <= 50_400 && number % 15 == 0))
+        || (feature::class(text) == "whole number"
+            && text.parse::<i32>().is_ok_and(|number| number.abs() <= 50_400 && number % 15 == 0))
 }
 
 fn is_clock(text: &str) -> bool {
     let mut colons = text.split(':');
-    let two = |part: Option<&str>| part.is_some_and(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let two =
+        |part: Option<&str>| part.is_some_and(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()));
     two(colons.next()) && two(colons.next())
 }
 

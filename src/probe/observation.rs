@@ -363,7 +363,11 @@ pub fn named_elements(seen: &Seen) -> HashMap<&str, &str> {
 /// The place of the innermost element of a list that `at` is in, and what follows.
 fn innermost_element(at: &str) -> Option<(&str, &str)> {
     let from = at.rfind('!').map_or(0, |from| from + 1);
-    elements(at).last().filter(|end| *end > from).map(|end| (&at[..end], &at[end..])).filter(|(_, rest)| !rest.is_empty())
+    elements(at)
+        .last()
+        .filter(|end| *end > from)
+        .map(|end| (&at[..end], &at[end..]))
+        .filter(|(_, rest)| !rest.is_empty())
 }
 
 /// Where the places of the elements of lists end in `at`, outermost first.
@@ -393,9 +397,14 @@ mod tests {
     #[test]
     fn elements_of_lists_are_found_in_places() {
         let ends = |at: &'static str| elements(at).map(|end| &at[..end]).collect::<Vec<_>>();
-        assert_eq!(ends("body!json:/events/3/meta!b64!json:/list/0/a"), ["body!json:/events/3", "body!json:/events/3/meta!b64!json:/list/0"]);
+        assert_eq!(
+            ends("body!json:/events/3/meta!b64!json:/list/0/a"),
+            ["body!json:/events/3", "body!json:/events/3/meta!b64!json:/list/0"]
+        );
         assert_eq!(ends("body!lines:/7!json:/a"), ["body!lines:/7"]);
-        assert!(ends("path:/3").is_empty() && ends("body!pb:/1/5.3/7").is_empty() && ends("body!json:/a1/b2").is_empty());
+        assert!(
+            ends("path:/3").is_empty() && ends("body!pb:/1/5.3/7").is_empty() && ends("body!json:/a1/b2").is_empty()
+        );
         assert_eq!(innermost_element("body!json:/events/3/name"), Some(("body!json:/events/3", "/name")));
         assert_eq!(innermost_element("body!json:/events/3/meta!json:/name"), None);
     }

@@ -21,9 +21,8 @@ pub fn fisher(with: Share, without: Share) -> f64 {
         return 1.0;
     }
     let (all, hits) = (with.of + without.of, with.hits + without.hits);
-    let ways = |hits_with: u32| {
-        choose(hits, hits_with) + choose(all - hits, with.of - hits_with) - choose(all, with.of)
-    };
+    let ways =
+        |hits_with: u32| choose(hits, hits_with) + choose(all - hits, with.of - hits_with) - choose(all, with.of);
     let most = hits.min(with.of);
     let sum: f64 = (with.hits..=most).filter(|&k| with.of - k <= all - hits).map(|k| ways(k).exp()).sum();
     sum.min(1.0)

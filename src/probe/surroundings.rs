@@ -172,7 +172,8 @@ mod tests {
 
     fn around(texts: &[&str], levels: &[u8], own: &[(&str, &str)]) -> Surroundings {
         let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-        let own: Vec<(String, String)> = own.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let own: Vec<(String, String)> =
+            own.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let factors = Factor::parse_all(&texts).unwrap();
         Surroundings::of(&factors, &Condition { levels: levels.to_vec(), fresh: 0 }, &own)
     }
@@ -183,10 +184,17 @@ mod tests {
 
     #[test]
     fn factors_change_what_they_are_named_after() {
-        let changed = around(&["tz=UTC,Asia/Tokyo", "user", "term=dumb,vscode", "ci=none,github", "env:A=,1"], &[1, 1, 1, 1, 1], &[]);
+        let changed = around(
+            &["tz=UTC,Asia/Tokyo", "user", "term=dumb,vscode", "ci=none,github", "env:A=,1"],
+            &[1, 1, 1, 1, 1],
+            &[],
+        );
         assert_eq!((changed.timezone.as_str(), get(&changed, "TZ")), ("Asia/Tokyo", Some("Asia/Tokyo")));
         assert_eq!((changed.home.as_str(), changed.cwd.as_str()), ("/home/zephyrine", "/home/zephyrine/harbour-notes"));
-        assert_eq!((get(&changed, "TERM_PROGRAM"), get(&changed, "GITHUB_ACTIONS"), get(&changed, "A")), (Some("vscode"), Some("true"), Some("1")));
+        assert_eq!(
+            (get(&changed, "TERM_PROGRAM"), get(&changed, "GITHUB_ACTIONS"), get(&changed, "A")),
+            (Some("vscode"), Some("true"), Some("1"))
+        );
         let base = around(&["ci=none,github", "env:A=,1"], &[0, 0], &[("A", "kept"), ("B", "2")]);
         assert_eq!((get(&base, "CI"), get(&base, "A"), get(&base, "B")), (None, None, Some("2")));
     }
@@ -197,7 +205,14 @@ mod tests {
         let moved = around(&["base_url=official,gateway"], &[1], &own);
         let urls = moved.base_urls(["OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL"].into_iter());
         let values: Vec<&str> = urls.iter().map(|(_, url)| url.as_str()).collect();
-        assert_eq!(values, ["https://llm-gateway.example.net/compatible/v2", "https://llm-gateway.example.net/v1", "https://llm-gateway.example.net"]);
+        assert_eq!(
+            values,
+            [
+                "https://llm-gateway.example.net/compatible/v2",
+                "https://llm-gateway.example.net/v1",
+                "https://llm-gateway.example.net"
+            ]
+        );
         assert_eq!(around(&["base_url=official,loopback"], &[1], &[]).loopback_port(), Some(8484));
         assert_eq!(moved.loopback_port(), None);
         assert!(around(&["base_url=official,gateway"], &[0], &[]).base_urls(["A"].into_iter()).is_empty());

@@ -1,6 +1,6 @@
 //! From counted suspicions to dependencies: tested, corrected for their number, and told once each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::design::{Condition, Setting};
 use super::evidence::{Evidence, Phase, Suspect, Tried};
@@ -32,10 +32,14 @@ pub fn conclude(experiment: &Experiment) -> ProbeResult {
     for test in tests.iter().filter(|test| test.is_confirmed() || test.is_open()) {
         told.extend(teller.tell(test).into_iter().map(|told| (told, test.is_confirmed())));
     }
-    let dependencies = settled(&teller, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
-    let mut suspected = settled(&teller, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
+    let dependencies =
+        settled(&teller, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
+    let mut suspected =
+        settled(&teller, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
     suspected.retain(|open| {
-        let same = |known: &&Dependency| known.factor == open.factor && known.location == open.location && known.path == open.path;
+        let same = |known: &&Dependency| {
+            known.factor == open.factor && known.location == open.location && known.path == open.path
+        };
         !dependencies.iter().any(|known| same(&known))
     });
     let counted = tests.iter().filter(|test| test.with.of > 0 && test.without.of > 0);
@@ -92,7 +96,11 @@ const AGREED: f64 = 1e-4;
 impl Test {
     /// Run again, and there in nearly all of the runs.
     fn is_confirmed(&self) -> bool {
-        self.with.of > 0 && self.without.of > 0 && self.q <= RATE && self.agreed && self.with.hits * 4 >= self.with.of * 3
+        self.with.of > 0
+            && self.without.of > 0
+            && self.q <= RATE
+            && self.agreed
+            && self.with.hits * 4 >= self.with.of * 3
     }
 
     /// Never run again.
@@ -128,12 +136,11 @@ impl Teller<'_> {
                 false => fisher(with, without),
             };
             let (all_with, all_without) = self.evidence.in_all(suspect);
-            let agreed = fisher(all_with, all_without) <= AGREED || (all_without.hits == 0 && all_with.hits == all_with.of);
+            let agreed =
+                fisher(all_with, all_without) <= AGREED || (all_without.hits == 0 && all_with.hits == all_with.of);
             let test = Test { suspect, with, without, p, q: 1.0, agreed };
             let question = (suspect.column, suspect.setting.0, suspect.gate.map(|gate| gate.0));
-            let better = tests.get(&question).is_none_or(|known| {
-                (test.is_open(), test.p) < (known.is_open(), known.p)
-            });
+            let better = tests.get(&question).is_none_or(|known| (test.is_open(), test.p) < (known.is_open(), known.p));
             if better {
                 tests.insert(question, test);
             }
@@ -189,29 +196,33 @@ impl Teller<'_> {
         let shown = self.shown(suspect);
         let texts: Vec<(u8, Option<String>)> =
             shown.iter().filter_map(|(level, run)| Some((*level, self.text(column, (*run)?)))).collect();
-        let dependency = |kind: &str, form, values: &[(u8, Option<String>)], before: Option<String>, places| Dependency {
-            factor: factor.name.clone(),
-            gate: suspect.gate.map(|gate| {
-                let other = self.factor(gate);
-                BTreeMap::from([(other.name.clone(), other.value(gate.1).to_owned())])
-            }),
-            also_open_with: self.also_open(suspect),
-            location: location.clone(),
-            host: role.host.clone(),
-            method: role.method.clone(),
-            path: role.path.clone(),
-            kind: kind.to_owned(),
-            form,
-            values: values.iter().map(|(level, text)| (factor.value(*level).to_owned(), text.as_deref().map(cut))).collect(),
-            code_points: code_points(factor, values),
-            before,
-            places,
-            runs: test.with.of + test.without.of,
-            p: test.p,
-            q: test.q,
-            confirmed: test.is_confirmed(),
-            fresh: self.evidence.holds_for_fresh(suspect).filter(|_| suspect.gate.is_none()),
-        };
+        let dependency =
+            |kind: &str, form, values: &[(u8, Option<String>)], before: Option<String>, places| Dependency {
+                factor: factor.name.clone(),
+                gate: suspect.gate.map(|gate| {
+                    let other = self.factor(gate);
+                    BTreeMap::from([(other.name.clone(), other.value(gate.1).to_owned())])
+                }),
+                also_open_with: self.also_open(suspect),
+                location: location.clone(),
+                host: role.host.clone(),
+                method: role.method.clone(),
+                path: role.path.clone(),
+                kind: kind.to_owned(),
+                form,
+                values: values
+                    .iter()
+                    .map(|(level, text)| (factor.value(*level).to_owned(), text.as_deref().map(cut)))
+                    .collect(),
+                code_points: code_points(factor, values),
+                before,
+                places,
+                runs: test.with.of + test.without.of,
+                p: test.p,
+                q: test.q,
+                confirmed: test.is_confirmed(),
+                fresh: self.evidence.holds_for_fresh(suspect).filter(|_| suspect.gate.is_none()),
+            };
         let usual = texts.iter().find(|(level, _)| *level == 0).and_then(|(_, text)| text.as_deref());
         let other = texts.iter().find(|(level, _)| *level == suspect.setting.1).and_then(|(_, text)| text.as_deref());
         let value = factor.value(suspect.setting.1);
@@ -264,26 +275,23 @@ impl Teller<'_> {
         let long = all.iter().flatten().any(|text| text.len() > 64);
         let slots = if long { template::slots(&all) } else { None };
         let Some(slots) = slots else {
-            let (kind, form) = of_values(factor, value, find(texts, 0).as_deref(), find(texts, suspect.setting.1).as_deref());
+            let (kind, form) =
+                of_values(factor, value, find(texts, 0).as_deref(), find(texts, suspect.setting.1).as_deref());
             return vec![Told { column: suspect.column, rank: 0, dependency: dependency(kind, form, texts, None, 1) }];
         };
         let mut by_kind: BTreeMap<(&str, Form), Told> = BTreeMap::new();
         for slot in slots {
-            let values: Vec<(u8, Option<String>)> =
-                texts.iter().map(|(level, _)| *level).zip(slot.values).collect();
+            let values: Vec<(u8, Option<String>)> = texts.iter().map(|(level, _)| *level).zip(slot.values).collect();
             let (usual, other) = (find(&values, 0), find(&values, suspect.setting.1));
             if usual == other {
                 continue;
             }
             let (kind, form) = of_values(factor, value, usual.as_deref(), other.as_deref());
-            by_kind
-                .entry((kind, form))
-                .and_modify(|told| told.dependency.places += 1)
-                .or_insert_with(|| Told {
-                    column: suspect.column,
-                    rank: 0,
-                    dependency: dependency(kind, form, &values, Some(slot.before), 1),
-                });
+            by_kind.entry((kind, form)).and_modify(|told| told.dependency.places += 1).or_insert_with(|| Told {
+                column: suspect.column,
+                rank: 0,
+                dependency: dependency(kind, form, &values, Some(slot.before), 1),
+            });
         }
         by_kind.into_values().collect()
     }
@@ -297,14 +305,14 @@ impl Teller<'_> {
             Trait::Presence => {
                 let whole = |other: &&Column| other.spot == column.spot && other.of == Trait::Whole;
                 let value = self.table.columns.iter().find(whole).and_then(|other| other.name(run));
-                Some(value.or_else(|| self.constant_value(column, run)).unwrap_or(name).to_owned())
+                Some(value.or_else(|| self.constant_value(column)).unwrap_or(name).to_owned())
             }
             _ => Some(name.to_owned()),
         }
     }
 
     /// The value of a place that is always the same where it is there.
-    fn constant_value(&self, column: &Column, _: usize) -> Option<&str> {
+    fn constant_value(&self, column: &Column) -> Option<&str> {
         let spot = &self.table.spots[column.spot?];
         let requests = self.experiment.runs.iter().flat_map(|run| &run.observation.requests);
         let mut leaves = requests.flat_map(|seen| &seen.leaves);
@@ -317,7 +325,10 @@ impl Teller<'_> {
         let mut open = BTreeSet::new();
         for (run, (condition, _)) in self.tried.iter().enumerate() {
             let level = condition.levels[gate.0];
-            if level != gate.1 && condition.has(suspect.setting) && self.evidence.strays(suspect.column, run) == Some(true) {
+            if level != gate.1
+                && condition.has(suspect.setting)
+                && self.evidence.strays(suspect.column, run) == Some(true)
+            {
                 open.insert(level);
             }
         }
@@ -352,7 +363,10 @@ impl Teller<'_> {
 
     fn failed(&self) -> Vec<Failed> {
         let one = |(condition, _, why): &(Condition, Phase, String)| Failed {
-            values: condition.settings().map(|setting| (self.factor(setting).name.clone(), self.factor(setting).value(setting.1).to_owned())).collect(),
+            values: condition
+                .settings()
+                .map(|setting| (self.factor(setting).name.clone(), self.factor(setting).value(setting.1).to_owned()))
+                .collect(),
             why: why.clone(),
         };
         self.experiment.failed.iter().map(one).collect()
@@ -381,23 +395,22 @@ impl Teller<'_> {
 
     fn notes(&self, result: &ProbeResult) -> Vec<String> {
         let mut notes = Vec::new();
-        let settled = self.table.columns.iter().filter(|column| column.of == Trait::Whole).count();
-        let places = settled + self.table.constant.len();
-        let values: HashMap<bool, usize> = self.table.spots.iter().filter(|spot| spot.aspect == Aspect::Value).fold(HashMap::new(), |mut counts, _| {
-            *counts.entry(true).or_default() += 1;
-            counts
-        });
-        let all = values.get(&true).copied().unwrap_or(0);
-        let noisy = self.table.noisy.len();
+        // Header fields are much the same whoever sends them.
+        let content = |spot: &super::table::Spot| spot.aspect == Aspect::Value && !spot.at.starts_with("header:");
+        let all = self.table.spots.iter().filter(|spot| content(spot)).count();
+        let noisy = self.table.noisy.iter().filter(|(spot, _)| content(&self.table.spots[*spot])).count();
         if result.requests.is_empty() && result.runs > 0 {
             notes.push("no run made a request: nothing can be concluded".to_owned());
-        } else if places > 0 && all >= 4 && noisy * 10 >= all * 9 {
+        } else if all >= 4 && noisy * 10 >= all * 9 {
             notes.push(
                 "nearly every place varies although nothing was varied: only traits of the values could be looked at, and nothing else can be concluded".to_owned(),
             );
         }
         if !result.suspected.is_empty() {
-            notes.push(format!("{} more were seen once and not run again: allow more runs (--runs)", result.suspected.len()));
+            notes.push(format!(
+                "{} more were seen once and not run again: allow more runs (--runs)",
+                result.suspected.len()
+            ));
         }
         if !result.failed.is_empty() {
             notes.push(format!("{} runs gave nothing to look at", result.failed.len()));
@@ -446,7 +459,9 @@ fn code_points(factor: &Factor, values: &[(u8, Option<String>)]) -> BTreeMap<Str
 /// Tells every place once: not the spelling and what it decodes to, not each member of what comes and goes as a whole, not
 /// the traits of a value that depends on the factor itself.
 fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
-    told.sort_by(|a, b| a.rank.cmp(&b.rank).then(a.dependency.p.total_cmp(&b.dependency.p)).then(a.column.cmp(&b.column)));
+    told.sort_by(|a, b| {
+        a.rank.cmp(&b.rank).then(a.dependency.p.total_cmp(&b.dependency.p)).then(a.column.cmp(&b.column))
+    });
     let mut kept: Vec<Told> = Vec::new();
     for told in told {
         let about = |other: &&mut Told| {
@@ -464,7 +479,9 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
     let kept = without_encodings(teller, without_parts(teller, kept));
     let mut dependencies: Vec<Dependency> = kept.into_iter().map(|told| told.dependency).collect();
     dependencies.sort_by(|a, b| {
-        let key = |of: &Dependency| (of.factor.clone(), of.gate.clone(), of.host.clone(), of.path.clone(), of.location.clone(), of.kind.clone());
+        let key = |of: &Dependency| {
+            (of.factor.clone(), of.gate.clone(), of.host.clone(), of.path.clone(), of.location.clone(), of.kind.clone())
+        };
         key(a).cmp(&key(b))
     });
     dependencies
@@ -473,7 +490,8 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
 /// What is encoded is told where it says most: a document inside by its members, a bare value by the place it stands in.
 fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
     const BARE: [&str; 6] = ["!b64", "!b64url", "!hex", "!url", "!html", "!qp"];
-    let others: Vec<(usize, String, Option<BTreeMap<String, String>>, String)> = told.iter().map(|of| identity(teller, of)).collect();
+    let others: Vec<(usize, String, Option<BTreeMap<String, String>>, String)> =
+        told.iter().map(|of| identity(teller, of)).collect();
     let mut kept = Vec::new();
     for of in told {
         let (role, factor, gate, location) = identity(teller, &of);
@@ -483,7 +501,8 @@ fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
         let inside = related(&|other| {
             other.strip_prefix(&location).is_some_and(|rest| rest.starts_with('!') && !BARE.contains(&rest))
         });
-        let bare = BARE.iter().filter_map(|step| location.strip_suffix(step)).any(|outer| related(&|other| other == outer));
+        let bare =
+            BARE.iter().filter_map(|step| location.strip_suffix(step)).any(|outer| related(&|other| other == outer));
         if !inside && !bare {
             kept.push(of);
         }
@@ -521,12 +540,14 @@ fn by_container(teller: &Teller<'_>, role: usize, group: Vec<Told>) -> Vec<Told>
     let outermost = |location: &str| -> Option<String> {
         let json = location.find("!json:/")? + "!json:".len();
         let ends = location[json + 1..].match_indices(['/', '!']).map(|(at, _)| json + 1 + at);
-        ends.map(|end| &location[..end]).find(|container| {
-            let inside = |at: &str| at.strip_prefix(container).is_some_and(|rest| rest.starts_with(['/', '!']));
-            let spots = teller.table.spots.iter().filter(|spot| spot.role == role && spot.aspect == Aspect::Value);
-            let mut spots = spots.filter(|spot| inside(&spot.at)).peekable();
-            spots.peek().is_some() && spots.all(|spot| members.contains(&*spot.at))
-        }).map(str::to_owned)
+        ends.map(|end| &location[..end])
+            .find(|container| {
+                let inside = |at: &str| at.strip_prefix(container).is_some_and(|rest| rest.starts_with(['/', '!']));
+                let spots = teller.table.spots.iter().filter(|spot| spot.role == role && spot.aspect == Aspect::Value);
+                let mut spots = spots.filter(|spot| inside(&spot.at)).peekable();
+                spots.peek().is_some() && spots.all(|spot| members.contains(&*spot.at))
+            })
+            .map(str::to_owned)
     };
     let mut joined: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     for of in group {

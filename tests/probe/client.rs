@@ -139,7 +139,13 @@ impl Client {
             requests.push(request("GET", API, &format!("/v1/config?id={id}"), &head(random), Vec::new()));
         }
         if random.below(10) < 2 {
-            requests.push(request("POST", REPORTS, "/v1/crash", &head(random), json!({"at": random.clock()}).to_string().into()));
+            requests.push(request(
+                "POST",
+                REPORTS,
+                "/v1/crash",
+                &head(random),
+                json!({"at": random.clock()}).to_string().into(),
+            ));
         }
         if self.bit(Sort::ExtraRequest, around) {
             let body = json!({"id": random.uuid(), "kind": "sync"}).to_string();
@@ -224,7 +230,8 @@ impl Client {
     fn metrics(&self, around: &Surroundings, random: &mut Random) -> Exchange {
         let low = u64::from(self.bit(Sort::LowBit, around));
         let number = (random.next() % 1_000_000) & !1 | low;
-        let stats = if self.bit(Sort::KeyOrder, around) { r#""lines":3,"bytes":90"# } else { r#""bytes":90,"lines":3"# };
+        let stats =
+            if self.bit(Sort::KeyOrder, around) { r#""lines":3,"bytes":90"# } else { r#""bytes":90,"lines":3"# };
         let space = if self.bit(Sort::DocumentSpace, around) { " " } else { "" };
         let body = format!(r#"{{"n":{number},"stats":{{{stats}}},"took":{space}{}}}"#, random.below(500));
         let case = if self.bit(Sort::HeaderCase, around) { "X-Channel" } else { "x-channel" };
@@ -232,6 +239,16 @@ impl Client {
         fields.push((case.into(), "stable".into()));
         request("POST", REPORTS, "/v1/metrics", &fields, body.into())
     }
+}
+
+/// A request of which nothing but its form is ever the same.
+pub fn chaos(random: &mut Random) -> Exchange {
+    let mut body = Map::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let length = 8 + random.below(24);
+        body.insert(name.to_owned(), json!(random.hex(length)));
+    }
+    request("POST", API, "/v1/x", &head(random), Value::from(body).to_string().into())
 }
 
 fn place(sort: Sort) -> (&'static str, &'static str) {

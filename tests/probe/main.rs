@@ -67,6 +67,27 @@ fn is_it(found: &Dependency, leak: &Leak) -> bool {
 }
 
 #[test]
+fn of_a_client_that_is_never_the_same_nothing_is_concluded() {
+    let factors = vec![Factor::parse("hostname=a,b").unwrap(), Factor::parse("user=c,d").unwrap()];
+    let mut random = Random::new(7);
+    let mut texts = Texts::default();
+    let mut experiment = Experiment::new(factors, Axis::Pairwise, 40);
+    loop {
+        let wanted = experiment.next();
+        if wanted.is_empty() {
+            break;
+        }
+        for run in wanted {
+            let exchanges = [client::chaos(&mut random)];
+            experiment.add(run.condition, run.phase, observe(&exchanges, &mut texts, |_, _| Vec::new()));
+        }
+    }
+    let result = conclude(&experiment);
+    assert!(result.dependencies.is_empty(), "{:?}", result.dependencies);
+    assert!(result.notes.iter().any(|note| note.contains("nothing else can be concluded")), "{:?}", result.notes);
+}
+
+#[test]
 fn what_a_client_gives_away_is_found_and_what_it_does_not_is_not() {
     let seeds: u64 = std::env::var("DIVULGE_PROBE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     let (mut planted, mut found, mut false_ones) = (0, 0, Vec::new());
@@ -88,11 +109,19 @@ fn what_a_client_gives_away_is_found_and_what_it_does_not_is_not() {
         for dependency in &result.dependencies {
             if client.dead.contains(&dependency.factor) {
                 false_ones.push(format!("seed {seed}: {dependency:?}"));
-            } else if !client.leaks.iter().any(|leak| leak.factor == dependency.factor && leak.path == dependency.path) {
+            } else if !client.leaks.iter().any(|leak| leak.factor == dependency.factor && leak.path == dependency.path)
+            {
                 println!("seed {seed}: beside what was planted: {dependency:?}");
             }
         }
-        println!("seed {seed}: {} runs, {} dependencies, {} tested, {} dropped, {} suspected", result.runs, result.dependencies.len(), result.tested, result.dropped, result.suspected.len());
+        println!(
+            "seed {seed}: {} runs, {} dependencies, {} tested, {} dropped, {} suspected",
+            result.runs,
+            result.dependencies.len(),
+            result.tested,
+            result.dropped,
+            result.suspected.len()
+        );
     }
     println!("{found} of {planted} planted dependences found; on dead factors {}", false_ones.len());
     println!("missed:\n{}", missed.join("\n"));

@@ -40,11 +40,8 @@ fn a_client_that_runs_is_probed_stopped_and_probed_on() {
     let all = probe(&[&factors[..], &["--runs", "40", "--resume", &out]].concat(), &command);
     assert_eq!(all.status.code(), Some(0), "{}", said(&all));
     let result = ProbeResult::parse(&std::fs::read_to_string(&out).unwrap()).unwrap();
-    let found: Vec<(&str, &str, &str)> = result
-        .dependencies
-        .iter()
-        .map(|of| (of.factor.as_str(), of.path.as_str(), of.location.as_str()))
-        .collect();
+    let found: Vec<(&str, &str, &str)> =
+        result.dependencies.iter().map(|of| (of.factor.as_str(), of.path.as_str(), of.location.as_str())).collect();
     assert_eq!(found, [("hostname", "/v1/events", "body!json:/machine")]);
     let dependency = &result.dependencies[0];
     assert_eq!((dependency.kind.as_str(), dependency.confirmed, dependency.fresh), ("host.name", true, Some(true)));

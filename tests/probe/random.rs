@@ -39,7 +39,8 @@ impl Random {
     }
 
     pub fn word(&mut self) -> String {
-        const WORDS: [&str; 8] = ["main.rs", "lib.rs", "notes.md", "todo.txt", "build.sh", "run.py", "index.ts", "app.go"];
+        const WORDS: [&str; 8] =
+            ["main.rs", "lib.rs", "notes.md", "todo.txt", "build.sh", "run.py", "index.ts", "app.go"];
         WORDS[self.below(WORDS.len())].to_owned()
     }
 }

@@ -145,7 +145,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.runs");
         let factors = vec![Factor::parse("tz=UTC,Asia/Tokyo").unwrap()];
-        let about = About { schema: 1, command: vec!["true".into()], factors, axis: Axis::One, surroundings: String::new() };
+        let about =
+            About { schema: 1, command: vec!["true".into()], factors, axis: Axis::One, surroundings: String::new() };
         let run = Run { condition: Condition::base(1), phase: Phase::Base, observation: Observation::default() };
         let mut writer = Writer::begin(&path, &about).unwrap();
         writer.run(&run, &["a line".into()]).unwrap();

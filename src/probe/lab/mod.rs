@@ -111,7 +111,8 @@ impl Lab {
         let authority = Authority::in_memory().map_err(LabError::Authority)?;
         // One CA and one folder for all runs: what differs between them is what was varied.
         let trust = TrustFiles::write(authority.certificate_pem(), &|_| None)?;
-        let LabParts { command, options, factors, variables, setup, time_limit, terminal, show, allow_open_network } = parts;
+        let LabParts { command, options, factors, variables, setup, time_limit, terminal, show, allow_open_network } =
+            parts;
         let options = Options {
             offline: true,
             in_room: true,
@@ -180,8 +181,7 @@ impl Lab {
             }
             read_back(&session, &engine)
         });
-        let (observation, lines) =
-            read.await.map_err(|_| LabError::File(std::io::ErrorKind::Interrupted.into()))??;
+        let (observation, lines) = read.await.map_err(|_| LabError::File(std::io::ErrorKind::Interrupted.into()))??;
         let seen = account.connected(Way::Explicit) + account.connected(Way::Redirected);
         Ok(Made {
             observation,
@@ -288,7 +288,12 @@ fn read_back(session: &std::path::Path, engine: &Arc<Engine>) -> Result<(Observa
         for part in exchange.parts() {
             let findings = flow.audit(part).findings;
             let secret = findings.iter().filter(|finding| finding.kind.starts_with("secret."));
-            secrets.extend(secret.flat_map(|finding| [Some(&finding.value), finding.observed.as_ref()]).flatten().map(|value| value.to_string()));
+            secrets.extend(
+                secret
+                    .flat_map(|finding| [Some(&finding.value), finding.observed.as_ref()])
+                    .flatten()
+                    .map(|value| value.to_string()),
+            );
         }
         secrets.retain(|secret| !secret.is_empty());
         // A value that holds another is masked first, or what is left of it would show.

@@ -53,13 +53,16 @@ pub struct Changed {
 
 impl Comparison {
     pub fn of(a: &ProbeResult, b: &ProbeResult) -> Self {
-        let names = |result: &ProbeResult| -> Vec<String> { result.factors.iter().map(|factor| factor.name.clone()).collect() };
+        let names =
+            |result: &ProbeResult| -> Vec<String> { result.factors.iter().map(|factor| factor.name.clone()).collect() };
         let (left, right) = (names(a), names(b));
         let both = |name: &str| left.iter().any(|known| known == name) && right.iter().any(|known| known == name);
         let mut not_compared: Vec<String> = left.iter().chain(&right).filter(|name| !both(name)).cloned().collect();
         not_compared.sort();
         let found = |result: &ProbeResult| -> BTreeMap<Found, Dependency> {
-            let comparable = |of: &&Dependency| both(&of.factor) && of.gate.as_ref().is_none_or(|gate| gate.keys().all(|name| both(name)));
+            let comparable = |of: &&Dependency| {
+                both(&of.factor) && of.gate.as_ref().is_none_or(|gate| gate.keys().all(|name| both(name)))
+            };
             result.dependencies.iter().filter(comparable).map(|of| (Found::of(of), of.clone())).collect()
         };
         let (before, mut after) = (found(a), found(b));
@@ -94,7 +97,14 @@ impl Comparison {
 
     /// With a line end after each line.
     pub fn render(&self, look: Look) -> String {
-        let side = |side: &Side| format!("{} ({} runs{})", visible(&side.command.join(" ")), side.runs, if side.complete { "" } else { ", not complete" });
+        let side = |side: &Side| {
+            format!(
+                "{} ({} runs{})",
+                visible(&side.command.join(" ")),
+                side.runs,
+                if side.complete { "" } else { ", not complete" }
+            )
+        };
         let mut out = format!(
             "{}  {} new · {} gone · {} changed · {} the same\n",
             look.paint("1", &format!("{} -> {}", side(&self.a), side(&self.b))),

@@ -40,7 +40,10 @@ pub fn render(result: &ProbeResult) -> String {
             continue;
         }
         let rows: String = of.iter().take(MOST).map(|group| row(group.first, group.count, &factor.values)).collect();
-        let table = table("<th>Request</th><th>Place</th><th>Kind</th><th>Seen</th><th>Only with</th><th class=\"n\">p</th><th class=\"n\">q</th><th class=\"n\">Runs</th>", &rows);
+        let table = table(
+            "<th>Request</th><th>Place</th><th>Kind</th><th>Seen</th><th>Only with</th><th class=\"n\">p</th><th class=\"n\">q</th><th class=\"n\">Runs</th>",
+            &rows,
+        );
         section(&escaped(&factor.name), &table, &mut out);
     }
     switches(result, &mut out);
@@ -66,7 +69,8 @@ fn table(head: &str, rows: &str) -> String {
 fn cards(result: &ProbeResult) -> String {
     let facts: BTreeSet<&str> = result.dependencies.iter().map(|of| of.factor.as_str()).collect();
     let hosts: BTreeSet<&str> = result.dependencies.iter().map(|of| of.host.as_str()).collect();
-    let card = |number: String, text: &str| format!("<li><b>{}</b><span>{}</span></li>", escaped(&number), escaped(text));
+    let card =
+        |number: String, text: &str| format!("<li><b>{}</b><span>{}</span></li>", escaped(&number), escaped(text));
     let mut cards = card(format!("{} of {}", facts.len(), result.factors.len()), "facts show");
     cards += &card(groups(result.dependencies.iter()).len().to_string(), "places");
     cards += &card(hosts.len().to_string(), "hosts that receive them");
@@ -104,7 +108,8 @@ fn matrix(result: &ProbeResult) -> String {
         rows.push_str("</tr>");
     }
     let none = without_effect(result);
-    let said = if none.is_empty() { String::new() } else { format!(" No effect was seen of {}.", escaped(&none.join(", "))) };
+    let said =
+        if none.is_empty() { String::new() } else { format!(" No effect was seen of {}.", escaped(&none.join(", "))) };
     format!(
         "{}<p class=\"legend\">The number of places in which a fact shows, by who receives it. \
          <span class=\"pill high\">hidden</span> by characters, order, spelling or in a random value · \
@@ -127,12 +132,19 @@ fn row(first: &Dependency, count: usize, values: &[String]) -> String {
     let seen: String = values
         .iter()
         .filter(|value| first.values.contains_key(*value))
-        .map(|value| format!("<div>{}: <code>{}</code></div>", escaped(if value.is_empty() { "(none)" } else { value }), escaped(&shown(first, value))))
+        .map(|value| {
+            format!(
+                "<div>{}: <code>{}</code></div>",
+                escaped(if value.is_empty() { "(none)" } else { value }),
+                escaped(&shown(first, value))
+            )
+        })
         .collect();
     let kind = kinds::find(&first.kind).map_or(String::new(), |kind| format!(" title=\"{}\"", escaped(kind.reveals)));
     let alike = if count > 1 { format!(" <span class=\"dim\">and {} alike</span>", count - 1) } else { String::new() };
     let after = first.before.as_ref().filter(|before| !before.trim().is_empty());
-    let after = after.map_or(String::new(), |before| format!("<div class=\"dim\">after “{}”</div>", escaped(before.trim())));
+    let after =
+        after.map_or(String::new(), |before| format!("<div class=\"dim\">after “{}”</div>", escaped(before.trim())));
     format!(
         "<tr><td class=\"host\">{} {}{}</td><td><code>{}</code>{alike}{after}</td><td class=\"one\"{kind}>{}<div class=\"dim\">{}</div></td><td>{seen}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
         escaped(&first.method),
@@ -157,13 +169,37 @@ fn switches(result: &ProbeResult, out: &mut String) {
         if all.is_empty() {
             return "<span class=\"dim\">nothing</span>".to_owned();
         }
-        all.iter().take(60).map(|of| format!("<div>{} {}{} <code>{}</code></div>", escaped(&of.method), escaped(&of.host), escaped(&of.path), escaped(&place(of)))).collect()
+        all.iter()
+            .take(60)
+            .map(|of| {
+                format!(
+                    "<div>{} {}{} <code>{}</code></div>",
+                    escaped(&of.method),
+                    escaped(&of.host),
+                    escaped(&of.path),
+                    escaped(&place(of))
+                )
+            })
+            .collect()
     };
     let rows: String = outs
         .iter()
-        .map(|one| format!("<tr><td class=\"one\"><code>{}={}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>", escaped(one.factor), escaped(one.value), list(&one.stopped), list(&one.added), list(&one.changed)))
+        .map(|one| {
+            format!(
+                "<tr><td class=\"one\"><code>{}={}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escaped(one.factor),
+                escaped(one.value),
+                list(&one.stopped),
+                list(&one.added),
+                list(&one.changed)
+            )
+        })
         .collect();
-    section("What each switch stops", &table("<th>Switch</th><th>No longer sent</th><th>Sent in addition</th><th>Changed</th>", &rows), out);
+    section(
+        "What each switch stops",
+        &table("<th>Switch</th><th>No longer sent</th><th>Sent in addition</th><th>Changed</th>", &rows),
+        out,
+    );
 }
 
 fn requests(result: &ProbeResult, out: &mut String) {
@@ -171,9 +207,25 @@ fn requests(result: &ProbeResult, out: &mut String) {
         .requests
         .iter()
         .take(MOST)
-        .map(|of| format!("<tr><td class=\"host\">{}</td><td>{} {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>", escaped(&of.host), escaped(&of.method), escaped(&of.path), of.base, of.all))
+        .map(|of| {
+            format!(
+                "<tr><td class=\"host\">{}</td><td>{} {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+                escaped(&of.host),
+                escaped(&of.method),
+                escaped(&of.path),
+                of.base,
+                of.all
+            )
+        })
         .collect();
-    section("Requests", &table("<th>Host</th><th>Request</th><th class=\"n\">Runs with nothing varied</th><th class=\"n\">All runs</th>", &rows), out);
+    section(
+        "Requests",
+        &table(
+            "<th>Host</th><th>Request</th><th class=\"n\">Runs with nothing varied</th><th class=\"n\">All runs</th>",
+            &rows,
+        ),
+        out,
+    );
 }
 
 fn noise(result: &ProbeResult, out: &mut String) {
@@ -181,10 +233,22 @@ fn noise(result: &ProbeResult, out: &mut String) {
         .noise
         .iter()
         .take(MOST)
-        .map(|of| format!("<tr><td class=\"host\">{}{}</td><td><code>{}</code></td><td>{}</td></tr>", escaped(&of.place.host), escaped(&of.place.path), escaped(&of.place.location), escaped(&of.noise)))
+        .map(|of| {
+            format!(
+                "<tr><td class=\"host\">{}{}</td><td><code>{}</code></td><td>{}</td></tr>",
+                escaped(&of.place.host),
+                escaped(&of.place.path),
+                escaped(&of.place.location),
+                escaped(&of.noise)
+            )
+        })
         .collect();
     let table = table("<th>Request</th><th>Place</th><th>How</th>", &rows);
-    section("What varies by itself", &format!("<details><summary>{} places</summary><div class=\"in\">{table}</div></details>", result.noise.len()), out);
+    section(
+        "What varies by itself",
+        &format!("<details><summary>{} places</summary><div class=\"in\">{table}</div></details>", result.noise.len()),
+        out,
+    );
 }
 
 #[cfg(test)]
@@ -192,7 +256,11 @@ mod tests {
     #[test]
     fn the_page_holds_the_matrix_and_no_markup_of_others() {
         let page = super::render(&super::super::sample());
-        assert!(page.contains("Which facts reach whom") && page.contains("U+2019") && page.contains("What each switch stops"));
+        assert!(
+            page.contains("Which facts reach whom")
+                && page.contains("U+2019")
+                && page.contains("What each switch stops")
+        );
         assert!(!page.contains("<b>\"") && !page.contains("say <hi>") && !page.contains("Tokyo<b>"), "{page}");
         assert!(!page.contains("<script"));
     }

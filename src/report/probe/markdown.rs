@@ -48,10 +48,22 @@ pub fn render(result: &ProbeResult) -> String {
     }
     for one in outs {
         let list = |all: &[&crate::probe::result::Dependency]| {
-            let shown: Vec<String> = all.iter().take(40).map(|of| format!("{} {}{} `{}`", of.method, cell(&of.host), cell(&of.path), cell(&place(of)))).collect();
+            let shown: Vec<String> = all
+                .iter()
+                .take(40)
+                .map(|of| format!("{} {}{} `{}`", of.method, cell(&of.host), cell(&of.path), cell(&place(of))))
+                .collect();
             if shown.is_empty() { "nothing".to_owned() } else { shown.join("<br>") }
         };
-        let _ = writeln!(out, "| `{}={}` | {} | {} | {} |", cell(one.factor), cell(one.value), list(&one.stopped), list(&one.added), list(&one.changed));
+        let _ = writeln!(
+            out,
+            "| `{}={}` | {} | {} | {} |",
+            cell(one.factor),
+            cell(one.value),
+            list(&one.stopped),
+            list(&one.added),
+            list(&one.changed)
+        );
     }
     for note in &result.notes {
         let _ = writeln!(out, "\n* {}", cell(note));

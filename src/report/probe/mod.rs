@@ -28,7 +28,8 @@ pub fn opt_outs(result: &ProbeResult) -> Vec<OptOut<'_>> {
     for factor in result.factors.iter().filter(|factor| factor.name.starts_with("env:")) {
         let base = factor.values.first().map_or("", String::as_str);
         for value in factor.values.iter().skip(1) {
-            let mut one = OptOut { factor: &factor.name, value, stopped: Vec::new(), added: Vec::new(), changed: Vec::new() };
+            let mut one =
+                OptOut { factor: &factor.name, value, stopped: Vec::new(), added: Vec::new(), changed: Vec::new() };
             for dependency in result.dependencies.iter().filter(|of| of.factor == factor.name) {
                 let of = |value: &str| dependency.values.get(value);
                 match (of(base), of(value)) {

@@ -46,7 +46,16 @@ pub fn render(result: &ProbeResult, look: Look) -> String {
         let _ = writeln!(out, "\n{}", bold("seen once, not run again"));
         for group in groups(result.suspected.iter()).iter().take(20) {
             let first = group.first;
-            let _ = writeln!(out, "  {}  {} {} {}{}  {}", visible(&first.factor), first.kind, first.method, visible(&first.host), visible(&first.path), visible(&place(first)));
+            let _ = writeln!(
+                out,
+                "  {}  {} {} {}{}  {}",
+                visible(&first.factor),
+                first.kind,
+                first.method,
+                visible(&first.host),
+                visible(&first.path),
+                visible(&place(first))
+            );
         }
     }
     for note in &result.notes {
@@ -106,7 +115,14 @@ fn switches(result: &ProbeResult, look: Look, out: &mut String) {
             one.changed.len()
         );
         for stopped in one.stopped.iter().take(20) {
-            let _ = writeln!(out, "      no longer: {} {}{}  {}", stopped.method, visible(&stopped.host), visible(&stopped.path), visible(&place(stopped)));
+            let _ = writeln!(
+                out,
+                "      no longer: {} {}{}  {}",
+                stopped.method,
+                visible(&stopped.host),
+                visible(&stopped.path),
+                visible(&place(stopped))
+            );
         }
     }
 }
