@@ -386,7 +386,7 @@ impl Going<'_> {
                 }
             }
             if !any {
-                return Ok(self.experiment.made() < self.experiment.limit || self.experiment.is_over());
+                return Ok(self.experiment.is_over());
             }
         }
     }

@@ -144,9 +144,19 @@ impl Experiment {
         self.next_confirmations(&evidence)
     }
 
-    /// Whether no run is missing, however many were allowed.
+    /// Whether it has come to its end: nothing is missing, and if anything was suspicious, runs were left to look again.
     pub fn is_over(&self) -> bool {
-        self.next_of_all().is_empty()
+        if !self.next_of_all().is_empty() {
+            return false;
+        }
+        let (table, tried) = self.table();
+        self.runs.iter().any(|run| run.phase == Phase::Confirm) || questions(&Evidence::of(&table, &tried)).is_empty()
+    }
+
+    /// Rows of the design that there were no runs for.
+    pub fn rows_left_out(&self) -> usize {
+        let levels: Vec<usize> = self.factors.iter().map(|factor| factor.values.len()).collect();
+        rows(self.axis, &levels).len() - self.rows().len()
     }
 
     /// What the experiment would take in all, as far as it can be told now.

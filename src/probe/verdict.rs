@@ -419,6 +419,10 @@ impl Teller<'_> {
                 result.suspected.len()
             ));
         }
+        let left_out = self.experiment.rows_left_out();
+        if left_out > 0 {
+            notes.push(format!("{left_out} combinations of the design were not tried: allow more runs (--runs)"));
+        }
         if !result.failed.is_empty() {
             notes.push(format!("{} runs gave nothing to look at", result.failed.len()));
         }

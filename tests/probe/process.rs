@@ -13,7 +13,7 @@ fn probe(options: &[&str], command: &[&str]) -> Output {
         .arg("--")
         .args(command)
         .env("DIVULGE_STATE", state.path())
-        .env("DIVULGE_CONFIG", state.path().join("none.toml"))
+        .env("XDG_CONFIG_HOME", state.path())
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -30,7 +30,6 @@ fn client() -> String {
 #[test]
 fn a_client_that_runs_is_probed_stopped_and_probed_on() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("none.toml"), "").unwrap();
     let out = folder.path().join("result.json").display().to_string();
     let factors = ["--vary", "hostname=alpha,beta", "--vary", "user=ann,bob", "--axis", "one"];
     let client = client();
