@@ -46,6 +46,9 @@ const WEAK: f64 = 0.02;
 /// Of fewer runs nothing more can be asked than that they agree.
 const FEW: u32 = 19;
 
+/// By two settings, the odd runs that have both.
+type RunsByPair = BTreeMap<(Setting, Setting), BTreeSet<usize>>;
+
 /// Runs, as bits, in which a column shows nothing that one setting alone does not: nothing at all, or what the one shows
 /// that is known to show something.
 struct Quiet {
@@ -309,7 +312,7 @@ impl<'a> Evidence<'a> {
     /// Pairs of settings that would explain what the odd runs of one column show: those that are in most of them, and in none
     /// that shows nothing.
     fn explanations(&self, quiet: &Quiet, odd: &[(usize, Option<Setting>)]) -> Vec<(Setting, Setting)> {
-        let mut by_factors: BTreeMap<(usize, usize), BTreeMap<(Setting, Setting), BTreeSet<usize>>> = BTreeMap::new();
+        let mut by_factors: BTreeMap<(usize, usize), RunsByPair> = BTreeMap::new();
         for &(run, known) in odd {
             let settings: Vec<Setting> = self.tried[run].0.settings().collect();
             for (at, &a) in settings.iter().enumerate() {

@@ -117,6 +117,11 @@ struct Told {
     dependency: Dependency,
 }
 
+/// What a value of the factor shows, by the number of the value.
+type Seen = (u8, Option<String>);
+/// Makes a dependency of a kind, a form, what is seen, what stands before it, and in how many places.
+type Naming<'a> = dyn Fn(&str, Form, &[Seen], Option<String>, usize) -> Dependency + 'a;
+
 struct Teller<'a> {
     experiment: &'a Experiment,
     table: &'a Table,
@@ -265,12 +270,7 @@ impl Teller<'_> {
     }
 
     /// A value that is settled, by what differs in it.
-    fn tell_text(
-        &self,
-        suspect: Suspect,
-        texts: &[(u8, Option<String>)],
-        dependency: &dyn Fn(&str, Form, &[(u8, Option<String>)], Option<String>, usize) -> Dependency,
-    ) -> Vec<Told> {
+    fn tell_text(&self, suspect: Suspect, texts: &[(u8, Option<String>)], dependency: &Naming<'_>) -> Vec<Told> {
         let factor = self.factor(suspect.setting);
         let value = factor.value(suspect.setting.1);
         let find = |values: &[(u8, Option<String>)], level: u8| {
@@ -483,7 +483,7 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
         let same_kind = kept.iter_mut().filter(about).find(|other| other.dependency.kind == told.dependency.kind);
         if let Some(known) = same_kind {
             known.dependency.places += usize::from(known.rank == told.rank);
-        } else if told.rank < 2 || !kept.iter_mut().any(|mut other| about(&&mut other)) {
+        } else if told.rank < 2 || !kept.iter_mut().any(|mut other| about(&mut other)) {
             kept.push(told);
         }
     }
@@ -501,8 +501,7 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
 /// What is encoded is told where it says most: a document inside by its members, a bare value by the place it stands in.
 fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
     const BARE: [&str; 6] = ["!b64", "!b64url", "!hex", "!url", "!html", "!qp"];
-    let others: Vec<(usize, String, Option<BTreeMap<String, String>>, String)> =
-        told.iter().map(|of| identity(teller, of)).collect();
+    let others: Vec<Identity> = told.iter().map(|of| identity(teller, of)).collect();
     let mut kept = Vec::new();
     for of in told {
         let (role, factor, gate, location) = identity(teller, &of);
@@ -521,7 +520,10 @@ fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
     kept
 }
 
-fn identity(teller: &Teller<'_>, of: &Told) -> (usize, String, Option<BTreeMap<String, String>>, String) {
+/// Role, factor, gate and location.
+type Identity = (usize, String, Option<BTreeMap<String, String>>, String);
+
+fn identity(teller: &Teller<'_>, of: &Told) -> Identity {
     let role = teller.table.columns[of.column].role;
     (role, of.dependency.factor.clone(), of.dependency.gate.clone(), of.dependency.location.clone())
 }
