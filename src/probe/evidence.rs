@@ -191,6 +191,11 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Whether a run shows in `column` what none of its settings shows alone.
+    pub fn shows_more(&self, column: usize, run: usize) -> bool {
+        self.unexplained(column, run).is_some()
+    }
+
     /// Two settings that let a column stray together and not alone, as runs of nothing else show.
     pub fn gated(&self) -> Vec<Suspect> {
         let mut suspects = Vec::new();

@@ -330,10 +330,7 @@ impl Teller<'_> {
         let mut open = BTreeSet::new();
         for (run, (condition, _)) in self.tried.iter().enumerate() {
             let level = condition.levels[gate.0];
-            if level != gate.1
-                && condition.has(suspect.setting)
-                && self.evidence.strays(suspect.column, run) == Some(true)
-            {
+            if level != gate.1 && condition.has(suspect.setting) && self.evidence.shows_more(suspect.column, run) {
                 open.insert(level);
             }
         }
