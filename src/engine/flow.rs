@@ -12,8 +12,9 @@ use super::decode::{Decoded, Layer, Origin, walk};
 use super::detect::credentials::Destination;
 use super::detect::facts::{FactFindings, Met};
 use super::detect::hash::Keyed;
-use super::detect::template::{Lesson, Scan, Templates};
+use super::detect::template::{self, Lesson, Scan, Templates};
 use super::detect::{RawFinding, covert};
+use super::digest::Digest;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -113,13 +114,29 @@ impl Flow {
     pub fn audit(&mut self, part: Part) -> Audit {
         let unit = Unit { request: &self.request, part };
         let (engine, client) = (&self.engine, self.client());
-        // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
-        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
-        self.summary.names.learn(&audited.findings);
-        for finding in &mut audited.findings {
-            finding.shown_location = self.summary.names.masked(&finding.location);
-        }
+        // What was found before decides how places are shown, so only the first unit can be one that was seen already.
+        let first = self.summary.names.is_empty();
+        let digest = first.then(|| engine.digest(&unit, client, &self.templates)).flatten();
+        let audited = match digest.and_then(|digest| engine.again(digest, &unit)) {
+            Some(audited) => {
+                self.summary.names.learn(&audited.findings);
+                audited
+            }
+            None => {
+                // A detector that panics costs its unit's findings, never the request or the process.
+                let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
+                let digest = digest.filter(|_| audited.is_ok());
+                let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
+                self.summary.names.learn(&audited.findings);
+                for finding in &mut audited.findings {
+                    finding.shown_location = self.summary.names.masked(&finding.location);
+                }
+                if let Some(digest) = digest {
+                    engine.remember(digest, &unit, &audited, &self.templates);
+                }
+                audited
+            }
+        };
         self.count(&audited);
         if let Some(body) = audited.turn {
             self.summary.turn = Some((self.request.clone(), body));
@@ -221,6 +238,41 @@ impl Engine {
             }
         };
         catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
+    }
+
+    /// By what the unit would be known again; none where more than its bytes decides what becomes of it.
+    fn digest(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Option<Digest> {
+        let closed = self.on_error == OnError::Closed && self.policy.mode() == Mode::Enforce;
+        // What a model wrote with pseudonyms is put back whatever the policy says of this host.
+        if closed || self.policy.may_restore() || self.policy.may_change(&subject(unit.request, client)) {
+            return None;
+        }
+        self.repeats.digest(unit, template::revision(templates, &self.digest_key, unit.request, client))
+    }
+
+    /// What a unit of this digest came to, if it is remembered.
+    fn again(&self, digest: Digest, unit: &Unit<'_>) -> Option<Audited> {
+        let outcome = self.repeats.get(digest)?;
+        Some(Audited {
+            findings: outcome.findings(unit, self.facts.list())?,
+            unread: outcome.unread.to_vec(),
+            bytes_read: outcome.bytes_read,
+            bytes_sent: outcome.bytes_sent,
+            outgoing: Outgoing::Unchanged(payload(&unit.part)),
+            certificate: None,
+            lesson: Lesson::default(),
+            unmade: 0,
+            turn: None,
+        })
+    }
+
+    /// Remembers what a unit came to, unless there is more to be learned from it the next time.
+    fn remember(&self, digest: Digest, unit: &Unit<'_>, audited: &Audited, templates: &Templates) {
+        if self.learns && templates.gains_from(&audited.lesson) {
+            return;
+        }
+        let bytes = (audited.bytes_read, audited.bytes_sent);
+        self.repeats.put(digest, unit, self.facts.list(), &audited.findings, &audited.unread, bytes);
     }
 
     /// The path of a unit: decode, inspect, decide, rewrite.
