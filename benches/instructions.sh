@@ -1,7 +1,7 @@
 #!/bin/sh
 # Instructions that one audit takes, for every case or those named:
 #
-#   benches/instructions.sh [CASE ...]        counts
+#   benches/instructions.sh [CASE ...]        counts; `+turn`: its texts were in the request before, `+again`: so was all of it
 #   PROFILE=1 benches/instructions.sh CASE    and where they are spent, by function
 #
 # Counted by callgrind (Debian: valgrind), once everything is warm. A regression shows here on a machine whose clock says nothing.
@@ -16,7 +16,8 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 count=${COUNT:-10}
 
-[ $# -gt 0 ] || set -- head quiet-2k small-2k small-2k+again small-2k/strict no-hit-200k request-200k request-200k+again dense-200k nested-200k
+[ $# -gt 0 ] || set -- head small-2k small-2k+turn small-2k+again small-2k/strict quiet-6k no-hit-200k \
+  request-200k request-200k+turn request-200k+again dense-200k dense-200k+turn nested-200k
 printf '%-24s %16s\n' case 'instructions'
 for case in "$@"; do
   all=$(valgrind --tool=callgrind --toggle-collect='*warm_audits*' --callgrind-out-file="$out" "$program" "$case" "$count" 2>&1 |

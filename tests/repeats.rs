@@ -92,3 +92,45 @@ fn every_request_says_the_same_the_second_time() {
         }
     }
 }
+
+/// A conversation as a client sends it: all of it again with every turn.
+fn turn(turns: usize) -> Captured {
+    let words =
+        "Let me look at the handlers in src/handlers/request.rs first, then run the tests of the module.\n".repeat(8);
+    let told = [
+        "<env>\nWorking directory: /home/anderson/src/billing\nPlatform: linux\n</env>\n",
+        "",
+        "It says `TZ=Asia/Shanghai` there, and ann@acme.example is the author.\n",
+        "A\u{200b}\u{200b}\u{200b}B stands in the file, and MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7.\n",
+    ];
+    let messages: Vec<serde_json::Value> = (0..turns)
+        .map(|number| {
+            let text = format!("{}{words}", told[number % told.len()]);
+            let content = match number % 3 {
+                0 => serde_json::json!(text),
+                1 => serde_json::json!([{"type": "text", "text": text}]),
+                _ => serde_json::json!([{"type": "tool_result", "content": [{"type": "text", "text": text}]}]),
+            };
+            let role = ["user", "assistant"][number % 2];
+            serde_json::json!({"role": role, "content": content})
+        })
+        .collect();
+    let system = format!("You are a coding assistant.\nWorking directory: /home/anderson/src/billing\n{words}");
+    let body = serde_json::json!({"model": "m", "system": system, "messages": messages}).to_string();
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    Captured::read(request.into_bytes().into()).expect("a request")
+}
+
+#[test]
+fn a_conversation_says_the_same_turn_by_turn() {
+    for policy in ["audit", "strict"] {
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        for turns in 1..12 {
+            let captured = turn(turns);
+            let expected = audit(&without, &captured);
+            assert!(expected.len() > 3, "{expected:?}");
+            assert_eq!(audit(&with, &captured), expected, "{policy}, turn {turns}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod certificate;
 pub mod codec;
 pub mod decode;
 pub mod detect;
+mod detectors;
 mod digest;
 pub mod facts;
 pub mod finding;
@@ -90,6 +91,8 @@ pub struct Engine {
     /// These save time and change nothing.
     texts: detect::template::Cache,
     repeats: repeat::Repeats,
+    scans: Option<detect::Scans>,
+    plain_names: Option<detectors::PlainNames>,
 }
 
 impl Engine {
@@ -113,6 +116,8 @@ impl Engine {
             vault,
             texts,
             repeats,
+            scans: Some(detect::Scans::default()),
+            plain_names: Some(detectors::PlainNames::default()),
         };
         engine.know_facts();
         engine
@@ -174,6 +179,7 @@ impl Engine {
     pub fn without_memory(mut self) -> Self {
         self.texts = detect::template::Cache::OFF;
         self.repeats = repeat::Repeats::off();
+        (self.scans, self.plain_names) = (None, None);
         self
     }
 
