@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use hmac::Mac;
 use serde::Serialize;
@@ -151,7 +152,7 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         method: context.method,
         path: path.map(|path| match context.reveal {
             true => path.into(),
-            false => mask(path, telling(finding)),
+            false => mask(path, telling(finding).map(|value| &**value)),
         }),
         client: context.client,
         client_version: context.client_version,
@@ -197,9 +198,9 @@ fn bits(finding: &Finding) -> Option<f64> {
 
 /// The spellings of a value that must not be read off the names around it. Short and common values occur in
 /// names by chance: hiding them would hide the place.
-pub(super) fn telling(finding: &Finding) -> impl Iterator<Item = &str> {
+pub(super) fn telling(finding: &Finding) -> impl Iterator<Item = &Arc<str>> {
     let common = kinds::find(&finding.kind).is_some_and(|kind| kind.entropy == Entropy::Low);
-    let spellings = [Some(&*finding.value), finding.observed.as_deref()];
+    let spellings = [Some(&finding.value), finding.observed.as_ref()];
     spellings.into_iter().flatten().filter(move |value| !common && value.len() >= 4)
 }
 

@@ -302,7 +302,11 @@ impl Intake {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
             summary.place(self.engine.vault());
-            self.learner.learn(std::mem::take(&mut summary.lesson));
+            let lesson = std::mem::take(&mut summary.lesson);
+            // What says nothing new is not worth waking somebody.
+            if self.engine.templates().gains_from(&lesson) {
+                self.learner.learn(lesson);
+            }
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
             if let Some(tape) = &self.tape {
                 tape.end();
