@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod probe;
 pub mod report;
 pub mod session;
 pub mod wire;

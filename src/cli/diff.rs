@@ -14,12 +14,13 @@ use super::{INCOMPLETE, WRONG_USAGE, fail, printable, start};
 use crate::config::ColorOption;
 use crate::engine::rules::RuleSet;
 use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Policy, Request};
-use crate::report::compare::{Look, bills, requests};
+use crate::probe::result::ProbeResult;
+use crate::report::compare::{Look, bills, probes, requests};
 use crate::session::raw::Captured;
 use crate::session::store::{SessionError, SessionReader};
 
 /// Shows what differs between two sides: raw requests (`*.http`, or folders of repeats, from which is learned what varies by
-/// itself), bills (`divulge report --format bill`), sessions or findings.
+/// itself), bills (`divulge report --format bill`), results of two probes (`divulge probe --out FILE`), sessions or findings.
 ///
 /// Requests are shown as they are, credentials masked: they are captures of your own.
 #[derive(clap::Args, Clone, Debug)]
@@ -27,7 +28,7 @@ use crate::session::store::{SessionError, SessionReader};
     after_help = "Examples:\n  divulge diff old.http new.http\n  divulge diff repeats-of-old/ repeats-of-new/\n  divulge diff --fail-on new bill-2.1.168.json bill-2.1.169.json\n  divulge diff --requests old.session new.session\n\nThe exit status is 0 also where something differs; 1 where --fail-on is reached, 2 for wrong usage."
 )]
 pub struct Args {
-    /// A request, a folder of its repeats, a bill, a session, or findings
+    /// A request, a folder of its repeats, a bill, the result of a probe, a session, or findings
     #[arg(value_name = "A")]
     a: PathBuf,
     /// The same sort of thing, later
@@ -96,6 +97,15 @@ impl From<InputError> for Problem {
 fn compared(args: &Args) -> Result<(String, bool), Problem> {
     let look = Look { color: args.color.wanted(io::stdout().is_terminal()) };
     let sorts = (sort_of(&args.a)?, sort_of(&args.b)?);
+    if sorts == (Sort::Probe, Sort::Probe) && !args.requests {
+        let comparison = probes::Comparison::of(&probe(&args.a)?, &probe(&args.b)?);
+        let text = match args.format {
+            Format::Text => comparison.render(look),
+            Format::Json => json(&comparison),
+        };
+        return Ok((text, comparison.has_new()));
+    }
+    // The bill in a result may be compared with another one.
     let as_requests = match sorts {
         (Sort::Requests, Sort::Requests) => true,
         (Sort::Session, Sort::Session) => args.requests,
@@ -138,7 +148,8 @@ fn unlike(args: &Args) -> Problem {
         true => "--requests compares two sessions".to_owned(),
         false => format!("not the same sort of thing as {}", args.a.display()),
     };
-    let expected = "two requests (or folders of them), or two bills, sessions or files of findings";
+    let expected =
+        "two requests (or folders of them), two results of probes, or two bills, sessions or files of findings";
     Problem::Input(InputError::Sort { path: args.b.clone(), what, expected })
 }
 
@@ -146,6 +157,7 @@ fn unlike(args: &Args) -> Problem {
 enum Sort {
     Requests,
     Session,
+    Probe,
     /// A bill or findings. What is none of all these is read as findings, and refused there.
     Findings,
 }
@@ -160,10 +172,17 @@ fn sort_of(path: &Path) -> Result<Sort, InputError> {
     if start.starts_with(b"divulge session ") {
         return Ok(Sort::Session);
     }
+    if ProbeResult::says_so(&String::from_utf8_lossy(&start)) {
+        return Ok(Sort::Probe);
+    }
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let spoken = memchr::memmem::find(line, b" HTTP/").is_some();
     let is_request = spoken && line.first().is_some_and(u8::is_ascii_alphabetic);
     Ok(if is_request { Sort::Requests } else { Sort::Findings })
+}
+
+fn probe(path: &Path) -> Result<ProbeResult, InputError> {
+    super::report::probe_of(path)
 }
 
 /// The requests of a side: a file, or the files of a folder in the order of their names.

@@ -5,6 +5,7 @@ pub mod diff;
 pub mod doctor;
 pub mod env;
 pub mod inspect;
+pub mod probe;
 pub mod replay;
 pub mod report;
 pub mod rules;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Audit one command: a private proxy, a CA in memory, a summary on exit
     Run(Box<run::Args>),
+    /// Which bytes depend on which fact: run a client again and again, its surroundings changed
+    Probe(Box<probe::Args>),
     /// Long-lived proxy: the system proxy of one user
     Serve(Box<serve::Args>),
     /// Audit captured requests offline
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
     quiet_panics();
     match Cli::parse().command {
         Command::Run(args) => run::run(*args),
+        Command::Probe(args) => probe::run(*args),
         Command::Serve(args) => serve::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Replay(args) => replay::run(*args),

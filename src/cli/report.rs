@@ -9,7 +9,9 @@ use clap::ValueEnum;
 
 use super::{INCOMPLETE, WRONG_USAGE, fail, printable, start};
 use crate::config::ColorOption;
+use crate::probe::result::ProbeResult;
 use crate::report::bill::{self, Bill};
+use crate::report::compare::Look;
 use crate::report::lines::{Line, LineError};
 use crate::report::model::{self, Report};
 use crate::report::text::Style;
@@ -22,7 +24,7 @@ use crate::session::store::{MAGIC, SessionReader};
     after_help = "Examples:\n  divulge run --findings out.jsonl -- claude\n  divulge report out.jsonl\n  divulge report out.jsonl --format html --out report.html\n  divulge report out.jsonl --format bill --out bill.json\n  divulge report new.jsonl --since bill.json\n\nThe exit status is 2 for wrong usage and 3 where lines could not be used."
 )]
 pub struct Args {
-    /// A session (--record), or findings as JSON Lines (--findings); - is standard input, for the latter
+    /// A session (--record), findings as JSON Lines (--findings; - is standard input), or the result of a probe (--out)
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// What to make of them
@@ -74,6 +76,9 @@ const EXPECTED: &str = "a session (`divulge run --record FILE`) or findings as J
     and `inspect`)";
 
 pub fn run(args: Args) -> ExitCode {
+    if args.file.is_file() && is_probe(&args.file) {
+        return probe(&args);
+    }
     let rules = match start::rules_of(&args.rules) {
         Ok(rules) => rules,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -119,6 +124,47 @@ pub fn run(args: Args) -> ExitCode {
         return fail(INCOMPLETE, &error);
     }
     said_of_damage(&args.file, &report)
+}
+
+fn is_probe(path: &Path) -> bool {
+    let mut start = [0; 4096];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+    ProbeResult::says_so(&String::from_utf8_lossy(&start[..read]))
+}
+
+/// The result of a probe, read from a file.
+pub(super) fn probe_of(path: &Path) -> Result<ProbeResult, InputError> {
+    let text = std::fs::read_to_string(path).map_err(|error| InputError::Read(path.to_owned(), error))?;
+    ProbeResult::parse(&text).map_err(|error| InputError::Sort {
+        path: path.to_owned(),
+        what: error.to_string(),
+        expected: "the result of a probe, as `divulge probe --out FILE` writes it",
+    })
+}
+
+fn probe(args: &Args) -> ExitCode {
+    use crate::report::probe;
+    let result = match probe_of(&args.file) {
+        Ok(result) => result,
+        Err(error) => return fail(WRONG_USAGE, &error),
+    };
+    let text = match (args.format, &result.bill) {
+        (Format::Text, _) => probe::text::render(&result, Look { color: style(args.color, args.out.is_some()).color }),
+        (Format::Json, _) => result.json(),
+        (Format::Html, _) => probe::html::render(&result),
+        (Format::Markdown, _) => probe::markdown::render(&result),
+        (Format::Bill, Some(bill)) => bill.json(),
+        (Format::Bill | Format::Sarif, _) => {
+            let format = if args.format == Format::Sarif { "sarif" } else { "bill" };
+            let what = format!("the result of a probe without what --format {format} is made of");
+            let expected = "a session or findings for that";
+            return fail(WRONG_USAGE, &InputError::Sort { path: args.file.clone(), what, expected });
+        }
+    };
+    match write(args.out.as_deref(), &text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(INCOMPLETE, &error),
+    }
 }
 
 /// What could not be used is told on standard error too, whatever the format says of it.
@@ -321,6 +367,13 @@ pub(super) fn bill_of(path: &Path) -> Result<Bill, InputError> {
     let read = file.read(&mut start).map_err(unread)?;
     // A bill is one document over many lines, findings are one document a line.
     let head = String::from_utf8_lossy(&start[..read]);
+    if ProbeResult::says_so(&head) {
+        return probe_of(path)?.bill.ok_or_else(|| InputError::Sort {
+            path: path.to_owned(),
+            what: "the result of a probe without a bill".to_owned(),
+            expected: EXPECTED,
+        });
+    }
     if says_bill(&head) {
         let text = std::fs::read_to_string(path).map_err(unread)?;
         return Bill::parse(&text).map_err(|error| InputError::Sort {

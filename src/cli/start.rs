@@ -257,7 +257,8 @@ pub(super) fn read(path: &Path) -> Result<String, StartError> {
 }
 
 /// Builds the proxy and binds its port. Must be called within the runtime.
-pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Started, StartError> {
+pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>) -> Result<Started, StartError> {
+    let authority = authority.into();
     let listen = options.listen(plan.listen)?;
     let digest_key = digest_key(&options.state_dir()?);
     let file = options.state_dir()?.join("templates.json");

@@ -48,7 +48,7 @@ use upstream::{Dialer, Dialled, Offer, Origin};
 pub struct Shared {
     /// One request sees one snapshot; a reload swaps it.
     pub engine: ArcSwap<Engine>,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub dialer: Dialer,
     pub pool: pool::Pool,
     pub recorder: Recorder,
@@ -75,7 +75,7 @@ pub enum Decision {
 
 pub struct SharedParts {
     pub engine: Arc<Engine>,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub dialer: Dialer,
     pub recorder: Recorder,
     pub intercept: Vec<Intercept>,

@@ -18,6 +18,7 @@ pub mod markdown;
 pub mod model;
 mod picture;
 pub mod place;
+pub mod probe;
 pub mod sarif;
 pub mod summary;
 pub mod text;

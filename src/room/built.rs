@@ -170,7 +170,12 @@ impl Room {
 
     /// Runs a command as planned: after `setup`, with the planned environment, in the working folder, within the time.
     pub async fn run(&self, command: &[OsString]) -> Outcome {
-        let environment = self.environment(&[]);
+        self.run_with(command, &[]).await
+    }
+
+    /// The same with `variables` beside the planned environment: those that depend on where the proxy is.
+    pub async fn run_with(&self, command: &[OsString], variables: &[(OsString, OsString)]) -> Outcome {
+        let environment = self.environment(variables);
         if let Some(text) = &self.plan.setup {
             let shell = vec!["/bin/sh".into(), "-euc".into(), text.into()];
             let outcome = self.job(shell, environment.clone(), self.plan.home.clone(), false).await;

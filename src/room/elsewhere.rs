@@ -56,6 +56,10 @@ impl Room {
         match self.0 {}
     }
 
+    pub async fn run_with(&self, _: &[OsString], _: &[(OsString, OsString)]) -> Outcome {
+        match self.0 {}
+    }
+
     pub async fn run(&self, _: &[OsString]) -> Outcome {
         match self.0 {}
     }

@@ -10,6 +10,7 @@
 
 pub mod bills;
 pub mod noise;
+pub mod probes;
 pub mod requests;
 mod tree;
 pub mod words;
@@ -42,7 +43,7 @@ pub struct Look {
 }
 
 impl Look {
-    fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
@@ -56,7 +57,7 @@ impl Look {
     }
 
     /// What varies by itself is there, and out of the way.
-    fn grey(self, text: &str) -> String {
+    pub(crate) fn grey(self, text: &str) -> String {
         self.paint("90", text)
     }
 }

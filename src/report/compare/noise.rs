@@ -146,7 +146,7 @@ pub(super) fn by_form(a: &str, b: &str) -> Option<Noise> {
     (is_id(a) && is_id(b)).then_some(Noise::Id)
 }
 
-fn reason(sides: &[&[String]]) -> Noise {
+pub(crate) fn reason(sides: &[&[String]]) -> Noise {
     let all = || sides.iter().copied().flatten();
     if all().all(|value| is_clock(value)) {
         return Noise::Clock;

@@ -39,7 +39,7 @@ pub struct CodePoints {
 }
 
 /// Words, runs of white space, and all else character by character.
-fn tokens(text: &str) -> Vec<&str> {
+pub(crate) fn tokens(text: &str) -> Vec<&str> {
     #[derive(Eq, PartialEq)]
     enum Sort {
         Word,
@@ -101,7 +101,7 @@ fn push(pieces: &mut Vec<Piece>, op: Op, tokens: &[&str], range: std::ops::Range
 }
 
 /// Pairs of positions at which `a` and `b` agree: a longest common subsequence within bounds.
-pub(super) fn common<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize)> {
+pub(crate) fn common<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize)> {
     let prefix = a.iter().zip(b).take_while(|(a, b)| same(a, b)).count();
     let (rest_a, rest_b) = (&a[prefix..], &b[prefix..]);
     let suffix = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(a, b)| same(a, b)).count();
