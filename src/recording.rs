@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, Part, Request, Unit};
-use crate::session::flow::{BodyState, Exchange, Message, Millis, WebSocketMessage};
+use crate::session::flow::{BodyState, Exchange, Message, Millis, Piece, UnreadMessage, WebSocketMessage};
 use crate::session::store::{About, SessionError, SessionReader, SessionWriter};
 use crate::wire::head::{HeadEdit, RequestHead};
 
@@ -30,6 +30,10 @@ const QUEUE: usize = 128 << 20;
 const MOST_AT_ONCE: u64 = 64;
 /// What an entry costs beside its bytes.
 const ENTRY: usize = 512;
+/// Parts of an answer whose times are kept; what comes after them came with the last.
+const MOST_BEATS: usize = 1 << 16;
+/// Frames or lines of one body; the body is kept as far as they go.
+const MOST_PIECES: usize = 1 << 18;
 
 /// What is kept of bodies and heads.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -191,6 +195,7 @@ impl SessionTape {
         Tape(Arc::new(Mutex::new(Running {
             tape: self.clone(),
             exchange,
+            began: Instant::now(),
             body: Vec::new(),
             body_bytes: 0,
             trailers: Bytes::new(),
@@ -212,6 +217,7 @@ pub struct Tape(Arc<Mutex<Running>>);
 struct Running {
     tape: SessionTape,
     exchange: Exchange,
+    began: Instant,
     body: Vec<Bytes>,
     body_bytes: usize,
     /// They come when the request is written already, and are kept with its end.
@@ -226,21 +232,45 @@ impl Tape {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// A piece of the request's body, as the client sent it.
-    pub fn sent(&self, bytes: &Bytes) {
+    /// A piece of the request's body as the client sent it, and as it is audited.
+    pub fn sent(&self, piece: fn(u64) -> Piece, bytes: &Bytes) {
         self.with(|running| {
-            if running.body_bytes + bytes.len() > running.tape.limit {
-                running.exchange.request.body_state = BodyState::Cut;
-            } else if !bytes.is_empty() {
-                running.body_bytes += bytes.len();
-                running.body.push(bytes.clone());
+            if running.keep(bytes) {
+                running.exchange.request.pieces.push(piece(bytes.len() as u64));
             }
         });
     }
 
-    /// Bytes of the request that went by uninspected, and are not kept.
-    pub fn sent_unseen(&self) {
-        self.with(|running| running.exchange.request.body_state = BodyState::Cut);
+    /// A piece of the request's body that goes by unread.
+    pub fn unread(&self, bytes: &Bytes, reason: &str) {
+        self.with(|running| {
+            let kept = running.keep(bytes);
+            let piece = Piece::Unread { bytes: bytes.len() as u64, reason: reason.to_owned(), kept };
+            running.exchange.request.pieces.push(piece);
+        });
+    }
+
+    /// Bytes of the request that went by unread, and are not kept.
+    pub fn sent_unseen(&self, bytes: u64, reason: &str) {
+        self.with(|running| {
+            running.exchange.request.body_state = BodyState::Cut;
+            running.exchange.request.pieces.push(Piece::Unread { bytes, reason: reason.to_owned(), kept: false });
+        });
+    }
+
+    /// A message of the client's that was not read.
+    pub fn unread_message(&self, before: u64, bytes: u64, reason: &str) {
+        let message = UnreadMessage { before, bytes, reason: reason.to_owned(), refused: false };
+        self.with(|running| running.exchange.unread_messages.push(message));
+    }
+
+    /// What was noted as unread last may not pass.
+    pub fn refused(&self) {
+        self.with(|running| {
+            if let Some(message) = running.exchange.unread_messages.last_mut() {
+                message.refused = true;
+            }
+        });
     }
 
     /// The fields behind the request's body.
@@ -256,7 +286,8 @@ impl Tape {
     /// The head of the answer as the client gets it.
     pub fn answered(&self, head: Bytes) {
         self.with(|running| {
-            running.exchange.response = Some(Message { head, body_state: BodyState::Cut, ..Message::default() });
+            let pace = vec![(running.elapsed(), 0)];
+            running.exchange.response = Some(Message { head, body_state: BodyState::Cut, pace, ..Message::default() });
         });
     }
 
@@ -265,6 +296,7 @@ impl Tape {
         self.with(|running| {
             if running.answer.len() + bytes.len() <= running.tape.limit {
                 running.answer.extend_from_slice(bytes);
+                running.beat(bytes.len() as u64);
             }
         });
     }
@@ -296,6 +328,37 @@ impl Tape {
 }
 
 impl Running {
+    fn elapsed(&self) -> Millis {
+        self.began.elapsed().as_millis() as Millis
+    }
+
+    /// So many bytes of the answer have come now.
+    fn beat(&mut self, bytes: u64) {
+        let now = self.elapsed();
+        let Some(response) = &mut self.exchange.response else { return };
+        let full = response.pace.len() >= MOST_BEATS;
+        match response.pace.last_mut() {
+            Some((at, sum)) if full || (*at == now && *sum > 0) => *sum += bytes,
+            _ => response.pace.push((now, bytes)),
+        }
+    }
+
+    /// Whether there was room for a piece of the request's body.
+    fn keep(&mut self, bytes: &Bytes) -> bool {
+        let request = &mut self.exchange.request;
+        let room = self.body_bytes + bytes.len() <= self.tape.limit && request.pieces.len() < MOST_PIECES;
+        // Where one is missing the others would be counted wrong.
+        if !room || request.body_state == BodyState::Cut {
+            request.body_state = BodyState::Cut;
+            return false;
+        }
+        if !bytes.is_empty() {
+            self.body_bytes += bytes.len();
+            self.body.push(bytes.clone());
+        }
+        true
+    }
+
     fn request(&mut self) {
         if std::mem::replace(&mut self.requested, true) {
             return;
@@ -306,6 +369,10 @@ impl Running {
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
         };
+        // One document is what everybody expects of a body.
+        if matches!(self.exchange.request.pieces[..], [Piece::Document(_)]) {
+            self.exchange.request.pieces.clear();
+        }
         let request = Exchange {
             request: std::mem::take(&mut self.exchange.request),
             id: self.exchange.id.clone(),
@@ -335,6 +402,7 @@ impl Running {
             request: Message { trailers: std::mem::take(&mut self.trailers), ..Message::default() },
             response: self.exchange.response.take(),
             messages: std::mem::take(&mut self.exchange.messages),
+            unread_messages: std::mem::take(&mut self.exchange.unread_messages),
             host: self.exchange.host.clone(),
             ..Exchange::default()
         };

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use divulge::engine::Part;
-use divulge::session::flow::{BodyState, Exchange};
+use divulge::session::flow::{BodyState, Exchange, Step};
 use divulge::session::{Damage, Format, har};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -105,8 +105,12 @@ fn check_shared(all: &[Exchange]) {
     assert_eq!((answered.from_client, answered.text, &answered.data[..]), (false, false, &b"\x00\xff"[..]));
     assert_eq!(text(&dropped.data), "kept");
     assert!(matches!(
-        &socket.parts()[..],
-        [Part::Head, Part::Message { index: 0, .. }, Part::Message { index: 1, .. }]
+        &socket.steps()[..],
+        [
+            Step::Audit(Part::Head),
+            Step::Audit(Part::Message { index: 0, .. }),
+            Step::Audit(Part::Message { index: 1, .. })
+        ]
     ));
 
     assert_eq!((failed.response.as_ref(), text(&failed.request.body)), (None, "body".into()));

@@ -22,12 +22,12 @@ use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part,
-    Refusal, Root, Severity, Templates, Unit, finding_line, flow_line,
+    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Outgoing, Part, Refusal, Severity,
+    Templates, Unit, finding_line, flow_line,
 };
 use crate::record;
 use crate::report::text::{Style, Tally};
-use crate::session::raw::Captured;
+use crate::session::audit::{Audited, audit};
 
 /// Audits captured requests offline: `*.http` files (request line, headers, empty line, body; the flow's id is the
 /// file's stem), folders of them, own sessions, HTTP archives and flow files of mitmproxy.
@@ -354,26 +354,9 @@ impl Inspection {
     }
 
     fn inspect_file(&self, source: &Source, lines: bool) -> Result<Inspected, String> {
-        let Loaded { captured, messages, damage, .. } = source.load()?;
+        let Loaded { captured, steps, damage, .. } = source.load()?;
         let mut flow = self.engine.open(source.id(), captured.request.clone());
-        let (mut findings, mut outgoing) = self.audit(&mut flow, &captured);
-        for message in messages {
-            let audit = flow.audit(message);
-            findings.extend(audit.findings);
-            if let Outgoing::Withheld(_) = audit.outgoing {
-                outgoing = audit.outgoing;
-                break;
-            }
-        }
-        let mut trailers = Outgoing::Unchanged(Bytes::new());
-        if let Some(part) = captured.trailers() {
-            let audit = flow.audit(part);
-            findings.extend(audit.findings);
-            match audit.outgoing {
-                Outgoing::Withheld(refusal) => outgoing = Outgoing::Withheld(refusal),
-                may_leave => trailers = may_leave,
-            }
-        }
+        let Audited { findings, outgoing, trailers } = audit(&mut flow, steps, self.body_limit, self.engine.on_error());
         let named = Named {
             path: flow.path(self.reveal),
             client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
@@ -411,34 +394,6 @@ impl Inspection {
             reveal: self.reveal,
             digest_key: &self.digest_key,
         }
-    }
-
-    /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.
-    fn audit(&self, flow: &mut crate::engine::Flow, captured: &Captured) -> (Vec<Finding>, Outgoing) {
-        let body = captured.body();
-        if body.len() <= self.body_limit {
-            let audit = flow.audit(captured.part());
-            return (audit.findings, audit.outgoing);
-        }
-        let audit = flow.audit(Part::Head);
-        let mut findings = audit.findings;
-        let location = Location { root: Root::Body, steps: Vec::new() };
-        findings.push(flow.unread(location, body.len() as u64, "limit"));
-        let outgoing = match audit.outgoing {
-            Outgoing::Withheld(refusal) => Outgoing::Withheld(refusal),
-            _ if self.engine.on_error() == OnError::Closed => {
-                flow.withhold();
-                let message =
-                    format!("the request body is longer than {} bytes and may not pass unread", self.body_limit);
-                Outgoing::Withheld(Refusal { reason: "limit", message })
-            }
-            Outgoing::Rewritten(mut rewritten) => {
-                rewritten.payload = body.clone();
-                Outgoing::Rewritten(rewritten)
-            }
-            Outgoing::Unchanged(_) => Outgoing::Unchanged(body.clone()),
-        };
-        (findings, outgoing)
     }
 
     fn write_out(&self, source: &Source, outgoing: Option<&Bytes>) -> io::Result<()> {

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::chunks::pieces;
-use super::flow::{BodyState, Exchange, Message, Millis, WebSocketMessage};
+use super::flow::{Beat, BodyState, Exchange, Message, Millis, Piece, UnreadMessage, WebSocketMessage};
 
 /// What a session file begins with; the number is the version of the format.
 pub const MAGIC: &[u8] = b"divulge session 1\n";
@@ -77,6 +77,10 @@ struct StoredMessage {
     trailers: String,
     /// `whole`, `cut`, `masked`, or length and SHA-256 in hex.
     state: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pieces: Vec<Piece>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pace: Vec<Beat>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -107,6 +111,8 @@ struct StoredEnd {
     response: Option<StoredMessage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     messages: Vec<StoredFrame>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<UnreadMessage>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -191,7 +197,8 @@ impl SessionWriter {
             messages.push(StoredFrame { from_client: message.from_client, text: message.text, at: message.at, data });
         }
         let trailers = String::from_utf8_lossy(&exchange.request.trailers).into_owned();
-        let stored = StoredEnd { flow: exchange.id.clone(), at: exchange.ended, trailers, response, messages };
+        let (flow, unread) = (exchange.id.clone(), exchange.unread_messages.clone());
+        let stored = StoredEnd { flow, at: exchange.ended, trailers, response, messages, unread };
         self.json(END, &stored, &mut out);
         out
     }
@@ -215,6 +222,8 @@ impl SessionWriter {
                 BodyState::Masked => "masked".to_owned(),
                 BodyState::Omitted { length, sha256 } => format!("{length} {}", hex(sha256)),
             },
+            pieces: message.pieces.clone(),
+            pace: message.pace.clone(),
         }
     }
 
@@ -398,6 +407,7 @@ impl<R: Read + Seek> SessionReader<R> {
                 Ok(stored) => {
                     exchange.ended = stored.at;
                     exchange.request.trailers = stored.trailers.into();
+                    exchange.unread_messages = stored.unread;
                     if let Some(response) = &stored.response {
                         exchange.response = Some(self.restored(response, place.0, &mut damages)?);
                     }
@@ -447,6 +457,8 @@ impl<R: Read + Seek> SessionReader<R> {
             body: self.joined(&stored.body, at, damages)?,
             trailers: stored.trailers.clone().into(),
             body_state,
+            pieces: stored.pieces.clone(),
+            pace: stored.pace.clone(),
         })
     }
 

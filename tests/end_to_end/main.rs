@@ -34,6 +34,7 @@ mod framing;
 mod hostile;
 mod interim;
 mod learning;
+mod offline_audit;
 mod peers;
 mod policy;
 mod pseudonyms;

@@ -16,6 +16,7 @@ use crate::engine::facts::{Fact, Facts};
 use crate::engine::line::{LineContext, flow_line, value_hmac};
 use crate::engine::policy::Policy;
 use crate::engine::{DecodeLimits, Engine, EngineParts, Outgoing};
+use crate::session::audit::audit;
 
 /// Every session among `files`; an error for what is none.
 fn sessions(files: &[PathBuf]) -> Result<Vec<Session>, StartError> {
@@ -107,6 +108,7 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
         Some(vault) => engine.with_vault(vault),
         None => engine,
     });
+    let limit = options.body_limit()?.0;
     let mut told = Told { held: 0, broken: Vec::new() };
     for (index, id) in ids.into_iter().enumerate() {
         let source = Source::Recorded { session: session.clone(), index, id: id.clone() };
@@ -114,10 +116,8 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
         let live = loaded.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let Some(live) = live.map(|mut line| line["certificate"].take()).find(Value::is_object) else { continue };
         let mut flow = engine.open(id.clone(), loaded.captured.request.clone());
-        let mut withheld = false;
-        for part in std::iter::once(loaded.captured.part()).chain(loaded.messages) {
-            withheld |= matches!(flow.audit(part).outgoing, Outgoing::Withheld(_));
-        }
+        let audited = audit(&mut flow, loaded.steps, limit, engine.on_error());
+        let withheld = matches!(audited.outgoing, Outgoing::Withheld(_));
         let context = LineContext {
             time: "",
             session: "",

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::cli::start::StartError;
-use crate::engine::{Part, Request};
-use crate::session::flow::{Exchange, Message};
+use crate::session::flow::{BodyState, Exchange, Message, Piece, Step};
 use crate::session::raw::Captured;
 use crate::session::store::{MAGIC, SessionReader};
 use crate::session::{Damage, Format};
@@ -39,8 +38,8 @@ pub struct Session {
 /// One request, read.
 pub struct Loaded {
     pub captured: Captured,
-    /// Messages of a WebSocket behind it.
-    pub messages: Vec<Part>,
+    /// What an audit of it takes, in wire order.
+    pub steps: Vec<Step>,
     /// What is wrong with it.
     pub damage: Option<String>,
     /// Findings and the flow as they were written live.
@@ -140,7 +139,9 @@ impl Source {
                     format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
                 })?;
                 let damage = captured.damage();
-                Ok(Loaded { captured, messages: Vec::new(), damage, lines: Vec::new(), status: None, started: None })
+                let parts = [Some(captured.part()), captured.trailers()];
+                let steps = parts.into_iter().flatten().map(Step::Audit).collect();
+                Ok(Loaded { captured, steps, damage, lines: Vec::new(), status: None, started: None })
             }
             Source::Recorded { session, index, .. } => {
                 let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
@@ -154,19 +155,14 @@ impl Source {
 }
 
 fn loaded(exchange: Exchange, damage: Option<String>) -> Result<Loaded, String> {
-    let raw: Bytes = [&exchange.request.head[..], &exchange.request.body[..]].concat().into();
-    let mut captured = Captured::read(raw).map_err(|error| format!("its head cannot be read: {error}"))?;
-    // Where it went is known better than the head says.
-    let request = Request {
-        host: exchange.host.clone(),
-        port: exchange.port,
-        secure: exchange.secure,
-        head: captured.request.head.clone(),
-    };
-    captured.request = Arc::new(request);
-    let messages = exchange.parts().into_iter().skip(1).collect();
+    let captured = Captured::of(&exchange).map_err(|error| format!("its head cannot be read: {error}"))?;
+    let steps = exchange.steps();
     let status = exchange.response.as_ref().and_then(|response| response.status());
-    Ok(Loaded { captured, messages, damage, lines: exchange.lines, status, started: exchange.started })
+    // What nobody read is a finding, not a damage.
+    let told = matches!(exchange.request.pieces.last(), Some(Piece::Unread { kept: false, .. }));
+    let cut = exchange.request.body_state == BodyState::Cut && !told;
+    let damage = damage.or_else(|| cut.then(|| "its body was not kept whole".to_owned()));
+    Ok(Loaded { captured, steps, damage, lines: exchange.lines, status, started: exchange.started })
 }
 
 /// What is given, request by request, in order.
