@@ -24,6 +24,8 @@ pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
 #[cfg(feature = "proxy")]
+pub mod index;
+#[cfg(feature = "proxy")]
 pub mod learning;
 #[cfg(feature = "proxy")]
 pub mod offline;

@@ -466,16 +466,16 @@ impl Sink {
                     io::Error::new(io::ErrorKind::InvalidData, format!("{} at byte {}", damage.reason, damage.offset));
                 return Err(RecordError::Io { file: named(), source });
             }
-            tracing::warn!(file = %plan.file.display(), bytes = scan.length - scan.end, "the session ended in a torn record, which is cut off");
-            file.set_len(scan.end).map_err(wrong)?;
+            tracing::warn!(file = %plan.file.display(), bytes = scan.length - scan.position.end, "the session ended in a torn record, which is cut off");
+            file.set_len(scan.position.end).map_err(wrong)?;
         }
         if scan.about.bodies != plan.bodies.name() {
             let said = format!("a session with bodies \"{}\", not \"{}\"", scan.about.bodies, plan.bodies.name());
             return Err(RecordError::Io { file: named(), source: io::Error::new(io::ErrorKind::AlreadyExists, said) });
         }
-        file.seek(SeekFrom::Start(scan.end)).map_err(wrong)?;
+        file.seek(SeekFrom::Start(scan.position.end)).map_err(wrong)?;
         let writer = SessionWriter::resume(&scan);
-        Ok(Self { plan, file, writer, length: scan.end, failing: false, counters, last_flow })
+        Ok(Self { plan, file, writer, length: scan.position.end, failing: false, counters, last_flow })
     }
 
     fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
@@ -686,6 +686,8 @@ impl Sink {
                 tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be set aside; it grows on")
             }
         }
+        // It is of the file that was set aside; a new one is made when it is asked for.
+        let _ = crate::index::forget(&self.plan.file);
         self.forget_old();
     }
 
@@ -700,6 +702,7 @@ impl Sink {
             let old = || entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
             if aside && old().is_some_and(|age| age > self.plan.most_age) {
                 let _ = std::fs::remove_file(entry.path());
+                let _ = crate::index::forget(&entry.path());
             }
         }
     }
@@ -720,6 +723,7 @@ impl Plan {
             policy: self.policy.clone(),
             policy_text: self.policy_text.clone(),
             follows,
+            from: Vec::new(),
         }
     }
 }

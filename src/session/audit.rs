@@ -13,6 +13,8 @@ pub struct Audited {
     /// Head and body.
     pub outgoing: Outgoing,
     pub trailers: Outgoing,
+    /// Messages of a WebSocket as they may leave, up to the first that may not.
+    pub messages: Vec<Bytes>,
 }
 
 /// As the proxy does: a document over `limit` is not read, and `on_error` says whether it may leave. Nothing is audited after
@@ -20,6 +22,7 @@ pub struct Audited {
 pub fn audit(flow: &mut Flow, steps: Vec<Step>, limit: usize, on_error: OnError) -> Audited {
     let mut audit = Running { flow, on_error, findings: Vec::new(), head: Vec::new(), body: Body::default() };
     let mut trailers = Outgoing::Unchanged(Bytes::new());
+    let mut messages = Vec::new();
     for step in steps {
         let withheld = match step {
             Step::Audit(part @ Part::Trailers(_)) => match audit.part(part) {
@@ -31,7 +34,10 @@ pub fn audit(flow: &mut Flow, steps: Vec<Step>, limit: usize, on_error: OnError)
             },
             Step::Audit(part @ Part::Message { .. }) => match audit.part(part) {
                 Outgoing::Withheld(refusal) => Some(refusal),
-                _ => None,
+                Outgoing::Unchanged(payload) | Outgoing::Rewritten(Rewritten { payload, .. }) => {
+                    messages.push(payload);
+                    None
+                }
             },
             Step::Audit(Part::Document(body)) if body.len() > limit => {
                 let location = Location { root: Root::Body, steps: Vec::new() };
@@ -46,7 +52,7 @@ pub fn audit(flow: &mut Flow, steps: Vec<Step>, limit: usize, on_error: OnError)
             }
         };
         if let Some(refusal) = withheld {
-            return Audited { findings: audit.findings, outgoing: Outgoing::Withheld(refusal), trailers };
+            return Audited { findings: audit.findings, outgoing: Outgoing::Withheld(refusal), trailers, messages };
         }
     }
     let Running { findings, head, body, .. } = audit;
@@ -55,7 +61,7 @@ pub fn audit(flow: &mut Flow, steps: Vec<Step>, limit: usize, on_error: OnError)
         true => Outgoing::Rewritten(Rewritten { head, payload }),
         false => Outgoing::Unchanged(payload),
     };
-    Audited { findings, outgoing, trailers }
+    Audited { findings, outgoing, trailers, messages }
 }
 
 struct Running<'a> {

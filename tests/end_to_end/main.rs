@@ -38,6 +38,7 @@ mod offline_audit;
 mod peers;
 mod policy;
 mod pseudonyms;
+mod replaying;
 mod report;
 mod run;
 mod secrets;
