@@ -26,6 +26,8 @@ pub mod facts;
 #[cfg(feature = "proxy")]
 pub mod index;
 #[cfg(feature = "proxy")]
+mod key_log;
+#[cfg(feature = "proxy")]
 pub mod learning;
 #[cfg(feature = "proxy")]
 pub mod offline;

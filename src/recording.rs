@@ -11,7 +11,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -68,6 +68,8 @@ pub struct Plan {
     pub session: String,
     pub policy: String,
     pub policy_text: String,
+    /// Requests are refused while nothing can be written.
+    pub required: bool,
     pub engine: Arc<Engine>,
 }
 
@@ -106,6 +108,8 @@ pub struct SessionTape {
     waiting: Arc<AtomicUsize>,
     pub counters: Arc<RecordCounters>,
     limit: usize,
+    required: bool,
+    failing: Arc<AtomicBool>,
     /// Entries handed over, and those of them that are written.
     handed: Arc<AtomicU64>,
     done: Arc<(Mutex<u64>, Condvar)>,
@@ -179,6 +183,13 @@ impl SessionTape {
         let (done, wait) = mpsc::sync_channel(1);
         self.handed.fetch_add(1, Ordering::SeqCst);
         self.queue.send((Entry::Finish(done), 0)).is_ok() && wait.recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+
+    /// Whether a request has to be refused: it must be recorded, and would not be. What is recorded of the refusal tells when that
+    /// is over.
+    fn refuses(&self) -> bool {
+        let full = self.waiting.load(Ordering::Relaxed) > QUEUE / 10 * 9;
+        self.required && (full || self.failing.load(Ordering::Relaxed))
     }
 
     /// Begins to record one exchange.
@@ -276,6 +287,11 @@ impl Tape {
     /// The fields behind the request's body.
     pub fn trailers(&self, bytes: &Bytes) {
         self.with(|running| running.trailers = bytes.clone());
+    }
+
+    /// Whether the request has to be refused, since it would not be recorded.
+    pub fn refuses(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tape.refuses()
     }
 
     /// The request is complete.
@@ -423,6 +439,7 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let (queue, entries) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let counters = sink.counters.clone();
+    let (required, failing) = (sink.plan.required, sink.failing.clone());
     let last_flow = sink.last_flow;
     let held = waiting.clone();
     let done = Arc::new((Mutex::new(0), Condvar::new()));
@@ -430,7 +447,7 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let file = sink.plan.file.display().to_string();
     let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held, &written));
     spawned.map_err(|source| RecordError::Io { file, source })?;
-    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow })
+    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow, required, failing })
 }
 
 struct Sink {
@@ -439,7 +456,7 @@ struct Sink {
     writer: SessionWriter,
     /// Of the file, all of it sound.
     length: u64,
-    failing: bool,
+    failing: Arc<AtomicBool>,
     counters: Arc<RecordCounters>,
     last_flow: u64,
 }
@@ -453,7 +470,15 @@ impl Sink {
         if file.metadata().map_err(wrong)?.len() == 0 {
             let (writer, first) = SessionWriter::begin(&plan.about(None));
             file.write_all(&first).map_err(wrong)?;
-            return Ok(Self { plan, file, writer, length: first.len() as u64, failing: false, counters, last_flow: 0 });
+            return Ok(Self {
+                plan,
+                file,
+                writer,
+                length: first.len() as u64,
+                failing: Arc::default(),
+                counters,
+                last_flow: 0,
+            });
         }
         // Somebody's file is not written into; one of ours goes on behind its last sound record.
         let reader = SessionReader::open(&file).map_err(|source| RecordError::Foreign { file: named(), source })?;
@@ -475,7 +500,7 @@ impl Sink {
         }
         file.seek(SeekFrom::Start(scan.position.end)).map_err(wrong)?;
         let writer = SessionWriter::resume(&scan);
-        Ok(Self { plan, file, writer, length: scan.position.end, failing: false, counters, last_flow })
+        Ok(Self { plan, file, writer, length: scan.position.end, failing: Arc::default(), counters, last_flow })
     }
 
     fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
@@ -650,7 +675,7 @@ impl Sink {
         let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(&bytes));
         match written {
             Ok(()) => {
-                if std::mem::replace(&mut self.failing, false) {
+                if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!(file = %self.plan.file.display(), "the session is written again");
                 }
                 self.length += bytes.len() as u64;
@@ -661,7 +686,7 @@ impl Sink {
                 let _ = self.file.set_len(self.length);
                 self.writer.restore(before);
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.failing, true) {
+                if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be written; what comes is dropped and counted");
                 }
             }

@@ -166,6 +166,9 @@ impl Intake {
 
     /// Before the body: the head of a request that need not wait for it.
     pub fn begin(&mut self) -> Result<Release, Refusal> {
+        if self.tape.as_ref().is_some_and(Tape::refuses) {
+            return Err(self.refuse("recording", "the session cannot be written, and every request has to be".into()));
+        }
         match (&self.shape, self.hold) {
             (Shape::Document(_), true) => Ok(Release::default()),
             // Nothing can change: inspected at the end, beside the traffic.
