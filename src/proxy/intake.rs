@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use super::restoring::Counts;
-use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
+use super::turns::Turns;
+use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
 use crate::learning::Learner;
 use crate::record::{FlowMeta, Recorder};
 use crate::recording::{SessionTape, Tape};
@@ -61,6 +62,7 @@ pub struct Intake {
     on_error: OnError,
     reveal: bool,
     learner: Learner,
+    turns: Arc<Turns>,
     index: u64,
     head_due: bool,
 }
@@ -76,6 +78,8 @@ pub struct IntakeSettings {
     pub learner: Learner,
     /// The session file, where one is kept.
     pub tape: Option<SessionTape>,
+    /// Of large bodies to be inspected.
+    pub turns: Arc<Turns>,
 }
 
 impl Intake {
@@ -119,6 +123,7 @@ impl Intake {
             on_error: settings.on_error,
             reveal: settings.reveal,
             learner: settings.learner.clone(),
+            turns: settings.turns.clone(),
             index: 0,
             head_due: true,
         }
@@ -263,7 +268,7 @@ impl Intake {
             Shape::Uninspected(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if bytes > 0 {
-                    self.pass_over(bytes, "limit");
+                    self.leave_unread(bytes, "limit");
                 }
                 Ok(Release::default())
             }
@@ -326,7 +331,7 @@ impl Intake {
     }
 
     /// Bytes of a body that nobody reads or keeps.
-    fn pass_over(&mut self, bytes: u64, reason: &'static str) {
+    fn leave_unread(&mut self, bytes: u64, reason: &'static str) {
         if let Some(tape) = &self.tape {
             tape.sent_unseen(bytes, reason);
         }
@@ -346,7 +351,14 @@ impl Intake {
         self.shape = Shape::Uninspected(0);
         let heavy = body.len() >= HEAVY;
         let part = Part::Document(body);
-        if heavy { tokio::task::block_in_place(|| self.audit(part)) } else { self.audit(part) }
+        if !heavy {
+            return self.audit(part);
+        }
+        let turns = self.turns.clone();
+        tokio::task::block_in_place(|| match turns.take() {
+            Some(_turn) => self.audit(part),
+            None => self.pass_over(part, "overload"),
+        })
     }
 
     /// A held document that outgrew the limit.
@@ -361,7 +373,7 @@ impl Intake {
             false => None,
         };
         if self.on_error == OnError::Closed {
-            self.pass_over(held.len() as u64, "limit");
+            self.leave_unread(held.len() as u64, "limit");
             let message = format!("the request body is longer than {} bytes and may not pass unread", self.limit);
             return Err(self.refuse("limit", message));
         }
@@ -453,6 +465,15 @@ impl Intake {
 
     /// Asks the engine. A failed inspection is `--on-error`'s affair, counted and shown.
     fn audit(&mut self, part: Part) -> Result<Release, Refusal> {
+        self.judge(part, Flow::audit)
+    }
+
+    /// A unit for whose inspection there is no room: `--on-error` decides.
+    fn pass_over(&mut self, part: Part, reason: &'static str) -> Result<Release, Refusal> {
+        self.judge(part, |flow, part| flow.pass_over(part, reason))
+    }
+
+    fn judge(&mut self, part: Part, audit: impl FnOnce(&mut Flow, Part) -> Audit) -> Result<Release, Refusal> {
         let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
         if let Some(tape) = &self.tape {
             match &part {
@@ -466,15 +487,15 @@ impl Intake {
             }
         }
         let first = std::mem::replace(&mut self.head_due, false);
-        let audit = flow.audit(part);
+        let audit = audit(flow, part);
         if self.meta.path.is_none() {
             // Known only now which parts of the path are findings, to be masked.
             let meta = FlowMeta { path: Some(flow.path(self.reveal)), ..FlowMeta::clone(&self.meta) };
             self.meta = Arc::new(meta);
         }
-        if audit.unread.iter().any(|unread| unread.reason == "inspector") {
+        if audit.unread.iter().any(|unread| matches!(unread.reason, "inspector" | "overload")) {
             self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "inspection failed; see --on-error");
+            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "not inspected: it failed or had to wait too long; see --on-error");
         }
         self.recorder.note(&self.meta, audit.findings);
         match audit.outgoing {
