@@ -27,6 +27,10 @@ pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
 #[cfg(feature = "proxy")]
+pub mod index;
+#[cfg(feature = "proxy")]
+mod key_log;
+#[cfg(feature = "proxy")]
 pub mod learning;
 #[cfg(feature = "proxy")]
 pub mod offline;

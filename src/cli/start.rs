@@ -402,6 +402,7 @@ fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option
         session: session.to_owned(),
         policy: engine.policy().name().to_owned(),
         policy_text,
+        required: options.record_required,
         engine: engine.clone(),
     };
     let limit = options.body_limit()?.0;

@@ -143,6 +143,10 @@ pub struct Options {
     #[arg(long, value_name = "DAYS", env = "DIVULGE_RECORD_AGE", hide_short_help = true)]
     pub record_age: Option<u64>,
 
+    /// Refuse requests while the session cannot be written, rather than let them pass unrecorded
+    #[arg(long, env = "DIVULGE_RECORD_REQUIRED", value_parser = clap::builder::BoolishValueParser::new(), requires = "record", hide_short_help = true)]
+    pub record_required: bool,
+
     /// Raw values in findings, for your own eyes
     #[arg(long, env = "DIVULGE_REVEAL", value_parser = clap::builder::BoolishValueParser::new())]
     pub reveal: bool,
@@ -282,7 +286,7 @@ impl Options {
             option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit inspections
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
-            switch: offline sealed reveal quiet
+            switch: offline sealed reveal quiet record_required
         );
         Ok(self)
     }

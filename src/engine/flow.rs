@@ -176,6 +176,11 @@ impl Flow {
         finding
     }
 
+    /// Whether the policy acts on what it finds.
+    pub fn enforces(&self) -> bool {
+        self.engine.policy.mode() == Mode::Enforce
+    }
+
     /// Notes that a unit was withheld by the caller, which the engine could not know.
     pub fn withhold(&mut self) {
         self.summary.verdict = Verdict::Withheld;

@@ -191,6 +191,9 @@ impl Dialer {
                 config.alpn_protocols = offer.protocols().iter().map(|v| v.alpn().to_vec()).collect();
             }
             config.enable_sni = true;
+            if let Some(log) = crate::key_log::of_environment() {
+                config.key_log = log;
+            }
             Ok(Arc::new(config))
         };
         let [a, b, c, d, e] = Offer::ALL;

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
-use super::restoring::{Answers, Counting, Restoring, RestoringMessages, recorded_head};
+use super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
@@ -418,12 +418,18 @@ impl Stream {
         let (parts, mut from_upstream) = head.into_parts();
         let accepted = parts.status.is_success();
         let extensions = parts.headers.get("sec-websocket-extensions").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        if let Some(tape) = self.intake.tape() {
+            tape.answered(head_for_tape(&parts, false));
+            tape.received_all();
+        }
         let mut down = respond
             .send_response(Response::from_parts(parts, ()), from_upstream.is_end_stream())
             .map_err(client_broken)?;
         begun.store(true, Ordering::Relaxed);
         let hold = self.intake.may_edit();
-        let mut walker = Walker::new(hold, extensions.as_deref(), self.link.shared.intake.body_limit);
+        let limit = self.link.shared.intake.body_limit;
+        let mut walker = Walker::new(hold, extensions.as_deref(), limit);
+        let mut overheard = accepted.then(|| Overheard::of(&self.intake, extensions.as_deref(), limit)).flatten();
         let mut restoring = self.intake.answers().and_then(|answers| answers.messages(extensions.as_deref()));
         let Stream { intake, body, .. } = self;
         let client_to_upstream = async {
@@ -450,8 +456,13 @@ impl Stream {
         };
         let upstream_to_client = async {
             match restoring.as_mut().filter(|_| accepted) {
-                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, Taps::default()).await,
-                Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
+                None => {
+                    let taps = Taps { overheard: overheard.as_mut(), ..Taps::default() };
+                    pump_down(&mut from_upstream, &mut down, deadlines.idle, taps).await
+                }
+                Some(restoring) => {
+                    messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring, overheard.as_mut()).await
+                }
             }
         };
         let result = {
@@ -628,7 +639,8 @@ async fn download(
     if end {
         return Ok(());
     }
-    let taps = Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref() };
+    let taps =
+        Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref(), overheard: None };
     pump_down(&mut body, &mut down, deadlines.idle, taps).await
 }
 
@@ -667,6 +679,7 @@ struct Taps<'a> {
     restoring: Option<&'a mut Restoring>,
     counting: Option<&'a mut Counting>,
     tape: Option<&'a Tape>,
+    overheard: Option<&'a mut Overheard>,
 }
 
 fn head_for_tape(parts: &http::response::Parts, decoded: bool) -> Bytes {
@@ -689,6 +702,9 @@ async fn pump_down(
         let last = body.is_end_stream();
         if let Some(counting) = &mut taps.counting {
             counting.push(&chunk);
+        }
+        if let Some(overheard) = &mut taps.overheard {
+            overheard.listen(&chunk);
         }
         let chunk = match &mut taps.restoring {
             Some(restoring) => restored(restoring, &chunk, last)?,
@@ -747,6 +763,7 @@ async fn messages_down(
     down: &mut SendStream<Bytes>,
     idle: Duration,
     restoring: &mut RestoringMessages,
+    mut overheard: Option<&mut Overheard>,
 ) -> Result<(), Broken> {
     loop {
         let next = next_of(body, down, idle).await?;
@@ -758,6 +775,9 @@ async fn messages_down(
         };
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
+        if let Some(overheard) = &mut overheard {
+            overheard.listen(&chunk);
+        }
         restoring.walk(&mut BytesMut::from(chunk), &mut out);
         send_all(down, out.freeze(), false, idle).await?;
         let _ = body.flow_control().release_capacity(length);
