@@ -23,6 +23,9 @@ struct Case {
     /// invented values.
     #[serde(default, rename = "note")]
     _note: Option<String>,
+    /// The row of the support matrix that a look-alike stands for.
+    #[serde(default)]
+    assistant: Option<String>,
     policy: String,
     #[serde(default)]
     facts: Vec<FactOfCase>,
@@ -214,7 +217,22 @@ fn check(folder: &Path) -> Vec<String> {
     if second.len() != findings.len() || captured.outgoing(&outgoing) != forwarded {
         fail("the same request came out differently the second time".to_owned());
     }
+    if let (Some(assistant), true) = (&case.assistant, failures.is_empty()) {
+        shown(&name, assistant, &case, &summary);
+    }
     failures
+}
+
+/// Leaves for `examples/support_matrix.rs` what the case shows of a client that cannot be run here.
+fn shown(name: &str, assistant: &str, case: &Case, summary: &FlowSummary) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("look-alikes");
+    let unread: u64 = summary.unread.iter().map(|unread| unread.bytes).sum();
+    let entry = serde_json::json!({
+        "client": assistant, "case": name, "places": case.places.len(), "bytes_sent": summary.bytes_sent,
+        "bytes_unread": unread, "unread": case.unread.clone().unwrap_or_default(),
+    });
+    std::fs::create_dir_all(&folder).expect("the tests' folder can be written");
+    std::fs::write(folder.join(format!("{name}.json")), format!("{entry}\n")).expect("the result can be written");
 }
 
 fn engine(name: &str, case: &Case) -> Arc<Engine> {

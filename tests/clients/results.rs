@@ -1,6 +1,6 @@
 //! What the runs show, for the support matrix: one small file for each client and column, in the tests' own folder.
 //!
-//! `cargo run --example support_matrix -- target/tmp/clients` takes them over into `docs/support-matrix.json` and renders the page.
+//! `cargo run --example support_matrix -- target/tmp` takes them over into `docs/support-matrix.json` and renders the page.
 
 use std::fs;
 use std::path::Path;

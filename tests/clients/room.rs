@@ -38,7 +38,6 @@ pub enum Upstream {
 /// What one run left behind.
 pub struct Run {
     pub client: &'static str,
-    pub options: String,
     pub status: Option<i32>,
     pub printed: String,
     pub told: String,
@@ -114,7 +113,6 @@ pub fn audit(client: &Client, options: &[&str]) -> Run {
     let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let run = Run {
         client: client.name,
-        options: options.join(" "),
         status: output.status.code(),
         printed: String::from_utf8_lossy(&output.stdout).into_owned(),
         told: String::from_utf8_lossy(&output.stderr).into_owned(),

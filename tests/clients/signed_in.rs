@@ -168,5 +168,7 @@ fn opencode_completes_its_turn_and_the_audit_names_what_it_sent() {
     );
     run.expect_planted(&[("host.name", HOST), ("path.cwd", PROJECT)]);
     results::passed("opencode", "finds", "host, project, session, run time, date");
-    edited_turn(&OPENCODE, if all() { &["balanced", "strict"] } else { &["balanced"] });
+    if all() {
+        edited_turn(&OPENCODE, &["balanced", "strict"]);
+    }
 }
