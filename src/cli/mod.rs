@@ -2,12 +2,15 @@
 
 pub mod ca;
 pub mod diff;
+pub mod doctor;
+pub mod env;
 pub mod inspect;
 pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod run;
 pub mod serve;
+pub mod setup;
 pub mod start;
 pub mod system_proxy;
 pub mod watch;
@@ -51,6 +54,14 @@ enum Command {
     Diff(diff::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
+    /// What of this machine or client will not work behind the proxy, and the fix
+    Doctor(Box<doctor::Args>),
+    /// Print the variables with which a program goes through serve
+    Env(env::Args),
+    /// Write the settings with which an assistant goes through serve
+    Setup(setup::Args),
+    /// Take back what setup, system-proxy and ca install changed
+    Uninstall(setup::UninstallArgs),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
     /// List, show and test the rules, and write the page about them
@@ -68,6 +79,10 @@ enum Command {
 
 /// Parses the command line and calls the command.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::room::init::asked() {
+        return code;
+    }
     // Which provider TLS uses is said wherever it is used; this covers libraries that ask for the default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     quiet_panics();
@@ -79,6 +94,10 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Doctor(args) => doctor::run(*args),
+        Command::Env(args) => env::run(args),
+        Command::Setup(args) => setup::run(args),
+        Command::Uninstall(args) => setup::uninstall(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Watch(args) => watch::run(args),

@@ -1,6 +1,6 @@
 //! One request on its way: its units audited in the order they are sent, and what they came to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
@@ -9,11 +9,12 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
+use super::detect::RawFinding;
 use super::detect::credentials::Destination;
-use super::detect::facts::{FactFindings, Met};
-use super::detect::hash::Keyed;
-use super::detect::template::{Lesson, Scan, Templates};
-use super::detect::{RawFinding, covert};
+use super::detect::facts::FactFindings;
+use super::detect::template::{self, Lesson, Scan, Templates};
+use super::detectors::{Detectors, PlainNames};
+use super::digest::Digest;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -21,8 +22,7 @@ use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
-use super::settle::{Judge, Planned, Recalled, Settled};
-use super::visit::{Leaf, LeafKind, Place, Visitor};
+use super::settle::{Judge, Planned, Settled};
 use super::{Engine, OnError};
 use crate::wire::span::Span;
 
@@ -111,15 +111,46 @@ impl Flow {
     /// Audits one unit, in wire order. Never fails: what cannot be read is reported, and the policy or
     /// `on_error` decides whether it may leave.
     pub fn audit(&mut self, part: Part) -> Audit {
+        self.audit_by(part, true, |engine, unit, client, templates| engine.audit(unit, client, templates))
+    }
+
+    /// Lets a unit go, or not, that nobody inspects: `on_error` decides.
+    pub fn pass_over(&mut self, part: Part, reason: &'static str) -> Audit {
+        self.audit_by(part, false, |engine, unit, client, _| engine.failed(unit, client, reason))
+    }
+
+    /// `known`: what the same unit came to before may stand for it.
+    fn audit_by(
+        &mut self,
+        part: Part,
+        known: bool,
+        inspect: impl FnOnce(&Engine, &Unit<'_>, Client<'_>, &Templates) -> Audited,
+    ) -> Audit {
         let unit = Unit { request: &self.request, part };
         let (engine, client) = (&self.engine, self.client());
-        // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, client, &self.templates)));
-        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client));
-        self.summary.names.learn(&audited.findings);
-        for finding in &mut audited.findings {
-            finding.shown_location = self.summary.names.masked(&finding.location);
-        }
+        // What was found before decides how places are shown, so only the first unit can be one that was seen already.
+        let first = known && self.summary.names.is_empty();
+        let digest = first.then(|| engine.digest(&unit, client, &self.templates)).flatten();
+        let audited = match digest.and_then(|digest| engine.again(digest, &unit)) {
+            Some(audited) => {
+                self.summary.names.learn(&audited.findings);
+                audited
+            }
+            None => {
+                // A detector that panics costs its unit's findings, never the request or the process.
+                let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, client, &self.templates)));
+                let digest = digest.filter(|_| audited.is_ok());
+                let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client, "inspector"));
+                self.summary.names.learn(&audited.findings);
+                for finding in &mut audited.findings {
+                    finding.shown_location = self.summary.names.masked(&finding.location);
+                }
+                if let Some(digest) = digest {
+                    engine.remember(digest, &unit, &audited, &self.templates);
+                }
+                audited
+            }
+        };
         self.count(&audited);
         if let Some(body) = audited.turn {
             self.summary.turn = Some((self.request.clone(), body));
@@ -178,10 +209,6 @@ impl Flow {
     }
 }
 
-/// Member names that are remembered in one unit, and how long they may be.
-const MOST_NAMES: usize = 512;
-const LONGEST_NAME: usize = 64;
-
 /// What one unit came to.
 pub(super) struct Audited {
     findings: Vec<Finding>,
@@ -223,6 +250,41 @@ impl Engine {
         catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
     }
 
+    /// By what the unit would be known again; none where more than its bytes decides what becomes of it.
+    fn digest(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Option<Digest> {
+        let closed = self.on_error == OnError::Closed && self.policy.mode() == Mode::Enforce;
+        // What a model wrote with pseudonyms is put back whatever the policy says of this host.
+        if closed || self.policy.may_restore() || self.policy.may_change(&subject(unit.request, client)) {
+            return None;
+        }
+        self.repeats.digest(unit, template::revision(templates, &self.digest_key, unit.request, client))
+    }
+
+    /// What a unit of this digest came to, if it is remembered.
+    fn again(&self, digest: Digest, unit: &Unit<'_>) -> Option<Audited> {
+        let outcome = self.repeats.get(digest)?;
+        Some(Audited {
+            findings: outcome.findings(unit, self.facts.list())?,
+            unread: outcome.unread.to_vec(),
+            bytes_read: outcome.bytes_read,
+            bytes_sent: outcome.bytes_sent,
+            outgoing: Outgoing::Unchanged(payload(&unit.part)),
+            certificate: None,
+            lesson: Lesson::default(),
+            unmade: 0,
+            turn: None,
+        })
+    }
+
+    /// Remembers what a unit came to, unless there is more to be learned from it the next time.
+    fn remember(&self, digest: Digest, unit: &Unit<'_>, audited: &Audited, templates: &Templates) {
+        if self.learns && templates.gains_from(&audited.lesson) {
+            return;
+        }
+        let bytes = (audited.bytes_read, audited.bytes_sent);
+        self.repeats.put(digest, unit, self.facts.list(), &audited.findings, &audited.unread, bytes);
+    }
+
     /// The path of a unit: decode, inspect, decide, rewrite.
     fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
         let drawing = Some(&*self.vault);
@@ -244,17 +306,22 @@ impl Engine {
             rules: self
                 .rules
                 .inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack))
-                .knowing(self.facts.matcher()),
+                .knowing(self.facts.matcher())
+                .remembering(self.scans.as_ref()),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
-            plain_names: HashSet::default(),
+            names: self.plain_names.as_ref().map(PlainNames::known).unwrap_or_default(),
+            fresh: HashMap::default(),
             template: self.scan(unit, client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);
+        if let Some(names) = &self.plain_names {
+            names.remember(&detectors.fresh);
+        }
         let (mut found, lesson) = detectors.finish(&decoded.layers);
         if vault.is_none() {
             // A recording goes to nobody who would check what seals it.
@@ -386,14 +453,17 @@ impl Engine {
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
-    fn failed(&self, unit: &Unit<'_>, client: Client<'_>) -> Audited {
+    fn failed(&self, unit: &Unit<'_>, client: Client<'_>, reason: &'static str) -> Audited {
         let bytes = payload(&unit.part);
         let sent = bytes.len() as u64;
         let location = Location { root: root_of(&unit.part), steps: Vec::new() };
-        let unread = Unread { location, bytes: sent, reason: "inspector", entropy: 0.0 };
+        let unread = Unread { location, bytes: sent, reason, entropy: 0.0 };
         let outgoing = match self.on_error {
             OnError::Open => Outgoing::Unchanged(bytes),
-            OnError::Closed => Outgoing::Withheld(failure("inspector", "the inspection failed")),
+            OnError::Closed if reason == "overload" => {
+                Outgoing::Withheld(failure(reason, "too many large requests wait to be inspected"))
+            }
+            OnError::Closed => Outgoing::Withheld(failure(reason, "the inspection failed")),
         };
         Audited {
             findings: vec![self.unread_finding(&unread, client, unit.request)],
@@ -453,83 +523,6 @@ impl Engine {
                 finding.kind,
             ),
         }
-    }
-}
-
-/// All detectors see every value in one walk.
-struct Detectors<'e> {
-    rules: super::detect::Inspector<'e>,
-    facts: Option<&'e super::detect::facts::Matcher>,
-    found: FactFindings,
-    marks: Vec<RawFinding>,
-    /// Member names in which nothing is: the same few stand in a document again and again.
-    plain_names: HashSet<Box<[u8]>, Keyed>,
-    template: Scan<'e>,
-    /// Where texts of earlier answers are remembered, if any are.
-    memory: Option<&'e Vault>,
-    recalled: Vec<Recalled>,
-}
-
-impl Visitor for Detectors<'_> {
-    fn around(&mut self, value: &Leaf<'_>, place: &dyn Place) {
-        self.remember(value, place);
-    }
-
-    #[inline]
-    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        if self.memory.is_some() {
-            self.remember(leaf, place);
-        }
-        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
-        if name && self.plain_names.contains(leaf.text) {
-            self.template.leaf(leaf, place);
-            return;
-        }
-        let before = (self.rules.count(), self.found.count(), self.marks.len());
-        self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            let hits = self.rules.hits();
-            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(place) };
-            match self.rules.label() {
-                Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
-                None => facts.inspect(leaf, place, &met, &mut self.found),
-            }
-        }
-        covert::inspect(leaf, place, &mut self.marks);
-        self.template.leaf(leaf, place);
-        let nothing = before == (self.rules.count(), self.found.count(), self.marks.len());
-        if name && nothing && self.plain_names.len() < MOST_NAMES {
-            self.plain_names.insert(leaf.text.into());
-        }
-    }
-
-    fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
-        self.rules.unread(place, bytes, reason);
-        self.template.unread(place, bytes, reason);
-    }
-}
-
-impl Detectors<'_> {
-    /// Notes a text of an earlier answer that the client sends back.
-    fn remember(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        let Some(vault) = self.memory.filter(|_| matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonName)) else {
-            return;
-        };
-        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
-        if let Some(written) = vault.recall(text) {
-            let (target, location) = (leaf.target, place.location());
-            self.recalled.push(Recalled { target, location, shown: text.to_owned(), written });
-        }
-    }
-
-    fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
-        let mut found = self.rules.finish();
-        found.extend(self.found.finish(layers));
-        super::detect::places::settle(&mut found, layers);
-        found.extend(self.marks);
-        let (unlike, lesson) = self.template.finish(layers);
-        found.extend(unlike);
-        (found, lesson)
     }
 }
 
@@ -655,7 +648,7 @@ fn failure(reason: &'static str, why: &str) -> Refusal {
 /// Values that are merely opaque, or spoilt, are for the policy.
 fn is_failure(unread: &Unread) -> bool {
     match unread.reason {
-        "limit" | "ratio" | "depth" | "inspector" => true,
+        "limit" | "ratio" | "depth" | "inspector" | "overload" => true,
         "content-coding" => {
             let coding = |step: &Step| matches!(step, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd);
             unread.location.root == Root::Body && unread.location.steps.iter().all(coding)
@@ -683,3 +676,7 @@ fn root_of(part: &Part) -> Root {
         _ => Root::Body,
     }
 }
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

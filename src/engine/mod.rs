@@ -13,6 +13,8 @@ pub mod certificate;
 pub mod codec;
 pub mod decode;
 pub mod detect;
+mod detectors;
+mod digest;
 pub mod facts;
 pub mod finding;
 pub mod flow;
@@ -23,6 +25,8 @@ pub mod names;
 pub mod policy;
 pub mod pseudonym;
 pub mod refusal;
+mod remembered;
+mod repeat;
 pub mod replace;
 pub mod rewrite;
 pub mod rules;
@@ -84,8 +88,11 @@ pub struct Engine {
     templates: RwLock<Arc<Templates>>,
     learns: bool,
     vault: Arc<Vault>,
-    /// Saves time and changes nothing.
+    /// These save time and change nothing.
     texts: detect::template::Cache,
+    repeats: repeat::Repeats,
+    scans: Option<detect::Scans>,
+    plain_names: Option<detectors::PlainNames>,
 }
 
 impl Engine {
@@ -94,6 +101,7 @@ impl Engine {
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
         let templates = RwLock::default();
         let texts = detect::template::Cache::default();
+        let repeats = repeat::Repeats::default();
         let vault = Arc::new(Vault::new(digest_key));
         let engine = Self {
             rules,
@@ -107,6 +115,9 @@ impl Engine {
             learns: false,
             vault,
             texts,
+            repeats,
+            scans: Some(detect::Scans::default()),
+            plain_names: Some(detectors::PlainNames::default()),
         };
         engine.know_facts();
         engine
@@ -164,9 +175,11 @@ impl Engine {
         self
     }
 
-    #[cfg(test)]
-    fn without_cache(mut self) -> Self {
+    /// Works everything out anew, whatever was seen before: for comparisons. Nothing but time depends on it.
+    pub fn without_memory(mut self) -> Self {
         self.texts = detect::template::Cache::OFF;
+        self.repeats = repeat::Repeats::off();
+        (self.scans, self.plain_names) = (None, None);
         self
     }
 

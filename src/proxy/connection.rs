@@ -19,6 +19,7 @@ use super::half::Half;
 use super::http1::{self, Http1, Intended};
 use super::http2;
 use super::stream::{ClientSocket, Wire};
+use super::tally::Became;
 use super::upstream::{Dialled, Offer, Origin, Version};
 use super::{Decision, Peer, Shared, tunnel};
 use crate::engine::{OnError, Severity};
@@ -29,6 +30,12 @@ pub async fn accept(shared: Arc<Shared>, tcp: TcpStream, peer: Peer) {
     let client = Half::new(Wire::ClientPlain(ClientSocket::new(tcp, Bytes::new())));
     let plain = Http1::new(shared, peer, client, Intended::Proxy, None);
     http1::serve(plain).await;
+}
+
+/// A connection that was redirected to us: like a tunnel to where it was meant to go.
+pub async fn redirected(shared: Arc<Shared>, tcp: TcpStream, peer: Peer, host: String, port: u16) {
+    let _ = tcp.set_nodelay(true);
+    tunnel(shared, peer, ClientSocket::new(tcp, Bytes::new()), host, port).await;
 }
 
 /// After CONNECT was answered: looks at what comes, and carries it accordingly.
@@ -47,13 +54,20 @@ pub fn tunnel(
 async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
     let by_address = host.parse::<IpAddr>().is_ok();
     // An address says nothing about whose host it is: the ClientHello's name decides then.
+    if !by_address {
+        shared.note_around(peer, &host);
+    }
     if !by_address && let Decision::Tunnel(reason) = shared.decide(&host) {
+        shared.tally.note(Became::Unread);
         return raw(&shared, client, Bytes::new(), &host, port, reason).await;
     }
     client.start_recording();
     let first = match first_bytes(&shared, &mut client).await {
         Ok(first) => first,
-        Err(_) => return,
+        Err(_) => {
+            shared.tally.note(Became::Silent);
+            return;
+        }
     };
     let read = client.stop_recording();
     let client = {
@@ -61,9 +75,15 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
         debug_assert!(ahead.is_empty() || read.is_empty() || !first.is_empty());
         ClientSocket::new(tcp, if ahead.is_empty() { read } else { [read, ahead].concat().into() })
     };
-    match Opening::of(&first) {
+    let opening = Opening::of(&first);
+    // TLS to an address may name its host yet.
+    if by_address && opening != Opening::Tls {
+        shared.note_around(peer, &host);
+    }
+    match opening {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
-        Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
+        Opening::Text => tokio::spawn(plain_http(shared, peer, client, host, port, text(&first))),
+        Opening::OldTls => tokio::spawn(refused(shared, client, host, "a TLS hello that no HTTPS client sends")),
         Opening::Undecided => tokio::spawn(undecided(shared, client, host)),
         Opening::Other => tokio::spawn(not_tls(shared, client, host, port, "neither TLS nor HTTP")),
     };
@@ -73,7 +93,10 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Opening {
     Tls,
-    Http,
+    /// A handshake record or hello of SSL, which some servers still take, and which nobody here reads.
+    OldTls,
+    /// HTTP, or what a lenient server might take for it: read as HTTP, and refused where it is none.
+    Text,
     Other,
     /// Too little came before the deadline or the end.
     Undecided,
@@ -84,10 +107,22 @@ impl Opening {
         match first {
             // Handshake record of TLS 1.x (RFC 8446, section 5.1).
             [0x16, 0x03, ..] => Opening::Tls,
-            [a, b, c, ..] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => Opening::Http,
+            // Another version; or a hello of SSL 2, whose length has the highest bit set (RFC 5246, appendix E.2).
+            [0x16, ..] | [0x80..=0xff, _, 0x01, ..] => Opening::OldTls,
+            [b'\t' | b'\r' | b'\n' | b' '..=b'~', _, _, ..] => Opening::Text,
             [_, _, _, ..] => Opening::Other,
             _ => Opening::Undecided,
         }
+    }
+}
+
+/// What a tunnel of text is called in its finding.
+fn text(first: &[u8]) -> &'static str {
+    match first {
+        b"SSH" => "SSH",
+        b"PRI" => "HTTP/2 in clear text",
+        [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => "HTTP in clear text",
+        _ => "text that is no HTTP",
     }
 }
 
@@ -127,6 +162,7 @@ async fn raw(shared: &Arc<Shared>, client: ClientSocket, first: Bytes, host: &st
 
 /// A tunnel that was to be decrypted and cannot be: a finding always, passed on only under `--on-error open`.
 async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: u16, what: &'static str) {
+    shared.tally.note(Became::Unread);
     shared.note_connection(&host, "audit.not_tls", Severity::Medium, 1.0, what);
     if shared.intake.on_error == OnError::Closed {
         tracing::warn!(host, port, what, "tunnel refused (--on-error closed)");
@@ -138,20 +174,28 @@ async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: 
 /// A tunnel that was to be decrypted and whose client did not say what it carries. Never passed on: a client
 /// that spoke only after the deadline would go unread.
 async fn undecided(shared: Arc<Shared>, client: ClientSocket, host: String) {
-    shared.note_connection(
-        &host,
-        "audit.not_tls",
-        Severity::Medium,
-        0.5,
-        "the client did not say what the tunnel carries",
-    );
+    refused(shared, client, host, "the client did not say what the tunnel carries").await;
+}
+
+/// A tunnel that is never passed on, whatever `--on-error` says.
+async fn refused(shared: Arc<Shared>, client: ClientSocket, host: String, what: &'static str) {
+    shared.tally.note(Became::Unread);
+    shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.5, what);
     drop(client);
 }
 
-/// HTTP without TLS inside a tunnel: read like any other.
-async fn plain_http(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, port: u16) {
+/// HTTP without TLS inside a tunnel: read like any other. What is no HTTP/1 ends at the first line.
+async fn plain_http(
+    shared: Arc<Shared>,
+    peer: Peer,
+    client: ClientSocket,
+    host: String,
+    port: u16,
+    what: &'static str,
+) {
     let origin = Origin { host: host.into(), port, secure: false };
-    shared.note_connection(&origin.host, "audit.not_tls", Severity::Medium, 1.0, "HTTP in clear text");
+    shared.tally.note(Became::Plain);
+    shared.note_connection(&origin.host, "audit.not_tls", Severity::Medium, 1.0, what);
     let half = Half::new(Wire::ClientPlain(client));
     http1::serve(Http1::new(shared, peer, half, Intended::Origin { origin, silent: true, name: None }, None)).await;
 }
@@ -162,11 +206,15 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
     let mut start = match tokio::time::timeout(shared.deadlines.head, hello).await {
         Ok(Ok(start)) => start,
         Ok(Err(error)) => {
+            shared.tally.note(Became::Unread);
+            shared.note_around(peer, &host);
             shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "a malformed ClientHello");
             tracing::debug!(host, %error, "malformed ClientHello");
             return;
         }
         Err(_) => {
+            shared.tally.note(Became::Unread);
+            shared.note_around(peer, &host);
             shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "no ClientHello within the deadline");
             return;
         }
@@ -180,6 +228,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Some(sni) if by_address => sni.clone(),
         _ => host.clone(),
     };
+    shared.note_around(peer, &name);
     let decision = shared.decide(&name);
     let (Decision::Intercept, Some(offer)) = (decision, offer) else {
         let reason = match decision {
@@ -193,11 +242,13 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
                     "TLS that carries no HTTP (ALPN)",
                 );
                 if shared.intake.on_error == OnError::Closed {
+                    shared.tally.note(Became::Unread);
                     return;
                 }
                 "TLS without HTTP"
             }
         };
+        shared.tally.note(Became::Unread);
         let (tcp, ahead) = start.io.into_parts();
         let socket = ClientSocket::new(tcp, ahead);
         return raw(&shared, socket, read, &host, port, reason).await;
@@ -219,6 +270,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Ok(config) => config,
         Err(error) => {
             tracing::error!(host = leaf_name, %error, "no certificate could be made");
+            shared.tally.note(Became::Unread);
             return;
         }
     };
@@ -227,11 +279,16 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let (confidence, observed) = refusal(&error);
+            shared.tally.note(Became::Refused);
             shared.note_connection(&name, "audit.untrusted", Severity::Medium, confidence, &observed);
             return;
         }
-        Err(_) => return,
+        Err(_) => {
+            shared.tally.note(Became::Refused);
+            return;
+        }
     };
+    shared.tally.note(Became::Audited);
     let intended = Intended::Origin { origin: origin.clone(), silent: choice.is_none(), name: sni };
     let client = Wire::ClientTls(Box::new(stream));
     match (version, upstream) {
@@ -297,11 +354,16 @@ mod tests {
     fn a_tunnel_is_classified_by_its_first_bytes() {
         for (first, opening) in [
             (&b"\x16\x03\x01"[..], Opening::Tls),
-            (b"GET", Opening::Http),
-            (b"PRI", Opening::Http),
-            (b"SSH", Opening::Http),
-            (b"get", Opening::Other),
-            (b"\x16\x02\x01", Opening::Other),
+            (b"GET", Opening::Text),
+            (b"PRI", Opening::Text),
+            (b"SSH", Opening::Text),
+            (b"get", Opening::Text),
+            (b"G\0T", Opening::Text),
+            (b"\r\nG", Opening::Text),
+            (b"\x16\x02\x01", Opening::OldTls),
+            (b"\x80\x2e\x01", Opening::OldTls),
+            (b"\x00\x01\x02", Opening::Other),
+            (b"\x05\x01\x00", Opening::Other),
             (b"\x16", Opening::Undecided),
             (b"", Opening::Undecided),
         ] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::error::{UpstreamError, error_body};
@@ -13,6 +14,7 @@ use super::exchange::{Broken, End, Exchange, RequestState, collect};
 use super::half::Half;
 use super::intake::{Intake, Release};
 use super::stream::Wire;
+use super::tally::Became;
 use super::upstream::{Offer, Origin, Version};
 use super::{Peer, Shared, connection, pool, websocket};
 use crate::config::split_authority;
@@ -98,7 +100,11 @@ pub async fn serve(mut connection: Http1) {
     loop {
         let head = match connection.next_head().await {
             Next::Request(head) => head,
-            Next::Ended => break,
+            Next::Ended => {
+                // Said in good order, also to a client that only ended its own side.
+                let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.io.shutdown()).await;
+                break;
+            }
             Next::Refuse { status, reason } => {
                 connection.answer(
                     status,
@@ -113,6 +119,8 @@ pub async fn serve(mut connection: Http1) {
         };
         connection.requests += 1;
         // Boxed: between requests an idle connection does not keep the exchange's memory.
+        // To HTTP/1.0 the end of the connection is the end of a body.
+        let old = head.minor_version() == 0;
         let after = Box::pin(connection.one(*head)).await;
         match after {
             After::Keep => {
@@ -126,6 +134,9 @@ pub async fn serve(mut connection: Http1) {
             }
             After::Abort => {
                 // What had come still arrives; the missing end says that it is not all.
+                if old {
+                    connection.client.io.reset_when_dropped();
+                }
                 let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.drain()).await;
                 return;
             }
@@ -237,7 +248,12 @@ impl Http1 {
                     _ => self.refuse(400, "CONNECT needs host:port"),
                 },
                 TargetForm::Absolute => match absolute_origin(head.target()) {
-                    Some(origin) => self.request(head, origin, false, None).await,
+                    Some(origin) => {
+                        if self.requests == 1 {
+                            self.shared.tally.note(Became::Plain);
+                        }
+                        self.request(head, origin, false, None).await
+                    }
                     None => self.refuse(400, "the target is no http:// URL"),
                 },
                 TargetForm::Origin | TargetForm::Asterisk => {

@@ -2,6 +2,7 @@
 //! type for every phase of a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
+
+use super::presence::Presence;
 
 /// A client's socket: bytes that an earlier phase read too far come first, and what a ClientHello took can
 /// be kept so that a tunnel sends exactly what the client sent.
@@ -31,6 +34,11 @@ impl ClientSocket {
     /// What was read since [`Self::start_recording`].
     pub fn stop_recording(&mut self) -> Bytes {
         self.record.take().map(BytesMut::freeze).unwrap_or_default()
+    }
+
+    /// Who is at either end: the client, and we.
+    pub fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.tcp.peer_addr()?, self.tcp.local_addr()?))
     }
 
     /// The socket and what was read ahead of it.
@@ -104,6 +112,28 @@ impl Wire {
     /// end of file the end that the peer meant.
     pub fn is_tls(&self) -> bool {
         matches!(self, Wire::ClientTls(_) | Wire::UpstreamTls(_))
+    }
+
+    /// Whether the client at the other end is still there, where that can be known.
+    pub fn presence(&self) -> Presence {
+        let client = self.client();
+        client.and_then(|client| client.ends().ok()).map_or(Presence::Unknown, |(peer, own)| Presence::of(peer, own))
+    }
+
+    /// Has the connection to the client end by a reset: where the end of the stream is the end of a body, and there
+    /// is no TLS to tell one from the other, a body that was cut would look whole.
+    pub fn reset_when_dropped(&self) {
+        if let Wire::ClientPlain(client) = self {
+            let _ = socket2::SockRef::from(&client.tcp).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    fn client(&self) -> Option<&ClientSocket> {
+        match self {
+            Wire::ClientPlain(client) => Some(client),
+            Wire::ClientTls(stream) => Some(stream.get_ref().0),
+            Wire::UpstreamPlain(_) | Wire::UpstreamTls(_) => None,
+        }
     }
 }
 

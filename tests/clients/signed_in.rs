@@ -123,6 +123,10 @@ fn the_cursor_sdk_completes_its_turn_and_the_audit_names_what_it_sent() {
 
 #[test]
 fn copilot_completes_its_turn_signed_in_and_the_audit_names_what_it_sent() {
+    if all() {
+        let own = audit(&COPILOT_OWN_KEY, &["--reveal"]).completed();
+        own.expect("api.openai.com", &[("path.cwd", "body!json:/messages/"), ("os.name", "header:/x-stainless-os")]);
+    }
     let run = audit(&COPILOT, &["--policy", "audit", "--reveal"]).completed();
     run.expect(
         "api.individual.githubcopilot.com",
@@ -148,8 +152,6 @@ fn copilot_completes_its_turn_signed_in_and_the_audit_names_what_it_sent() {
     results::passed("copilot", "finds", "host, project, offset, machine, processor, in headers and telemetry");
     if all() {
         edited_turn(&COPILOT, &["balanced"]);
-        let own = audit(&COPILOT_OWN_KEY, &["--reveal"]).completed();
-        own.expect("api.openai.com", &[("path.cwd", "body!json:/messages/"), ("os.name", "header:/x-stainless-os")]);
     }
 }
 
