@@ -18,7 +18,7 @@ mod room;
 #[path = "clients/signed_in.rs"]
 mod signed_in;
 
-use room::{Client, EMAIL, HOST, PERSON, PROJECT, Upstream, audit, certificates, installed, script};
+use room::{Client, EMAIL, HOST, PERSON, PROJECT, Run, Upstream, audit, certificates, installed, script};
 
 const CLAUDE: Client = Client {
     name: "claude-code",
@@ -361,6 +361,7 @@ fn set_up(client: &Client, id: &str) -> Run {
     assert_eq!((text("after"), text("left").as_str()), (text("before"), ""), "settings are not as they were:\n{said}");
     let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     Run {
+        client: client.name,
         status: output.status.code(),
         printed: String::from_utf8_lossy(&output.stdout).into_owned(),
         told: said,
