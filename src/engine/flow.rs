@@ -375,7 +375,7 @@ impl Engine {
         scan
     }
 
-    fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
+    fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, mut decoded: Decoded, mut settled: Settled) -> Audited {
         let enforced = self.policy.mode() == Mode::Enforce;
         let mut refusal =
             settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
@@ -400,7 +400,11 @@ impl Engine {
             }
         }
         let mut findings = settled.findings;
-        for unread in &decoded.unread {
+        for unread in &mut decoded.unread {
+            if unread.reason == "opaque" && self.rules.encryption(unit.request, &unread.location.to_string()).is_some()
+            {
+                unread.reason = "encrypted";
+            }
             let finding = self.unread_finding(unread, client, unit.request);
             if finding.action == Action::Block && enforced && refusal.is_none() {
                 refusal = Some(self.blocked(&finding));
@@ -483,6 +487,11 @@ impl Engine {
         let kind: Arc<str> = "audit.unread".into();
         // A few bytes of noise are in every body; what could hold a document is worth a look.
         let severity = if is_failure(unread) || unread.bytes >= 1024 { Severity::Medium } else { Severity::Low };
+        let how = match unread.reason {
+            "encrypted" => self.rules.encryption(request, &unread.location.to_string()),
+            _ => None,
+        };
+        let how = how.map(|how| format!(" ({how})")).unwrap_or_default();
         let question =
             Question { kind: &kind, location: &unread.location, severity, confidence: 1.0, proposed: Action::Log };
         let decision = self.policy.decide(&subject(request, client), &question);
@@ -498,7 +507,7 @@ impl Engine {
             rule: None,
             severity,
             confidence: 1.0,
-            value: format!("{} bytes: {}", unread.bytes, unread.reason).into(),
+            value: format!("{} bytes: {}{how}", unread.bytes, unread.reason).into(),
             observed: None,
             part: None,
             span: None,
