@@ -38,4 +38,6 @@ pub mod recording;
 #[cfg(feature = "proxy")]
 pub mod replay;
 #[cfg(feature = "proxy")]
+pub mod room;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

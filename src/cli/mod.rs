@@ -68,6 +68,10 @@ enum Command {
 
 /// Parses the command line and calls the command.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = crate::room::init::asked() {
+        return code;
+    }
     // Which provider TLS uses is said wherever it is used; this covers libraries that ask for the default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     quiet_panics();

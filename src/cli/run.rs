@@ -1,5 +1,7 @@
 //! `divulge run -- CMD…`: audits one command and says what it gave away.
 
+mod sealed;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,13 +24,15 @@ use crate::report::text::Style;
 /// that the child needs, and a summary on standard error when it ends.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge run -- claude -p \"say hi\"\n  divulge run --policy strict -- codex\n  divulge run --offline --findings out.jsonl -- gemini -p \"say hi\"\n\nThe exit status is the command's own; 1 where --fail-on is reached, 3 where the audit is incomplete,\n126/127 where the command cannot be started, 128+n where signal n ended it."
+    after_help = "Examples:\n  divulge run -- claude -p \"say hi\"\n  divulge run --policy strict -- codex\n  divulge run --offline --findings out.jsonl -- gemini -p \"say hi\"\n  divulge run --sealed -- claude -p \"say hi\"\n\nThe exit status is the command's own; 1 where --fail-on is reached, 3 where the audit is incomplete,\n126/127 where the command cannot be started, 128+n where signal n ended it."
 )]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    room: sealed::RoomArgs,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -48,13 +52,13 @@ pub fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let code = runtime.block_on(audited(options, args.command));
+    let code = runtime.block_on(audited(options, args.room, args.command));
     // Connections that the child left open end with us.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
+async fn audited(options: Options, room: sealed::RoomArgs, command: Vec<OsString>) -> ExitCode {
     let authority = match authority(&options) {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -63,6 +67,13 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     let trust = match TrustFiles::write(authority.certificate_pem(), &parent) {
         Ok(trust) => trust,
         Err(error) => return fail(INCOMPLETE, &error),
+    };
+    let mut room = match room.wanted(&options) {
+        true => match sealed::build(&room, &trust, &command).await {
+            Ok(room) => Some(room),
+            Err(error) => return fail(WRONG_USAGE, &error),
+        },
+        false => None,
     };
     let plan = Plan {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -77,6 +88,12 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
     };
     let Started { shared, listener, address, keeper, policy, kept, .. } = started;
     let proxy = tokio::spawn(listener::run(shared.clone(), listener, std::future::pending()));
+    if let Some(room) = &mut room
+        && let Err(error) = room.audit(&shared)
+    {
+        return fail(INCOMPLETE, &error);
+    }
+    let address = room.as_ref().map_or(address, sealed::Sealed::proxy_address);
 
     let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
     let packs = shared.engine.load();
@@ -93,29 +110,34 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         };
         eprintln!(
             "divulge: auditing through {address} (policy {policy}, on error {on_error}{})",
-            if options.offline { ", offline" } else { "" }
+            match (room.is_some(), options.offline) {
+                (true, true) => ", sealed, offline",
+                (true, false) => ", sealed",
+                (false, true) => ", offline",
+                (false, false) => "",
+            }
         );
+        for note in room.iter().flat_map(sealed::Sealed::notes) {
+            eprintln!("divulge: note: {note}");
+        }
         for note in &environment.notes {
             eprintln!("divulge: note: {note}");
         }
     }
-    let mut child = Command::new(&command[0]);
-    child.args(&command[1..]).envs(environment.set).kill_on_drop(true);
-    for name in &environment.remove {
-        child.env_remove(name);
-    }
     // Signals are watched before the child exists: none may be missed in between.
     let signals = Signals::watch();
-    let status = match child.spawn() {
-        Ok(child) => wait(child, signals).await,
-        Err(error) => {
-            let (status, why) = match error.kind() {
-                io::ErrorKind::NotFound => (127, "not found".to_owned()),
-                io::ErrorKind::PermissionDenied => (126, "may not be executed".to_owned()),
-                _ => (126, error.to_string()),
-            };
-            eprintln!("divulge: {}: {why}", super::printable(&command[0].to_string_lossy()));
-            return ExitCode::from(status);
+    let status = match &room {
+        Some(room) => room.run(&command, &environment, signals).await,
+        None => {
+            let mut child = Command::new(&command[0]);
+            child.args(&command[1..]).envs(environment.set).kill_on_drop(true);
+            for name in &environment.remove {
+                child.env_remove(name);
+            }
+            match child.spawn() {
+                Ok(child) => wait(child, signals).await,
+                Err(error) => return not_started(&command[0], &error),
+            }
         }
     };
     // Requests that the child had under way end when it does; their inspection may take longer than the child.
@@ -157,6 +179,9 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         for told in shared.dialer.exceptions_told() {
             tally.note(told);
         }
+        if let Some(room) = &room {
+            tally.note(room.told(&shared.tally.counts()));
+        }
         let style = Style {
             color: options.color.unwrap_or_default().wanted(io::stderr().is_terminal()),
             width: crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns)),
@@ -164,6 +189,7 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
         };
         let _ = io::stderr().write_all(tally.render(&style).as_bytes());
     }
+    drop(room);
     drop(trust);
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {
         return ExitCode::from(1);
@@ -174,6 +200,16 @@ async fn audited(options: Options, command: Vec<OsString>) -> ExitCode {
             return ExitCode::from(INCOMPLETE);
         }
     }
+    ExitCode::from(status)
+}
+
+fn not_started(command: &OsString, error: &io::Error) -> ExitCode {
+    let (status, why) = match error.kind() {
+        io::ErrorKind::NotFound => (127, "not found".to_owned()),
+        io::ErrorKind::PermissionDenied => (126, "may not be executed".to_owned()),
+        _ => (126, error.to_string()),
+    };
+    eprintln!("divulge: {}: {why}", super::printable(&command.to_string_lossy()));
     ExitCode::from(status)
 }
 
@@ -195,7 +231,7 @@ async fn wait(mut child: Child, mut signals: Signals) -> u8 {
                     INCOMPLETE
                 }
             },
-            signal = signals.next() => signals.forward(signal, &child),
+            signal = signals.next() => signals.forward(signal, |signal| kill(&child, signal)),
         }
     }
 }
@@ -250,14 +286,18 @@ impl Signals {
 
     /// What a terminal sends goes to its whole foreground group, the child included: handing it on as well
     /// would interrupt it twice.
-    fn forward(&self, signal: nix::sys::signal::Signal, child: &Child) {
+    fn forward(&self, signal: nix::sys::signal::Signal, send: impl FnOnce(nix::sys::signal::Signal)) {
         use nix::sys::signal::Signal;
-        if matches!(signal, Signal::SIGINT | Signal::SIGQUIT) && in_foreground() {
-            return;
+        if !(matches!(signal, Signal::SIGINT | Signal::SIGQUIT) && in_foreground()) {
+            send(signal);
         }
-        if let Some(id) = child.id() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id as i32), signal);
-        }
+    }
+}
+
+#[cfg(unix)]
+fn kill(child: &Child, signal: nix::sys::signal::Signal) {
+    if let Some(id) = child.id() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id as i32), signal);
     }
 }
 
@@ -284,5 +324,8 @@ impl Signals {
     }
 
     /// The console hands Ctrl-C to the child itself.
-    fn forward(&self, _: (), _: &Child) {}
+    fn forward(&self, (): (), _: impl FnOnce(())) {}
 }
+
+#[cfg(not(unix))]
+fn kill(_: &Child, (): ()) {}

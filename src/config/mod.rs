@@ -114,6 +114,10 @@ pub struct Options {
     #[arg(long, env = "DIVULGE_OFFLINE", value_parser = clap::builder::BoolishValueParser::new())]
     pub offline: bool,
 
+    /// Key `sealed` of the settings file; on the command line only `run` has it.
+    #[arg(skip)]
+    pub sealed: bool,
+
     /// Findings as JSON Lines, written as they are found; - is standard output
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
     pub findings: Option<PathBuf>,
@@ -269,7 +273,7 @@ impl Options {
             option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
-            switch: offline reveal quiet
+            switch: offline sealed reveal quiet
         );
         Ok(self)
     }

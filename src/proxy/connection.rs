@@ -19,6 +19,7 @@ use super::half::Half;
 use super::http1::{self, Http1, Intended};
 use super::http2;
 use super::stream::{ClientSocket, Wire};
+use super::tally::Became;
 use super::upstream::{Dialled, Offer, Origin, Version};
 use super::{Decision, Peer, Shared, tunnel};
 use crate::engine::{OnError, Severity};
@@ -29,6 +30,12 @@ pub async fn accept(shared: Arc<Shared>, tcp: TcpStream, peer: Peer) {
     let client = Half::new(Wire::ClientPlain(ClientSocket::new(tcp, Bytes::new())));
     let plain = Http1::new(shared, peer, client, Intended::Proxy, None);
     http1::serve(plain).await;
+}
+
+/// A connection that was redirected to us: like a tunnel to where it was meant to go.
+pub async fn redirected(shared: Arc<Shared>, tcp: TcpStream, peer: Peer, host: String, port: u16) {
+    let _ = tcp.set_nodelay(true);
+    tunnel(shared, peer, ClientSocket::new(tcp, Bytes::new()), host, port).await;
 }
 
 /// After CONNECT was answered: looks at what comes, and carries it accordingly.
@@ -47,13 +54,20 @@ pub fn tunnel(
 async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: String, port: u16) {
     let by_address = host.parse::<IpAddr>().is_ok();
     // An address says nothing about whose host it is: the ClientHello's name decides then.
+    if !by_address {
+        shared.note_around(peer, &host);
+    }
     if !by_address && let Decision::Tunnel(reason) = shared.decide(&host) {
+        shared.tally.note(Became::Unread);
         return raw(&shared, client, Bytes::new(), &host, port, reason).await;
     }
     client.start_recording();
     let first = match first_bytes(&shared, &mut client).await {
         Ok(first) => first,
-        Err(_) => return,
+        Err(_) => {
+            shared.tally.note(Became::Silent);
+            return;
+        }
     };
     let read = client.stop_recording();
     let client = {
@@ -61,7 +75,12 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
         debug_assert!(ahead.is_empty() || read.is_empty() || !first.is_empty());
         ClientSocket::new(tcp, if ahead.is_empty() { read } else { [read, ahead].concat().into() })
     };
-    match Opening::of(&first) {
+    let opening = Opening::of(&first);
+    // TLS to an address may name its host yet.
+    if by_address && opening != Opening::Tls {
+        shared.note_around(peer, &host);
+    }
+    match opening {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
         Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
         Opening::Undecided => tokio::spawn(undecided(shared, client, host)),
@@ -127,6 +146,7 @@ async fn raw(shared: &Arc<Shared>, client: ClientSocket, first: Bytes, host: &st
 
 /// A tunnel that was to be decrypted and cannot be: a finding always, passed on only under `--on-error open`.
 async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: u16, what: &'static str) {
+    shared.tally.note(Became::Unread);
     shared.note_connection(&host, "audit.not_tls", Severity::Medium, 1.0, what);
     if shared.intake.on_error == OnError::Closed {
         tracing::warn!(host, port, what, "tunnel refused (--on-error closed)");
@@ -138,6 +158,7 @@ async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: 
 /// A tunnel that was to be decrypted and whose client did not say what it carries. Never passed on: a client
 /// that spoke only after the deadline would go unread.
 async fn undecided(shared: Arc<Shared>, client: ClientSocket, host: String) {
+    shared.tally.note(Became::Unread);
     shared.note_connection(
         &host,
         "audit.not_tls",
@@ -151,6 +172,7 @@ async fn undecided(shared: Arc<Shared>, client: ClientSocket, host: String) {
 /// HTTP without TLS inside a tunnel: read like any other.
 async fn plain_http(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, port: u16) {
     let origin = Origin { host: host.into(), port, secure: false };
+    shared.tally.note(Became::Plain);
     shared.note_connection(&origin.host, "audit.not_tls", Severity::Medium, 1.0, "HTTP in clear text");
     let half = Half::new(Wire::ClientPlain(client));
     http1::serve(Http1::new(shared, peer, half, Intended::Origin { origin, silent: true, name: None }, None)).await;
@@ -162,11 +184,15 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
     let mut start = match tokio::time::timeout(shared.deadlines.head, hello).await {
         Ok(Ok(start)) => start,
         Ok(Err(error)) => {
+            shared.tally.note(Became::Unread);
+            shared.note_around(peer, &host);
             shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "a malformed ClientHello");
             tracing::debug!(host, %error, "malformed ClientHello");
             return;
         }
         Err(_) => {
+            shared.tally.note(Became::Unread);
+            shared.note_around(peer, &host);
             shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "no ClientHello within the deadline");
             return;
         }
@@ -180,6 +206,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Some(sni) if by_address => sni.clone(),
         _ => host.clone(),
     };
+    shared.note_around(peer, &name);
     let decision = shared.decide(&name);
     let (Decision::Intercept, Some(offer)) = (decision, offer) else {
         let reason = match decision {
@@ -193,11 +220,13 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
                     "TLS that carries no HTTP (ALPN)",
                 );
                 if shared.intake.on_error == OnError::Closed {
+                    shared.tally.note(Became::Unread);
                     return;
                 }
                 "TLS without HTTP"
             }
         };
+        shared.tally.note(Became::Unread);
         let (tcp, ahead) = start.io.into_parts();
         let socket = ClientSocket::new(tcp, ahead);
         return raw(&shared, socket, read, &host, port, reason).await;
@@ -219,6 +248,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Ok(config) => config,
         Err(error) => {
             tracing::error!(host = leaf_name, %error, "no certificate could be made");
+            shared.tally.note(Became::Unread);
             return;
         }
     };
@@ -227,11 +257,16 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let (confidence, observed) = refusal(&error);
+            shared.tally.note(Became::Refused);
             shared.note_connection(&name, "audit.untrusted", Severity::Medium, confidence, &observed);
             return;
         }
-        Err(_) => return,
+        Err(_) => {
+            shared.tally.note(Became::Refused);
+            return;
+        }
     };
+    shared.tally.note(Became::Audited);
     let intended = Intended::Origin { origin: origin.clone(), silent: choice.is_none(), name: sni };
     let client = Wire::ClientTls(Box::new(stream));
     match (version, upstream) {

@@ -13,6 +13,7 @@ use super::exchange::{Broken, End, Exchange, RequestState, collect};
 use super::half::Half;
 use super::intake::{Intake, Release};
 use super::stream::Wire;
+use super::tally::Became;
 use super::upstream::{Offer, Origin, Version};
 use super::{Peer, Shared, connection, pool, websocket};
 use crate::config::split_authority;
@@ -237,7 +238,12 @@ impl Http1 {
                     _ => self.refuse(400, "CONNECT needs host:port"),
                 },
                 TargetForm::Absolute => match absolute_origin(head.target()) {
-                    Some(origin) => self.request(head, origin, false, None).await,
+                    Some(origin) => {
+                        if self.requests == 1 {
+                            self.shared.tally.note(Became::Plain);
+                        }
+                        self.request(head, origin, false, None).await
+                    }
                     None => self.refuse(400, "the target is no http:// URL"),
                 },
                 TargetForm::Origin | TargetForm::Asterisk => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::{Peer, Shared, connection};
+use super::{Peer, Shared, Way, connection};
 
 /// Binds, with a message that says what to do when the address is taken.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -42,7 +42,7 @@ pub async fn run(shared: Arc<Shared>, listener: TcpListener, stop: impl Future<O
             () = &mut stop => return,
             accepted = listener.accept() => match accepted {
                 Ok((tcp, address)) => {
-                    tokio::spawn(connection::accept(shared.clone(), tcp, Peer { address }));
+                    tokio::spawn(connection::accept(shared.clone(), tcp, Peer { address, way: Way::Asked }));
                 }
                 // One client that broke off early says nothing about the next.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod pool;
 pub mod restoring;
 pub mod stream;
+pub mod tally;
 pub mod tunnel;
 pub mod upstream;
 pub mod verify;
@@ -56,6 +57,9 @@ pub struct Shared {
     pub trusted: Cache<(IpAddr, Arc<str>), ()>,
     /// Hosts asked for but out of the CA's scope, warned about once.
     pub warned: Cache<Arc<str>, ()>,
+    /// Hosts that a connection around the proxy went to, reported once.
+    around: Cache<Arc<str>, ()>,
+    pub tally: tally::Tally,
     flows: AtomicU64,
 }
 
@@ -102,6 +106,8 @@ impl Shared {
             },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),
+            around: Cache::new(4096),
+            tally: tally::Tally::default(),
             flows: AtomicU64::new(last_flow),
         }
     }
@@ -145,6 +151,16 @@ impl Shared {
             self.note_connection(&origin.host, "audit.identity", Severity::Medium, 1.0, observed);
         }
         Ok(dialled)
+    }
+
+    /// Reports that a client went around the proxy to `host`, once for each host.
+    pub fn note_around(&self, peer: Peer, host: &str) {
+        if peer.way != Way::Around || self.around.get(host).is_some() {
+            return;
+        }
+        self.around.insert(host.into(), ());
+        let observed = "a connection that did not go to the proxy of the variables; it was audited all the same";
+        self.note_connection(host, "audit.bypass", Severity::Low, 1.0, observed);
     }
 
     /// A finding about a connection rather than a request.
@@ -192,4 +208,16 @@ pub fn connection_finding(
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
+    pub way: Way,
+}
+
+/// How a connection came to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// The client spoke to the proxy.
+    Asked,
+    /// Redirected, and no proxy had been offered.
+    Redirected,
+    /// Redirected, although a proxy had been offered: the client went around it.
+    Around,
 }
