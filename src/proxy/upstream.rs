@@ -129,7 +129,7 @@ pub struct Dialer {
     connect_to: Vec<ConnectTo>,
     parent: Option<UpstreamProxy>,
     addresses: DialPolicy,
-    own: SocketAddr,
+    own: Vec<SocketAddr>,
     deadline: Duration,
     offline: bool,
     recorded: Option<Arc<Recorded>>,
@@ -170,7 +170,7 @@ pub struct DialerParts {
     pub parent: Option<UpstreamProxy>,
     pub addresses: DialPolicy,
     /// Where we listen: never dialled.
-    pub own: SocketAddr,
+    pub own: Vec<SocketAddr>,
     pub deadline: Duration,
     pub offline: bool,
     /// Answers in the place of every upstream.
@@ -400,10 +400,7 @@ impl Dialer {
     /// The address actually dialled is judged, not the name: a name can be made to resolve to anything.
     fn check_address(&self, address: SocketAddr, named: bool) -> Result<(), UpstreamError> {
         let ip = address.ip().to_canonical();
-        let own_ip = self.own.ip().to_canonical();
-        let ours = address.port() == self.own.port()
-            && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()));
-        if ours {
+        if self.own.iter().any(|own| is_own(*own, ip, address.port())) {
             return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
         }
         let policy =
@@ -416,6 +413,15 @@ impl Dialer {
         }
         Ok(())
     }
+}
+
+/// Whether `ip` and `port` lead to what listens at `own`, whichever of this machine's addresses is meant.
+fn is_own(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
+    let own_ip = own.ip().to_canonical();
+    // Only an address of this machine can be bound.
+    let local = || std::net::UdpSocket::bind((ip, 0)).is_ok();
+    port == own.port()
+        && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && (ip.is_loopback() || local())))
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, UpstreamError> {

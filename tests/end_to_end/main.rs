@@ -15,6 +15,7 @@
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `sessions` | what `--record` keeps |
+//! | `gateway` | many users, their groups, and the ways in |
 //! | `framing` | malformed messages never pass |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
 //! | `deadlines` | every phase ends |
@@ -31,6 +32,7 @@ mod clients;
 mod deadlines;
 mod fidelity;
 mod framing;
+mod gateway;
 mod hostile;
 mod interim;
 mod learning;
