@@ -3,6 +3,7 @@
 //! The first byte of an input chooses settings, the second how the rest is cut into pieces.
 
 use bytes::BytesMut;
+use divulge::wire::frames::FrameWatch;
 use divulge::wire::{
     BodyReader, Deflate, EnvelopeEvent, EnvelopeReader, Event, ForwardRequest, ForwardResponse, Framing, Limits,
     LineEvent, LineReader, MessageReader, Progress, RequestHead, ResponseHead, Side, TargetOut,
@@ -249,5 +250,39 @@ pub fn envelope(data: &[u8]) {
     match settings % 2 {
         0 => assert_eq!(read(&[bytes]), read(&pieces), "a cut changes the envelopes"),
         _ => assert_eq!(lines(&[bytes]), lines(&pieces), "a cut changes the lines"),
+    }
+}
+
+/// Frames of an HTTP/2 client: wherever they are cut, the same are refused at the same byte, and a violation never lets
+/// its whole frame pass.
+pub fn http2_client(data: &[u8]) {
+    let Some((settings, bytes, pieces)) = dealt(data) else { return };
+    let start: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let begun = || {
+        let mut watch = FrameWatch::default();
+        if settings & 1 == 0 {
+            assert_eq!(watch.pass(start), Ok(()));
+        }
+        watch
+    };
+    let mut whole = begun();
+    let verdict = whole.pass(bytes);
+    let mut cut = begun();
+    let mut at = 0;
+    let mut in_pieces = Ok(());
+    for piece in pieces {
+        in_pieces = cut.pass(piece).map_err(|mut violation| {
+            violation.passed += at;
+            violation
+        });
+        at += piece.len();
+        if in_pieces.is_err() {
+            break;
+        }
+    }
+    assert_eq!(verdict, in_pieces, "a cut changes the verdict");
+    match verdict {
+        Ok(()) => assert_eq!(whole.head_under_way(), cut.head_under_way()),
+        Err(violation) => assert!(violation.passed < bytes.len()),
     }
 }

@@ -201,7 +201,7 @@ fn is_loopback(entry: &str) -> bool {
 }
 
 /// `http://user:secret@proxy.example.com:3128` without what stands before the `@`.
-fn without_credentials(url: &str) -> String {
+pub(crate) fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A password may hold an unescaped slash: nothing before the last `@` is shown.
@@ -260,6 +260,47 @@ impl TrustFiles {
 
     pub fn folder(&self) -> &Path {
         self.dir.path()
+    }
+}
+
+/// The same files for programs that are started by themselves: in the state folder, made again each time they are asked for.
+pub struct KeptTrust {
+    pub bundle: PathBuf,
+    pub java: PathBuf,
+}
+
+impl KeptTrust {
+    /// Where they are.
+    pub fn folder(state: &Path) -> PathBuf {
+        state.join("trust")
+    }
+
+    /// Trusts `ca_pem` beside the platform's roots and what the environment names, older files of these aside: a CA that was
+    /// replaced is not trusted on.
+    pub fn write(
+        state: &Path,
+        ca_pem: &str,
+        parent: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, EnvironmentError> {
+        let folder = Self::folder(state);
+        let others = |name: &str| parent(name).filter(|value| !Path::new(value).starts_with(&folder));
+        let roots = roots(ca_pem, &others);
+        let bundle: String = roots.iter().map(ca::encode_pem).collect();
+        fs::create_dir_all(&folder).map_err(|source| EnvironmentError::Write { path: folder.clone(), source })?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            // Whole or not at all: a program may be reading.
+            tempfile::NamedTempFile::new_in(&folder)
+                .and_then(|mut file| {
+                    file.write_all(bytes)?;
+                    #[cfg(unix)]
+                    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+                    file.persist(&path).map_err(|error| error.error)
+                })
+                .map(|_| path.clone())
+                .map_err(|source| EnvironmentError::Write { path, source })
+        };
+        Ok(Self { bundle: write("bundle.pem", bundle.as_bytes())?, java: write("trust.p12", &ca::pkcs12(&roots))? })
     }
 }
 

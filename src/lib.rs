@@ -6,7 +6,7 @@
 //!
 //! [`wire`] and [`engine`] are pure: no sockets, files, clock or randomness. They build without the
 //! `proxy` feature and are usable as a library. Everything else moves bytes and decides nothing.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod report;
@@ -21,6 +21,8 @@ pub mod ca;
 pub mod cli;
 #[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "proxy")]
+pub mod doctor;
 #[cfg(feature = "proxy")]
 pub mod environment;
 #[cfg(feature = "proxy")]
@@ -45,5 +47,9 @@ pub mod recording;
 pub mod replay;
 #[cfg(feature = "proxy")]
 pub mod room;
+#[cfg(feature = "proxy")]
+pub mod setup;
+#[cfg(feature = "proxy")]
+mod sockets;
 #[cfg(feature = "proxy")]
 pub mod system_proxy;

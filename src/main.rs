@@ -1,4 +1,5 @@
 //! Calls one command.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -463,3 +463,80 @@ fn the_room_has_loopback_alone_and_leaves_nothing_behind() {
     // bash itself sets PWD, SHLVL and _.
     assert_eq!(lines[2], format!("HOME KEY LANG PATH PWD SHLVL TERM _ {HOST}"));
 }
+
+/// Runs the client by itself, after `divulge setup`, beside `divulge serve --offline`; then takes the settings back.
+fn set_up(client: &Client, id: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = folder.path().join("findings.jsonl");
+    let path = std::env::var("PATH").unwrap();
+    let inside = format!(
+        r#"set -eu
+        {}
+        cd "$HOME"; mkdir -p .claude .codex
+        echo '# mine' >.profile; echo 'MINE=1' >.codex/.env; printf '{{ "cleanupPeriodDays" : 30 }}' >.claude/settings.json
+        mine=".profile .codex/.env .claude/settings.json"
+        sha256sum $mine >"$OUT/before"
+        divulge=$1; shift
+        state="$OUT/state"
+        mkfifo "$OUT/ready"
+        "$divulge" serve --offline --state "$state" --ca-scope any --intercept all --listen 127.0.0.1:0 --findings "$OUT/findings.jsonl" --quiet >"$OUT/ready" &
+        serve=$!
+        read -r _ _ address <"$OUT/ready"
+        "$divulge" setup {id} --yes --state "$state" --listen "$address" >"$OUT/setup"
+        mkdir -p "$HOME/{PROJECT}"; cd "$HOME/{PROJECT}"
+        # A login shell, as a terminal opens it: profiles are read.
+        status=0
+        KEPT=$PATH bash -lc 'PATH=$KEPT exec "$@"' shell "$@" || status=$?
+        kill -TERM $serve; wait $serve || true
+        "$divulge" uninstall {id} --state "$state" >"$OUT/uninstall"
+        cd "$HOME"; sha256sum $mine >"$OUT/after"
+        grep -rl divulge . --include=settings.json --include=.env --include=.profile --include=.bashrc >"$OUT/left" || true
+        exit $status"#,
+        client.setup
+    );
+    let output = Command::new("timeout")
+        .arg("--kill-after=5")
+        .arg("120")
+        .arg(script("sealed.sh"))
+        .args(["--host", HOST])
+        .arg(format!("PATH={}:{path}", installed(client.name).join("bin").display()))
+        .arg(format!("OUT={}", folder.path().display()))
+        .args(client.variables)
+        .args(["--", "bash", "-c", &inside, "room", env!("CARGO_BIN_EXE_divulge")])
+        .args(client.command)
+        .arg(format!("say hi to {HOST}"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let said = [text("setup"), text("uninstall"), String::from_utf8_lossy(&output.stderr).into_owned()].concat();
+    let raw = text("findings.jsonl");
+    assert!(findings.exists(), "nothing went through serve:\n{said}");
+    assert_eq!((text("after"), text("left").as_str()), (text("before"), ""), "settings are not as they were:\n{said}");
+    let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Run {
+        status: output.status.code(),
+        printed: String::from_utf8_lossy(&output.stdout).into_owned(),
+        told: said,
+        lines,
+        raw,
+    }
+}
+
+#[test]
+fn clients_that_are_set_up_go_through_serve_and_their_settings_are_taken_back() {
+    for (client, id, host) in [
+        (&CLAUDE, "claude-code", "api.anthropic.com"),
+        (&CODEX, "codex", "api.openai.com"),
+        (&GEMINI, "gemini-cli", "generativelanguage.googleapis.com"),
+        (&QWEN, "qwen-code", "dashscope.aliyuncs.com"),
+    ] {
+        let run = set_up(client, id).completed();
+        assert!(run.flows().any(|flow| flow["host"] == host), "{id}: nothing to {host}\n{}", run.told);
+        // One that ends may break a handshake off; one that does not trust us says so.
+        let says_so =
+            |finding: &Value| finding["kind"] == "audit.untrusted" && finding["confidence"].as_f64() > Some(0.7);
+        let refused = run.findings().find(|finding| says_so(finding));
+        assert!(refused.is_none(), "{id} does not trust the CA everywhere: {refused:?}");
+    }
+}

@@ -135,6 +135,11 @@ fn envelopes_and_lines_hold() {
 }
 
 #[test]
+fn frames_of_http2_clients_hold() {
+    replay("http2_client", entries::http2_client);
+}
+
+#[test]
 fn json_is_read_as_serde_json_reads_it() {
     replay_decoder("json", decoders::json);
 }

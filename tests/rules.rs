@@ -1,6 +1,9 @@
 //! The packs of this repository: they pass every check of the loader, and each rule proves itself.
 
+use std::sync::Arc;
+
 use divulge::engine::rules::{PackSource, RuleSet, examples};
+use divulge::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Part, Policy};
 
 #[test]
 fn the_built_in_packs_pass_every_check_of_the_loader() {
@@ -59,6 +62,11 @@ fn refusal(text: &str) -> String {
 #[test]
 fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
     let long = format!("match = {{ value = '{}' }}", "a".repeat(3000));
+    // Within the length of a pattern, and too deep; alternatives that share their starts cost little.
+    let nested = format!("'{}a{}'", "(".repeat(900), ")".repeat(900));
+    let alternatives = format!("'^[0-9a-f]{{8}}$|{}'", vec!["aaaaaaaab"; 190].join("|"));
+    let names: Vec<String> = (0..20_000).map(|number| format!("\"name_{number}\"")).collect();
+    let needles = format!("names = [\"test_device\", {}]", names.join(", "));
     let table = [
         ("severity = \"high\"", "severity = \"grave\"", "mine/test.toml:4: unknown variant `grave`"),
         (
@@ -78,6 +86,12 @@ fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
         ),
         ("'^[0-9a-f]{8}$'", "'^[0-9a-f{8}$'", "mine/test.toml:7: pattern does not compile: unclosed character class"),
         ("'^[0-9a-f]{8}$'", "'(?:\\w{900}){900}'", "mine/test.toml:7: pattern compiles to more than"),
+        ("'^[0-9a-f]{8}$'", "'(?:(?:(?:a{50}){50}){50}){50}'", "mine/test.toml:7: pattern compiles to more than"),
+        ("'^[0-9a-f]{8}$'", "'(a)\\1'", "mine/test.toml:7: pattern does not compile: backreferences are not supported"),
+        ("'^[0-9a-f]{8}$'", "'a(?=b)'", "mine/test.toml:7: pattern does not compile: look-around"),
+        ("'^[0-9a-f]{8}$'", &nested, "mine/test.toml:7: pattern does not compile: exceed the maximum number of nested"),
+        ("'^[0-9a-f]{8}$'", &alternatives, "taken"),
+        ("names = [\"test_device\"]", &needles, "mine/test.toml:1: a file of "),
         (
             "match = { value = '^[0-9a-f]{8}$' }",
             &long,
@@ -128,6 +142,31 @@ fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Patterns on which engines that try again take time that doubles with every character. Were one here that did, this
+/// would not end.
+#[test]
+fn patterns_take_no_more_than_the_text_is_long() {
+    for pattern in ["(a+)+$", "(a|a)*$", "(.*a){12}$", "(a?){20}a{20}$", "^(([a-z])+.)+[A-Z]([a-z])+$"] {
+        let text = rule_with("'^[0-9a-f]{8}$'", &format!("'^[0-9a-f]{{8}}$|{pattern}'"));
+        let rules = RuleSet::load(&[PackSource { name: "mine/test.toml", text: &text }]).expect("a rule");
+        let value = "a".repeat(200_000);
+        let request = format!(
+            "POST /v1 HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: application/json\r\n\r\n{{\"testDevice\":\"{value}!\"}}"
+        );
+        let (request, body) = examples::parse(&request).expect("a request");
+        let engine = Arc::new(Engine::new(EngineParts {
+            rules,
+            facts: Facts::default(),
+            policy: Policy::preset("audit").expect("a preset"),
+            digest_key: [7; 32],
+            limits: DecodeLimits::default(),
+            on_error: OnError::Open,
+        }));
+        let audit = engine.open("1".into(), Arc::new(request)).audit(Part::Document(body));
+        assert!(audit.unread.iter().all(|unread| unread.reason != "inspector"), "{pattern}");
+    }
 }
 
 #[test]

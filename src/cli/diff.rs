@@ -130,7 +130,7 @@ fn compared(args: &Args) -> Result<(String, bool), Problem> {
 fn json(comparison: &impl serde::Serialize) -> String {
     let text =
         serde_json::to_string_pretty(comparison).expect("a comparison holds nothing but strings, numbers and lists");
-    text + "\n"
+    crate::engine::line::spelled_out(text) + "\n"
 }
 
 fn unlike(args: &Args) -> Problem {

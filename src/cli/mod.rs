@@ -2,6 +2,8 @@
 
 pub mod ca;
 pub mod diff;
+pub mod doctor;
+pub mod env;
 mod gateway;
 pub mod inspect;
 pub mod replay;
@@ -9,6 +11,7 @@ pub mod report;
 pub mod rules;
 pub mod run;
 pub mod serve;
+pub mod setup;
 #[cfg(feature = "fleet")]
 pub mod sink;
 pub mod start;
@@ -55,6 +58,14 @@ enum Command {
     Diff(diff::Args),
     /// The CA of serve: make, show, export, install, uninstall, rotate
     Ca(ca::Args),
+    /// What of this machine or client will not work behind the proxy, and the fix
+    Doctor(Box<doctor::Args>),
+    /// Print the variables with which a program goes through serve
+    Env(env::Args),
+    /// Write the settings with which an assistant goes through serve
+    Setup(setup::Args),
+    /// Take back what setup, system-proxy and ca install changed
+    Uninstall(setup::UninstallArgs),
     /// Point the desktop at serve, and back
     SystemProxy(system_proxy::Args),
     /// List, show and test the rules, and write the page about them
@@ -92,6 +103,10 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Doctor(args) => doctor::run(*args),
+        Command::Env(args) => env::run(args),
+        Command::Setup(args) => setup::run(args),
+        Command::Uninstall(args) => setup::uninstall(args),
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Watch(args) => watch::run(args),

@@ -58,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
     code
 }
 
-async fn audited(options: Options, room: sealed::RoomArgs, command: Vec<OsString>) -> ExitCode {
+async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsString>) -> ExitCode {
     let authority = match authority(&options) {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -68,7 +68,8 @@ async fn audited(options: Options, room: sealed::RoomArgs, command: Vec<OsString
         Ok(trust) => trust,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let mut room = match room.wanted(&options) {
+    options.in_room = room.wanted(&options);
+    let mut room = match options.in_room {
         true => match sealed::build(&room, &trust, &command).await {
             Ok(room) => Some(room),
             Err(error) => return fail(WRONG_USAGE, &error),

@@ -195,6 +195,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         tunnels = counters.tunnels.load(Ordering::Relaxed),
         unread_bytes = counters.unread_bytes.load(Ordering::Relaxed),
         dropped,
+        failed_inspections = counters.failed_inspections.load(Ordering::Relaxed),
         "stopped"
     );
     if options.fail_on().is_some_and(|severity| counters.reached(severity)) {

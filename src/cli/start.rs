@@ -354,6 +354,7 @@ pub fn start(options: &Options, plan: Plan, authority: Authority) -> Result<Star
         intercept: options.intercept(plan.intercept)?,
         deadlines,
         body_limit: options.body_limit()?.0,
+        inspections: options.inspections()?,
         on_error,
         reveal: options.reveal,
         learner,

@@ -55,7 +55,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// Where the desktop reaches a proxy that listens on every address.
-fn to_reach(listen: SocketAddr) -> SocketAddr {
+pub(super) fn to_reach(listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())),
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, listen.port())),

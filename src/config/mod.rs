@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::engine::{OnError, Severity};
 
 pub use gateway::{GatewayOptions, GroupOptions, Groups, IdentityShown, address, ranges};
-pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, split_authority};
+pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address, split_authority};
 pub use untrusted::AllowUntrusted;
 
 /// What is wrong with the settings, and what was expected: exit status 2.
@@ -120,6 +120,11 @@ pub struct Options {
     #[arg(skip)]
     pub sealed: bool,
 
+    /// What is audited lives in a sealed room: set by the commands that build one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub in_room: bool,
+
     /// Table `gateway` of the settings file; on the command line only `serve` has its options.
     #[arg(skip)]
     pub gateway: GatewayOptions,
@@ -159,6 +164,10 @@ pub struct Options {
     /// Most bytes of one body held in memory [default: 33554432]
     #[arg(long, value_name = "BYTES", env = "DIVULGE_BODY_LIMIT")]
     pub body_limit: Option<u64>,
+
+    /// Most large bodies inspected at the same time [default: twice the processors]
+    #[arg(long, value_name = "N", env = "DIVULGE_INSPECTIONS", hide_short_help = true)]
+    pub inspections: Option<u64>,
 
     /// Exit status 1 for findings at or above this severity
     #[arg(long, value_name = "low|medium|high", env = "DIVULGE_FAIL_ON")]
@@ -280,7 +289,7 @@ impl Options {
             };
         }
         fill!(
-            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit
+            option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit inspections
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
             switch: offline sealed reveal quiet
@@ -326,6 +335,14 @@ impl Options {
             Some(n) => {
                 Err(SettingsError::option("--body-limit", format_args!("{n} is not between 1 and 4294967295 bytes")))
             }
+        }
+    }
+
+    pub fn inspections(&self) -> Result<usize, SettingsError> {
+        match self.inspections {
+            None => Ok(2 * std::thread::available_parallelism().map_or(1, usize::from)),
+            Some(n @ 1..=1024) => Ok(n as usize),
+            Some(n) => Err(SettingsError::option("--inspections", format_args!("{n} is not between 1 and 1024"))),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which way upstreams are reached: other addresses, a parent proxy, and what may be dialled at all.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::{Options, SettingsError};
@@ -125,7 +125,7 @@ fn percent_decode(text: &str) -> Option<String> {
 pub fn split_authority(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
-        host.parse::<std::net::Ipv6Addr>().ok()?;
+        host.parse::<Ipv6Addr>().ok()?;
         let port = match after {
             "" => None,
             after => Some(after.strip_prefix(':')?),
@@ -157,6 +157,8 @@ pub struct DialPolicy {
     pub deny: Vec<ipnet::IpNet>,
     /// Listening beyond loopback: loopback, link-local and private ranges are denied too.
     pub public_only: bool,
+    /// For a sealed room, whose loopback is its own: this machine's loopback and link-local ranges are denied.
+    pub no_loopback: bool,
 }
 
 /// Addresses at which clouds hand out credentials to whoever asks.
@@ -164,7 +166,7 @@ const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
 impl DialPolicy {
@@ -173,25 +175,95 @@ impl DialPolicy {
             allow: super::ranges("--dial-allow", &options.dial_allow)?,
             deny: super::ranges("--dial-deny", &options.dial_deny)?,
             public_only: !listen.ip().is_loopback(),
+            no_loopback: options.in_room,
         })
     }
 
+    /// An address that stands for another, as gateways to IPv4 have them, is judged as both.
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
+        let within = match address {
+            IpAddr::V6(v6) => embedded(v6),
+            IpAddr::V4(_) => None,
+        };
+        self.permits_itself(address) && within.is_none_or(|v4| self.permits_itself(IpAddr::V4(v4)))
+    }
+
+    fn permits_itself(&self, address: IpAddr) -> bool {
         if METADATA.contains(&address) || self.deny.iter().any(|net| net.contains(&address)) {
             return false;
         }
         if self.allow.iter().any(|net| net.contains(&address)) {
             return true;
         }
-        !self.public_only || !is_internal(address)
+        (!self.public_only || !is_internal(address)) && (!self.no_loopback || !is_local(address))
     }
+
+    /// For an address that the user named.
+    pub fn named(&self) -> Self {
+        Self { public_only: false, no_loopback: false, ..self.clone() }
+    }
+}
+
+/// Of this machine or its link.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
+    }
+}
+
+/// The IPv4 address that an IPv6 address carries to a gateway, or that old systems dial in its place.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let octets = address.octets();
+    let at = |start: usize| {
+        let four = octets.get(start..start + 4)?;
+        <[u8; 4]>::try_from(four).ok().map(Ipv4Addr::from)
+    };
+    match address.segments() {
+        // IPv4-compatible (RFC 4291, 2.5.5.1); `::` and `::1` are none.
+        [0, 0, 0, 0, 0, 0, high, low] if high > 0 || low > 1 => at(12),
+        // NAT64, of everybody and of one's own (RFC 6052, RFC 8215).
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => at(12),
+        // 6to4 (RFC 3056).
+        [0x2002, ..] => at(2),
+        // Teredo (RFC 4380): the client's address, every bit turned.
+        [0x2001, 0, ..] => at(12).map(|v4| Ipv4Addr::from_bits(!v4.to_bits())),
+        // ISATAP (RFC 5214).
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => at(12),
+        _ => None,
+    }
+}
+
+/// The address that the C library reads in a host like `2130706433`, `0x7f.1` or `0177.0.0.1`.
+pub fn numeric_address(host: &str) -> Option<Ipv4Addr> {
+    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some("") => Some(0),
+        Some(hex) if hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => u32::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    };
+    let parts = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 || first.iter().any(|part| *part > 255) {
+        return None;
+    }
+    // The last part is all that is left of the address.
+    let room = 32 - 8 * first.len() as u32;
+    if room < 32 && *last >> room != 0 {
+        return None;
+    }
+    let start = first.iter().zip([24, 16, 8]).map(|(part, shift)| part << shift).sum::<u32>();
+    Some(Ipv4Addr::from_bits(start | last))
 }
 
 fn is_internal(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             v4.is_loopback()
+                || v4.is_multicast()
                 || v4.is_private()
                 || v4.is_link_local()
                 || v4.is_unspecified()
@@ -201,6 +273,7 @@ fn is_internal(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             v6.is_loopback()
+                || v6.is_multicast()
                 || v6.is_unspecified()
                 || (v6.segments()[0] & 0xfe00) == 0xfc00
                 || (v6.segments()[0] & 0xffc0) == 0xfe80
@@ -211,6 +284,19 @@ fn is_internal(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_room_does_not_reach_the_services_of_this_machine() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let options = Options { in_room: true, dial_allow: vec!["127.0.0.2".into()], ..Options::default() };
+        let policy = DialPolicy::parse(&options, "127.0.0.1:0".parse().unwrap()).unwrap();
+        for (ip, expected) in
+            [("127.0.0.1", false), ("::1", false), ("::ffff:127.0.0.1", false), ("10.0.0.1", true), ("127.0.0.2", true)]
+        {
+            assert_eq!(policy.permits(address(ip)), expected, "{ip}");
+        }
+        assert!(policy.named().permits(address("127.0.0.1")));
+    }
 
     #[test]
     fn connect_to_reads_what_curl_reads() {
@@ -239,9 +325,48 @@ mod tests {
         {
             assert!(!gateway.permits(internal.parse().unwrap()), "{internal}");
         }
+        for carried in [
+            "::127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::192.168.0.1",
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+            // Teredo's client 192.168.0.1, and ISATAP.
+            "2001:0:c000:201::3f57:fffe",
+            "2001:db8::5efe:172.16.0.1",
+            "ff02::1",
+            "224.0.0.1",
+        ] {
+            assert!(!gateway.permits(carried.parse().unwrap()), "{carried}");
+        }
+        for metadata in ["64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1", "::169.254.169.254", "fd00:ec2::254"] {
+            assert!(!local.permits(metadata.parse().unwrap()), "{metadata}");
+        }
+        for public in ["2001:db8::1", "64:ff9b::192.0.2.1", "2002:c000:201::1", "2001:0:c000:201::3fff:fdfe"] {
+            assert!(gateway.permits(public.parse().unwrap()), "{public}");
+        }
+        let denied = DialPolicy { deny: vec!["198.51.100.0/24".parse().unwrap()], ..DialPolicy::default() };
+        assert!(!denied.permits("64:ff9b::198.51.100.7".parse().unwrap()));
         assert!(gateway.permits("192.0.2.1".parse().unwrap()));
         let allowed = DialPolicy { allow: vec!["10.0.0.0/8".parse().unwrap()], ..gateway };
         assert!(allowed.permits("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn hosts_that_are_numbers_are_read_as_the_c_library_reads_them() {
+        let expected = Ipv4Addr::new(127, 0, 0, 1);
+        for text in
+            ["127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001"]
+        {
+            assert_eq!(numeric_address(text), Some(expected), "{text}");
+        }
+        assert_eq!(numeric_address("0xA9FEA9FE"), Some(Ipv4Addr::new(169, 254, 169, 254)));
+        for text in
+            ["", "1.2.3.4.5", "256.1", "127.16777216", "1.2.65536", "08", "0xg", "a.example.com", "1..2", "4294967296"]
+        {
+            assert_eq!(numeric_address(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -117,11 +117,24 @@ impl Flow {
     /// Audits one unit, in wire order. Never fails: what cannot be read is reported, and the policy or
     /// `on_error` decides whether it may leave.
     pub fn audit(&mut self, part: Part) -> Audit {
+        self.audit_by(part, |engine, unit, sender, templates| engine.audit(unit, sender, templates))
+    }
+
+    /// Lets a unit go, or not, that nobody inspects: `on_error` decides.
+    pub fn pass_over(&mut self, part: Part, reason: &'static str) -> Audit {
+        self.audit_by(part, |engine, unit, sender, _| engine.failed(unit, sender, reason))
+    }
+
+    fn audit_by(
+        &mut self,
+        part: Part,
+        inspect: impl FnOnce(&Engine, &Unit<'_>, Sender<'_>, &Templates) -> Audited,
+    ) -> Audit {
         let unit = Unit { request: &self.request, part };
         let (engine, sender) = (&self.engine, self.sender());
         // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| engine.audit(&unit, sender, &self.templates)));
-        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, sender));
+        let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, sender, &self.templates)));
+        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, sender, "inspector"));
         self.summary.names.learn(&audited.findings);
         for finding in &mut audited.findings {
             finding.shown_location = self.summary.names.masked(&finding.location);
@@ -396,14 +409,17 @@ impl Engine {
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
-    fn failed(&self, unit: &Unit<'_>, sender: Sender<'_>) -> Audited {
+    fn failed(&self, unit: &Unit<'_>, sender: Sender<'_>, reason: &'static str) -> Audited {
         let bytes = payload(&unit.part);
         let sent = bytes.len() as u64;
         let location = Location { root: root_of(&unit.part), steps: Vec::new() };
-        let unread = Unread { location, bytes: sent, reason: "inspector", entropy: 0.0 };
+        let unread = Unread { location, bytes: sent, reason, entropy: 0.0 };
         let outgoing = match self.on_error {
             OnError::Open => Outgoing::Unchanged(bytes),
-            OnError::Closed => Outgoing::Withheld(failure("inspector", "the inspection failed")),
+            OnError::Closed if reason == "overload" => {
+                Outgoing::Withheld(failure(reason, "too many large requests wait to be inspected"))
+            }
+            OnError::Closed => Outgoing::Withheld(failure(reason, "the inspection failed")),
         };
         Audited {
             findings: vec![self.unread_finding(&unread, sender, unit.request)],
@@ -661,7 +677,7 @@ fn failure(reason: &'static str, why: &str) -> Refusal {
 /// Values that are merely opaque, or spoilt, are for the policy.
 fn is_failure(unread: &Unread) -> bool {
     match unread.reason {
-        "limit" | "ratio" | "depth" | "inspector" => true,
+        "limit" | "ratio" | "depth" | "inspector" | "overload" => true,
         "content-coding" => {
             let coding = |step: &Step| matches!(step, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd);
             unread.location.root == Root::Body && unread.location.steps.iter().all(coding)
@@ -689,3 +705,7 @@ fn root_of(part: &Part) -> Root {
         _ => Root::Body,
     }
 }
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

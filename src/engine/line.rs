@@ -390,13 +390,52 @@ fn rounded(number: f32) -> f64 {
 }
 
 fn json(line: &impl Serialize) -> String {
-    serde_json::to_string(line).expect("lines hold nothing but strings, numbers and lists of them")
+    spelled_out(serde_json::to_string(line).expect("lines hold nothing but strings, numbers and lists of them"))
+}
+
+/// Whether a terminal or a reader's eye would be led astray: control, direction and invisible characters.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{ad}' | '\u{61c}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// JSON with hidden characters as escapes: the same document, and safe to print. They stand in strings alone, line ends
+/// between members aside.
+pub fn spelled_out(json: String) -> String {
+    let hidden = |c: char| c != '\n' && is_hidden(c);
+    if !json.contains(hidden) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::{Root, Step};
+
+    #[test]
+    fn hidden_characters_are_escapes_and_the_document_is_the_same() {
+        let value = serde_json::json!({"a\u{9b}": ["\u{7f}\u{202e}x\u{e0041}\u{fe0f}", "plain \u{e4}\u{1f600}"]});
+        for json in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
+            let spelled = spelled_out(json);
+            assert!(!spelled.contains(|c| c != '\n' && is_hidden(c)), "{spelled}");
+            assert!(spelled.contains("\\udb40\\udc41"), "{spelled}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&spelled).unwrap(), value);
+        }
+    }
 
     fn finding(value: &str) -> Finding {
         Finding {

@@ -76,7 +76,8 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     }
     match opening {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
-        Opening::Http => tokio::spawn(plain_http(shared, peer, client, host, port)),
+        Opening::Text => tokio::spawn(plain_http(shared, peer, client, host, port, text(&first))),
+        Opening::OldTls => tokio::spawn(refused(shared, peer, client, host, "a TLS hello that no HTTPS client sends")),
         Opening::Undecided => tokio::spawn(undecided(shared, peer, client, host)),
         Opening::Other => tokio::spawn(not_tls(shared, peer, client, host, port, "neither TLS nor HTTP")),
     };
@@ -86,7 +87,10 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Opening {
     Tls,
-    Http,
+    /// A handshake record or hello of SSL, which some servers still take, and which nobody here reads.
+    OldTls,
+    /// HTTP, or what a lenient server might take for it: read as HTTP, and refused where it is none.
+    Text,
     Other,
     /// Too little came before the deadline or the end.
     Undecided,
@@ -97,10 +101,22 @@ impl Opening {
         match first {
             // Handshake record of TLS 1.x (RFC 8446, section 5.1).
             [0x16, 0x03, ..] => Opening::Tls,
-            [a, b, c, ..] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => Opening::Http,
+            // Another version; or a hello of SSL 2, whose length has the highest bit set (RFC 5246, appendix E.2).
+            [0x16, ..] | [0x80..=0xff, _, 0x01, ..] => Opening::OldTls,
+            [b'\t' | b'\r' | b'\n' | b' '..=b'~', _, _, ..] => Opening::Text,
             [_, _, _, ..] => Opening::Other,
             _ => Opening::Undecided,
         }
+    }
+}
+
+/// What a tunnel of text is called in its finding.
+fn text(first: &[u8]) -> &'static str {
+    match first {
+        b"SSH" => "SSH",
+        b"PRI" => "HTTP/2 in clear text",
+        [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => "HTTP in clear text",
+        _ => "text that is no HTTP",
     }
 }
 
@@ -152,23 +168,28 @@ async fn not_tls(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: St
 /// A tunnel that was to be decrypted and whose client did not say what it carries. Never passed on: a client
 /// that spoke only after the deadline would go unread.
 async fn undecided(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String) {
+    refused(shared, peer, client, host, "the client did not say what the tunnel carries").await;
+}
+
+/// A tunnel that is never passed on, whatever `--on-error` says.
+async fn refused(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, what: &'static str) {
     shared.tally.note(Became::Unread);
-    shared.note_connection(
-        &peer,
-        &host,
-        "audit.not_tls",
-        Severity::Medium,
-        0.5,
-        "the client did not say what the tunnel carries",
-    );
+    shared.note_connection(&peer, &host, "audit.not_tls", Severity::Medium, 0.5, what);
     drop(client);
 }
 
-/// HTTP without TLS inside a tunnel: read like any other.
-async fn plain_http(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, port: u16) {
+/// HTTP without TLS inside a tunnel: read like any other. What is no HTTP/1 ends at the first line.
+async fn plain_http(
+    shared: Arc<Shared>,
+    peer: Peer,
+    client: ClientSocket,
+    host: String,
+    port: u16,
+    what: &'static str,
+) {
     let origin = Origin { host: host.into(), port, secure: false };
     shared.tally.note(Became::Plain);
-    shared.note_connection(&peer, &origin.host, "audit.not_tls", Severity::Medium, 1.0, "HTTP in clear text");
+    shared.note_connection(&peer, &origin.host, "audit.not_tls", Severity::Medium, 1.0, what);
     let half = Half::new(Wire::ClientPlain(client));
     http1::serve(Http1::new(shared, peer, half, Intended::Origin { origin, silent: true, name: None }, None)).await;
 }
@@ -337,11 +358,16 @@ mod tests {
     fn a_tunnel_is_classified_by_its_first_bytes() {
         for (first, opening) in [
             (&b"\x16\x03\x01"[..], Opening::Tls),
-            (b"GET", Opening::Http),
-            (b"PRI", Opening::Http),
-            (b"SSH", Opening::Http),
-            (b"get", Opening::Other),
-            (b"\x16\x02\x01", Opening::Other),
+            (b"GET", Opening::Text),
+            (b"PRI", Opening::Text),
+            (b"SSH", Opening::Text),
+            (b"get", Opening::Text),
+            (b"G\0T", Opening::Text),
+            (b"\r\nG", Opening::Text),
+            (b"\x16\x02\x01", Opening::OldTls),
+            (b"\x80\x2e\x01", Opening::OldTls),
+            (b"\x00\x01\x02", Opening::Other),
+            (b"\x05\x01\x00", Opening::Other),
             (b"\x16", Opening::Undecided),
             (b"", Opening::Undecided),
         ] {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
+use super::presence::Presence;
 use super::restoring::{Counting, Restoring, recorded_head};
 use crate::config::Deadlines;
 use crate::engine::Refusal;
@@ -22,9 +23,11 @@ use crate::wire::body::{BodyReader, BodyWriter, Progress, Trailers};
 use crate::wire::head::{ForwardRequest, ForwardResponse, Framing, HeadEdit, RequestHead, ResponseHead, TargetOut};
 use crate::wire::limits::Limits;
 
-/// How long an answer may stand still for a client that has ended its sending side in good order. It may still
-/// read, or it may have left: only writing to it tells, and while there is nothing to write it counts as reading
-/// for this long. Below a second, so that an upstream never works longer for nobody.
+/// How often a client that has ended its sending side in good order is looked for, while there is nothing to write
+/// to it that would tell. One that still reads gets its answer however long that takes.
+const LOOK_FOR_CLIENT: Duration = Duration::from_millis(250);
+/// How long an answer may stand still for such a client where nothing is known of it: it may be another machine's.
+/// Below a second, so that an upstream never works longer for nobody.
 const HALF_CLOSED: Duration = Duration::from_millis(700);
 
 /// How an exchange ended.
@@ -73,6 +76,8 @@ pub struct Exchange<'a> {
     upstream_deaf: bool,
     judged: bool,
     progress: Instant,
+    /// When a client that has ended its sending side was last found to be there.
+    found: Instant,
 }
 
 /// The request's way up.
@@ -214,6 +219,7 @@ impl<'a> Exchange<'a> {
             upstream_deaf: false,
             judged: false,
             progress: Instant::now(),
+            found: Instant::now(),
         }
     }
 
@@ -260,8 +266,9 @@ impl<'a> Exchange<'a> {
                 }
                 match timer.as_mut().poll(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) if Instant::now() >= deadline => return Poll::Ready(Err(self.timed_out(phase))),
-                    Poll::Ready(()) => timer.as_mut().reset(deadline),
+                    Poll::Ready(()) if Instant::now() < deadline => timer.as_mut().reset(deadline),
+                    Poll::Ready(()) if matches!(phase, Phase::HalfClosed) && self.client_may_read() => {}
+                    Poll::Ready(()) => return Poll::Ready(Err(self.timed_out(phase))),
                 }
             }
         })
@@ -599,16 +606,31 @@ impl<'a> Exchange<'a> {
     /// When the present phase has lasted too long.
     fn deadline(&self) -> (Instant, Phase) {
         let begun = !matches!(self.response, ResponseState::Head);
-        let (phase, span) = if self.client.eof && self.client.output.is_empty() {
-            (Phase::HalfClosed, HALF_CLOSED.min(self.deadlines.idle))
-        } else if begun {
+        let (phase, span) = if begun {
             (Phase::Stream, self.deadlines.idle)
         } else if self.request.done || !self.intake.is_document() {
             (Phase::Response, self.deadlines.response)
         } else {
             (Phase::Body, self.deadlines.body)
         };
-        (self.progress + span, phase)
+        let deadline = self.progress + span;
+        if self.client.eof && self.client.output.is_empty() {
+            let look = self.progress.max(self.found) + LOOK_FOR_CLIENT;
+            if look < deadline {
+                return (look, Phase::HalfClosed);
+            }
+        }
+        (deadline, phase)
+    }
+
+    /// Looks for a client that has ended its sending side.
+    fn client_may_read(&mut self) -> bool {
+        self.found = Instant::now();
+        match self.client.io.presence() {
+            Presence::Held => true,
+            Presence::Gone => false,
+            Presence::Unknown => self.found < self.progress + HALF_CLOSED,
+        }
     }
 
     fn timed_out(&self, phase: Phase) -> Broken {

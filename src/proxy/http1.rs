@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::error::{UpstreamError, error_body};
@@ -100,7 +101,11 @@ pub async fn serve(mut connection: Http1) {
     loop {
         let head = match connection.next_head().await {
             Next::Request(head) => head,
-            Next::Ended => break,
+            Next::Ended => {
+                // Said in good order, also to a client that only ended its own side.
+                let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.io.shutdown()).await;
+                break;
+            }
             Next::Refuse { status, reason } => {
                 connection.answer(
                     status,
@@ -115,6 +120,8 @@ pub async fn serve(mut connection: Http1) {
         };
         connection.requests += 1;
         // Boxed: between requests an idle connection does not keep the exchange's memory.
+        // To HTTP/1.0 the end of the connection is the end of a body.
+        let old = head.minor_version() == 0;
         let after = Box::pin(connection.one(*head)).await;
         match after {
             After::Keep => {
@@ -128,6 +135,9 @@ pub async fn serve(mut connection: Http1) {
             }
             After::Abort => {
                 // What had come still arrives; the missing end says that it is not all.
+                if old {
+                    connection.client.io.reset_when_dropped();
+                }
                 let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.drain()).await;
                 return;
             }

@@ -11,8 +11,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::gate::Treatment;
 use super::restoring::Counts;
+use super::turns::Turns;
 use super::{Peer, Shared};
-use crate::engine::{Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root, Verdict};
+use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root, Verdict};
 use crate::learning::Learner;
 use crate::metrics::RequestResult;
 use crate::record::{FlowMeta, Recorder};
@@ -64,6 +65,7 @@ pub struct Intake {
     on_error: OnError,
     reveal: bool,
     learner: Learner,
+    turns: Arc<Turns>,
     index: u64,
     head_due: bool,
     messages: bool,
@@ -81,6 +83,8 @@ pub struct IntakeSettings {
     pub learner: Learner,
     /// The session file, where one is kept.
     pub tape: Option<SessionTape>,
+    /// Of large bodies to be inspected.
+    pub turns: Arc<Turns>,
 }
 
 impl Intake {
@@ -122,6 +126,7 @@ impl Intake {
             on_error: settings.on_error,
             reveal: settings.reveal,
             learner: settings.learner.clone(),
+            turns: settings.turns.clone(),
             index: 0,
             head_due: true,
             messages: false,
@@ -349,7 +354,14 @@ impl Intake {
         self.shape = Shape::Uninspected(0);
         let heavy = body.len() >= HEAVY;
         let part = Part::Document(body);
-        if heavy { tokio::task::block_in_place(|| self.audit(part)) } else { self.audit(part) }
+        if !heavy {
+            return self.audit(part);
+        }
+        let turns = self.turns.clone();
+        tokio::task::block_in_place(|| match turns.take() {
+            Some(_turn) => self.audit(part),
+            None => self.pass_over(part, "overload"),
+        })
     }
 
     /// A held document that outgrew the limit.
@@ -450,6 +462,15 @@ impl Intake {
 
     /// Asks the engine. A failed inspection is `--on-error`'s affair, counted and shown.
     fn audit(&mut self, part: Part) -> Result<Release, Refusal> {
+        self.judge(part, Flow::audit)
+    }
+
+    /// A unit for whose inspection there is no room: `--on-error` decides.
+    fn pass_over(&mut self, part: Part, reason: &'static str) -> Result<Release, Refusal> {
+        self.judge(part, |flow, part| flow.pass_over(part, reason))
+    }
+
+    fn judge(&mut self, part: Part, audit: impl FnOnce(&mut Flow, Part) -> Audit) -> Result<Release, Refusal> {
         let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
         if let Some(tape) = &self.tape {
             match &part {
@@ -466,15 +487,15 @@ impl Intake {
             }
         }
         let first = std::mem::replace(&mut self.head_due, false);
-        let audit = flow.audit(part);
+        let audit = audit(flow, part);
         if self.meta.path.is_none() {
             // Known only now which parts of the path are findings, to be masked.
             let meta = FlowMeta { path: Some(flow.path(self.reveal)), ..FlowMeta::clone(&self.meta) };
             self.meta = Arc::new(meta);
         }
-        if audit.unread.iter().any(|unread| unread.reason == "inspector") {
+        if audit.unread.iter().any(|unread| matches!(unread.reason, "inspector" | "overload")) {
             self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "inspection failed; see --on-error");
+            tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "not inspected: it failed or had to wait too long; see --on-error");
         }
         self.recorder.note(&self.meta, audit.findings);
         match audit.outgoing {

@@ -17,12 +17,14 @@ pub mod http2;
 pub mod intake;
 pub mod listener;
 pub mod pool;
+pub mod presence;
 pub mod restoring;
 pub mod socks;
 pub mod stream;
 pub mod tally;
 pub mod transparent;
 pub mod tunnel;
+pub mod turns;
 pub mod upstream;
 pub mod verify;
 pub mod websocket;
@@ -45,6 +47,7 @@ use crate::recording::SessionTape;
 use crate::wire::limits::Limits;
 use error::UpstreamError;
 use intake::IntakeSettings;
+use turns::Turns;
 use upstream::{Dialer, Dialled, Offer, Origin};
 
 /// All that the connections share.
@@ -87,6 +90,8 @@ pub struct SharedParts {
     pub intercept: Vec<Intercept>,
     pub deadlines: Deadlines,
     pub body_limit: usize,
+    /// Large bodies inspected at the same time.
+    pub inspections: usize,
     pub on_error: OnError,
     pub reveal: bool,
     pub learner: Learner,
@@ -113,6 +118,7 @@ impl Shared {
                 reveal: parts.reveal,
                 learner: parts.learner,
                 tape: parts.tape,
+                turns: Arc::new(Turns::new(parts.inspections, parts.deadlines.body)),
             },
             trusted: Cache::new(4096),
             warned: Cache::new(4096),

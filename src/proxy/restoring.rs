@@ -18,7 +18,7 @@ use super::intake::Intake;
 use crate::engine::pseudonym::{Carrier, Counter, Family, RestoreLimits, RestoreStats, Restorer};
 use crate::engine::{Engine, Request, Vault};
 use crate::recording::Tape;
-use crate::wire::coding::Undoing;
+use crate::wire::coding::{CODINGS, Undoing};
 use crate::wire::forward::OF_THE_BODY;
 use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
 
@@ -139,6 +139,9 @@ fn codings(list: &str) -> Result<Vec<Undoing>, &str> {
     let named = list.split(',').map(str::trim);
     let named = named.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
     let mut codings = named.map(|coding| Undoing::of(coding).ok_or(coding)).collect::<Result<Vec<_>, _>>()?;
+    if codings.len() > CODINGS {
+        return Err(list);
+    }
     codings.reverse();
     Ok(codings)
 }

@@ -2,6 +2,7 @@
 //! type for every phase of a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,11 +11,22 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
+use super::presence::Presence;
+
 /// What a client's bytes come in.
 pub enum Carrier {
     Tcp(TcpStream),
     /// TLS to the proxy itself.
     Tls(Box<server::TlsStream<TcpStream>>),
+}
+
+impl Carrier {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Carrier::Tcp(tcp) => tcp,
+            Carrier::Tls(tls) => tls.get_ref().0,
+        }
+    }
 }
 
 impl From<TcpStream> for Carrier {
@@ -50,6 +62,12 @@ impl ClientSocket {
     /// What was read since [`Self::start_recording`].
     pub fn stop_recording(&mut self) -> Bytes {
         self.record.take().map(BytesMut::freeze).unwrap_or_default()
+    }
+
+    /// Who is at either end: the client, and we.
+    pub fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let tcp = self.carrier.tcp();
+        Ok((tcp.peer_addr()?, tcp.local_addr()?))
     }
 
     /// What carries the bytes, and what was read ahead of it.
@@ -123,6 +141,28 @@ impl Wire {
     /// end of file the end that the peer meant.
     pub fn is_tls(&self) -> bool {
         matches!(self, Wire::ClientTls(_) | Wire::UpstreamTls(_))
+    }
+
+    /// Whether the client at the other end is still there, where that can be known.
+    pub fn presence(&self) -> Presence {
+        let client = self.client();
+        client.and_then(|client| client.ends().ok()).map_or(Presence::Unknown, |(peer, own)| Presence::of(peer, own))
+    }
+
+    /// Has the connection to the client end by a reset: where the end of the stream is the end of a body, and there
+    /// is no TLS to tell one from the other, a body that was cut would look whole.
+    pub fn reset_when_dropped(&self) {
+        if let Wire::ClientPlain(client) = self {
+            let _ = socket2::SockRef::from(client.carrier.tcp()).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    fn client(&self) -> Option<&ClientSocket> {
+        match self {
+            Wire::ClientPlain(client) => Some(client),
+            Wire::ClientTls(stream) => Some(stream.get_ref().0),
+            Wire::UpstreamPlain(_) | Wire::UpstreamTls(_) => None,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use super::error::{UpstreamError, UpstreamFault};
 use super::stream::{Transport, Wire};
 use super::verify::{Crl, Excepted, UpstreamVerifier};
-use crate::config::{AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy};
+use crate::config::{AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address};
 use crate::replay::Recorded;
 use crate::wire::head::ResponseHead;
 use crate::wire::limits::Limits;
@@ -345,6 +345,10 @@ impl Dialer {
         let Some(parent) = &self.parent else {
             return Ok(Transport::Tcp(self.tcp(to_host, to_port, rule.is_some()).await?));
         };
+        // A name is resolved where we do not see it; an address, however it is spelled, is judged here.
+        if let Some(ip) = to_host.parse().ok().or_else(|| numeric_address(to_host).map(IpAddr::V4)) {
+            self.check_address(SocketAddr::new(ip, to_port), rule.is_some())?;
+        }
         let tcp = self.tcp(&parent.host, parent.port, true).await?;
         match parent.scheme {
             ProxyScheme::Http => {
@@ -387,6 +391,9 @@ impl Dialer {
             }
             match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => {
+                    if self.is_ourselves(&tcp) {
+                        return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
+                    }
                     let _ = tcp.set_nodelay(true);
                     return Ok(tcp);
                 }
@@ -397,14 +404,19 @@ impl Dialer {
         Err(last)
     }
 
+    /// Listening on every address: each of this machine's leads here.
+    fn is_ourselves(&self, tcp: &TcpStream) -> bool {
+        let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else { return false };
+        peer.ip() == local.ip() && self.own.iter().any(|own| own.ip().is_unspecified() && peer.port() == own.port())
+    }
+
     /// The address actually dialled is judged, not the name: a name can be made to resolve to anything.
     fn check_address(&self, address: SocketAddr, named: bool) -> Result<(), UpstreamError> {
         let ip = address.ip().to_canonical();
         if self.own.iter().any(|own| is_own(*own, ip, address.port())) {
             return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
         }
-        let policy =
-            if named { DialPolicy { public_only: false, ..self.addresses.clone() } } else { self.addresses.clone() };
+        let policy = if named { self.addresses.named() } else { self.addresses.clone() };
         if !policy.permits(ip) {
             return Err(UpstreamError::new(
                 UpstreamFault::Denied,
@@ -415,13 +427,10 @@ impl Dialer {
     }
 }
 
-/// Whether `ip` and `port` lead to what listens at `own`, whichever of this machine's addresses is meant.
+/// Whether `ip` and `port` lead to what listens at `own`.
 fn is_own(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
     let own_ip = own.ip().to_canonical();
-    // Only an address of this machine can be bound.
-    let local = || std::net::UdpSocket::bind((ip, 0)).is_ok();
-    port == own.port()
-        && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && (ip.is_loopback() || local())))
+    port == own.port() && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()))
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, UpstreamError> {

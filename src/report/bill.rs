@@ -211,7 +211,7 @@ impl Bill {
     /// With a line end.
     pub fn json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("a bill holds nothing but strings, numbers and lists");
-        text + "\n"
+        crate::engine::line::spelled_out(text) + "\n"
     }
 }
 

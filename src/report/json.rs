@@ -1,5 +1,6 @@
 //! A report as one JSON document: the model as it is.
 
+use crate::engine::line::spelled_out;
 use serde::Serialize;
 
 use super::model::Report;
@@ -28,7 +29,7 @@ pub fn render(report: &Report) -> String {
     let document = Document { schema: SCHEMA, r#type: "report", generator, report };
     let text =
         serde_json::to_string_pretty(&document).expect("a report holds nothing but strings, numbers and lists of them");
-    text + "\n"
+    spelled_out(text) + "\n"
 }
 
 #[cfg(test)]

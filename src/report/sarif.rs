@@ -58,7 +58,7 @@ pub fn render(report: &Report, rules: &RuleSet) -> String {
             "properties": {"totals": totals, "resultsLeftOut": file.left_out, "valuesInClear": report.revealed},
         }]
     });
-    format!("{document:#}\n")
+    crate::engine::line::spelled_out(format!("{document:#}\n"))
 }
 
 struct File<'a> {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::engine::kinds;
 use crate::engine::line::Evidence;
+use crate::engine::line::is_hidden;
 use crate::engine::{Action, Detector, Finding, FlowSummary, Severity, Verdict};
 
 /// How the table looks.
@@ -534,12 +535,7 @@ pub fn share(part: u64, whole: u64) -> String {
 
 /// Text that a terminal shows as it is: control, direction and invisible characters are spelled out.
 pub fn visible(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{ad}' | '\u{61c}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    if !text.contains(hidden) {
+    if !text.contains(is_hidden) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -548,7 +544,7 @@ pub fn visible(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if hidden(c) => {
+            c if is_hidden(c) => {
                 // Writing to a string cannot fail.
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }

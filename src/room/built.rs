@@ -41,11 +41,19 @@ impl Room {
     pub fn strength() -> Strength {
         static STRENGTH: OnceLock<Strength> = OnceLock::new();
         STRENGTH
-            .get_or_init(|| match trial() {
-                Ok(opened) => strength_of(&opened),
+            .get_or_init(|| match init_program(&RoomOptions::default()) {
+                Ok(init) => Self::strength_by(&init),
                 Err(error) => Strength::Weak(error.to_string()),
             })
             .clone()
+    }
+
+    /// The same by another program than this executable, and not remembered.
+    pub fn strength_by(init: &Path) -> Strength {
+        match trial(init) {
+            Ok(opened) => strength_of(&opened),
+            Err(error) => Strength::Weak(error.to_string()),
+        }
     }
 
     pub async fn build(plan: Plan) -> Result<Self, RoomError> {
@@ -360,6 +368,7 @@ fn layout(plan: &Plan, options: &RoomOptions) -> Layout {
         git: (!options.machine).then(|| plan.git.clone()),
         interface: plan.interface.clone(),
         caught: options.catch.clone(),
+        untranslated: options.untranslated,
         shown: visible::without_covered(shown),
         copied: options.copy.clone(),
         machine: options.machine,
@@ -367,7 +376,7 @@ fn layout(plan: &Plan, options: &RoomOptions) -> Layout {
 }
 
 /// Builds a room and lets it go.
-fn trial() -> Result<Opened, RoomError> {
+fn trial(init: &Path) -> Result<Opened, RoomError> {
     let plan = Plan {
         hostname: "trial".to_owned(),
         timezone: "UTC".to_owned(),
@@ -386,7 +395,6 @@ fn trial() -> Result<Opened, RoomError> {
         time_limit: std::time::Duration::ZERO,
         terminal: false,
     };
-    let options = RoomOptions::default();
-    let (_room, _sockets, opened) = Sealed::build(&init_program(&options)?, layout(&plan, &options))?;
+    let (_room, _sockets, opened) = Sealed::build(init, layout(&plan, &RoomOptions::default()))?;
     Ok(opened)
 }

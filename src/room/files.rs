@@ -101,6 +101,7 @@ mod tests {
             git: None,
             interface: None,
             caught: Vec::new(),
+            untranslated: false,
             shown: Vec::new(),
             copied: Vec::new(),
             machine: false,

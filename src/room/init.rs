@@ -59,7 +59,7 @@ fn control_socket() -> Option<UnixStream> {
     Some(UnixStream::from(socket))
 }
 
-/// We end with our parent, however that ends.
+/// We end with our parent, however that ends. The parent is a thread: it must be the only one of its process.
 fn end_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
@@ -69,11 +69,28 @@ fn block_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
 }
 
+/// Whatever divulge was started with open beside the three streams would lead out of the room.
+fn close_inherited() {
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in open {
+        // The folder that was just read is among them, and closed already.
+        let _ = nix::unistd::close(number);
+    }
+}
+
 // --- outer -----------------------------------------------------------------------------------------------------------
 
 /// Makes the namespaces, then waits for the first process in them.
 fn outer(arguments: &[OsString]) -> ExitCode {
-    end_with_parent();
+    // Not bound to its parent: for the kernel that is the thread that started it, which may end long before divulge does.
+    // Process 1 sees the socket close, and this process ends after it.
+    close_inherited();
     block_signals();
     let Some(control) = control_socket() else { return usage() };
     let number = |at: usize| arguments.get(at)?.to_str()?.parse::<u32>().ok();
@@ -310,6 +327,9 @@ fn enter(mut arguments: Vec<OsString>) -> ExitCode {
     if let Err(error) = give_up_rights() {
         return failed(&command[0], 126, &format!("the rights over the room could not be given up: {error}"));
     }
+    if let Err(error) = refuse_other_sockets() {
+        return failed(&command[0], 126, &format!("sockets that lead out of the room could not be refused: {error}"));
+    }
     if let Err(error) = std::env::set_current_dir(&cwd) {
         return failed(cwd.as_os_str(), 126, &format!("cannot be entered: {error}"));
     }
@@ -337,4 +357,31 @@ fn give_up_rights() -> rustix::io::Result<()> {
     let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets)?;
     rustix::thread::set_no_new_privs(true)
+}
+
+/// Refuses what reaches beyond the namespaces: sockets of families that the network namespace does not hold (a virtual
+/// machine's `vsock`, Bluetooth), and the interface that makes sockets without the call that is judged here.
+fn refuse_other_sockets() -> Result<(), String> {
+    use nix::libc::{AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, EAFNOSUPPORT, ENOSYS, SYS_io_uring_setup, SYS_socket};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        TargetArch,
+    };
+    let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
+    let filter = |call: i64, rules: Vec<SeccompRule>, errno: i32| -> Result<BpfProgram, seccompiler::BackendError> {
+        let rules = [(call, rules)].into_iter().collect();
+        let refuse = SeccompAction::Errno(errno as u32);
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture)?.try_into()
+    };
+    let held = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK];
+    let other: Result<Vec<_>, _> = held
+        .iter()
+        .map(|family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, *family as u64))
+        .collect();
+    let other = other.and_then(SeccompRule::new).map_err(|error| error.to_string())?;
+    for (call, rules, errno) in [(SYS_socket, vec![other], EAFNOSUPPORT), (SYS_io_uring_setup, Vec::new(), ENOSYS)] {
+        let program = filter(call, rules, errno).map_err(|error| error.to_string())?;
+        seccompiler::apply_filter(&program).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }

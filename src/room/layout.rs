@@ -21,6 +21,8 @@ pub struct Layout {
     pub interface: Option<Interface>,
     /// Loopback ports whose connections are redirected like those to other addresses.
     pub caught: Vec<u16>,
+    /// Does not even try to redirect.
+    pub untranslated: bool,
     /// Files and folders that are seen in the room at their own path.
     pub shown: Vec<Shown>,
     /// Folders whose files are copied into the room, so that the originals may go.

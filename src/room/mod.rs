@@ -137,6 +137,8 @@ pub struct RoomOptions {
     pub machine: bool,
     /// A folder of the machine that is the home, instead of a fresh one.
     pub home: Option<PathBuf>,
+    /// As on a kernel without address translation: only connections to the usual ports are met.
+    pub untranslated: bool,
     /// A room without namespaces is better than none: only the home and the environment are new, and the network is the
     /// machine's.
     pub allow_open_network: bool,

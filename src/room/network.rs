@@ -78,7 +78,11 @@ pub fn build(layout: &Layout) -> Result<Network, Step> {
     for &family in families {
         let door = listen((family, 0).into()).step("listen for redirected connections")?;
         let port = local_port(&door).step("the port of redirected connections")?;
-        if let Err(error) = redirect(family, port, layout) {
+        let redirected = match layout.untranslated {
+            true => Err(io::ErrorKind::Unsupported.into()),
+            false => redirect(family, port, layout),
+        };
+        if let Err(error) = redirected {
             network.opened.translated = false;
             network.opened.missing.push(format!(
                 "the kernel has no address translation (nf_tables with nat: {error}); only connections to the ports {} are met",

@@ -19,10 +19,13 @@ use super::init::COMMAND;
 use super::layout::Layout;
 use super::outcome::{MOST_BYTES, Outcome};
 
+/// What the room tells, and the descriptors beside it.
+type News = mpsc::UnboundedReceiver<(Told, Vec<OwnedFd>)>;
+
 /// The processes of a room. They end when it is dropped, and it waits for that.
 pub struct Sealed {
     control: UnixStream,
-    news: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Told, Vec<OwnedFd>)>>,
+    news: tokio::sync::Mutex<News>,
     reader: Option<std::thread::JoinHandle<()>>,
     /// The command that runs now, or 0.
     running: AtomicU64,
@@ -215,7 +218,7 @@ struct Run<'a> {
     id: u64,
     status: Option<Option<i32>>,
     terminal: Option<OwnedFd>,
-    news: Option<tokio::sync::MutexGuard<'a, mpsc::UnboundedReceiver<(Told, Vec<OwnedFd>)>>>,
+    news: Option<tokio::sync::MutexGuard<'a, News>>,
 }
 
 impl Run<'_> {

@@ -3,6 +3,7 @@
 //! ```text
 //! bytes -> RequestHead | ResponseHead -> BodyReader -> data -> EnvelopeReader | LineReader
 //!                                     -> MessageReader (after a 101)
+//!       -> FrameWatch (HTTP/2, in front of its library)
 //! ```
 //!
 //! Pure and sans-IO: bytes in, ranges out. Nothing here reads a socket, so every codec is fuzzed alone.
@@ -16,7 +17,9 @@ pub mod coding;
 mod control;
 pub mod envelope;
 pub mod forward;
+pub mod frames;
 pub mod head;
+pub mod hpack;
 mod lexer;
 pub mod limits;
 mod parse;

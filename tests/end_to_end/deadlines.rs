@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
+use crate::common::frames::{CONTINUATION, END_STREAM, GOAWAY, HEADERS, Raw, block, frame};
 use crate::common::h2_client::{Http2, push, request};
 use crate::common::h2_upstream::Http2Upstream;
 use crate::common::wire::{End, status};
-use crate::common::{Authority, Divulge, Route, Upstream, Wire, bounded, show, soon};
+use crate::common::{Authority, Divulge, HOST, Route, Upstream, Wire, bounded, show, soon};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 
@@ -60,6 +61,42 @@ fn a_head_that_drips_does_not_push_its_deadline_on() {
         })
         .await;
         assert!(ended && upstream.log.requests().is_empty());
+    });
+}
+
+#[test]
+fn an_http2_head_without_an_end_is_given_up_and_no_other_connection_with_it() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Http2Upstream::recording(&authority).await;
+        let mut divulge = with("--head-timeout=1", &authority, upstream.address).await;
+        let mut other = Http2::connect(&Route::through(&divulge)).await;
+        let head = block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/")]);
+        let half = frame(HEADERS, END_STREAM, 1, &head[..10]);
+        for (name, first, drip) in [
+            ("half a frame", &half[..12], &b""[..]),
+            ("no continuation", &half[..], b""),
+            ("continuations that drip", &half[..], &frame(CONTINUATION, 0, 1, b"\x00")[..]),
+        ] {
+            let mut slow = Raw::client(Route::through(&divulge).tls(&["h2"]).await).await;
+            slow.send(first).await;
+            let ended = soon(name, async {
+                loop {
+                    tokio::select! {
+                        got = slow.frame() => if got.is_none_or(|got| got.kind == GOAWAY) { return true },
+                        () = tokio::time::sleep(Duration::from_millis(100)) => {
+                            if !drip.is_empty() && !slow.send(drip).await { return true }
+                        }
+                    }
+                }
+            })
+            .await;
+            assert!(ended, "{name}");
+            let answer = other.exchange(request("GET", "/", &[]), None, None).await;
+            assert_eq!(answer.status, 200, "{name}: another connection");
+        }
+        assert_eq!(upstream.log.requests().len(), 3);
+        divulge.assert_well();
     });
 }
 

@@ -162,6 +162,7 @@ fn malformed_bodies() -> Vec<(&'static str, Vec<u8>)> {
         }),
         ("an upper-case name in trailers", trailers(&[("X-A", "1")])),
         ("CR LF in trailers", trailers(&[("x-a", "1\r\nx-b: 2")])),
+        ("a pseudo-header in trailers", trailers(&[PATH, ("x-a", "1")])),
         ("a space after a value in trailers", trailers(&[("x-a", "1 ")])),
         ("connection in trailers", trailers(&[("connection", "close")])),
         ("transfer-encoding in trailers", trailers(&[("transfer-encoding", "chunked")])),
@@ -278,6 +279,7 @@ fn malformed_http2_is_refused_and_never_reaches_the_upstream_as_a_request() {
         }
         for (name, bytes) in [
             ("no preface", frame(SETTINGS, 0, 0, &[])),
+            ("a preface without settings", [PREFACE, &get(1)[..]].concat()),
             ("half a preface", [&PREFACE[..20], b"xxxx", &frame(SETTINGS, 0, 0, &[])[..]].concat()),
             ("HTTP/1.1", format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes()),
         ] {
@@ -297,7 +299,7 @@ fn malformed_http2_is_refused_and_never_reaches_the_upstream_as_a_request() {
 }
 
 #[test]
-fn what_the_http2_library_takes_off_a_request_does_not_pass() {
+fn what_the_http2_library_takes_off_a_target_does_not_pass() {
     bounded(async {
         let authority = Authority::new();
         let upstream = Http2Upstream::recording(&authority).await;
@@ -305,7 +307,7 @@ fn what_the_http2_library_takes_off_a_request_does_not_pass() {
         let mut client = Raw::client(Route::through(&divulge).tls(&["h2"]).await).await;
         let fields = [POST, SCHEME, AUTHORITY, (":path", "/a#b")];
         client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
-        client.send(frame(HEADERS, WHOLE, 1, &block(&[PATH, ("x-a", "1")]))).await;
+        client.send(frame(HEADERS, WHOLE, 1, &block(&[("x-a", "1")]))).await;
         let seen = upstream.log.one().await;
         assert_eq!(seen.path, "/a");
         assert_eq!(seen.trailers, [("x-a".to_owned(), b"1".to_vec())]);
@@ -753,8 +755,8 @@ fn a_client_that_ends_its_sending_side_still_gets_its_answer() {
         for (tls, bytes) in [(true, 4), (false, 4), (true, 16 << 20), (false, 16 << 20)] {
             let mut halved = halved(tls, bytes).await;
             halved.client.stream.shutdown().await.unwrap();
-            // Long enough for its end to arrive first.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // A model may think for long.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
             halved.answer.notify_one();
             if bytes > 4 {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -769,12 +771,19 @@ fn a_client_that_ends_its_sending_side_still_gets_its_answer() {
 #[test]
 fn a_client_that_takes_its_leave_is_seen_upstream_within_a_second() {
     bounded(async {
-        for tls in [true, false] {
+        // At once, or after it had only ended its sending side for a while.
+        for (tls, halves) in [(true, false), (false, false), (true, true), (false, true)] {
             let mut halved = halved(tls, 4).await;
             let _ = halved.client.stream.shutdown().await;
+            if halves {
+                tokio::time::sleep(Duration::from_millis(1200)).await;
+            }
             drop(halved.client);
             let seen = tokio::time::timeout(Duration::from_secs(1), halved.gone.notified()).await;
-            assert!(seen.is_ok(), "a second later the upstream still served nobody (TLS: {tls})");
+            assert!(
+                seen.is_ok(),
+                "a second later the upstream still served nobody (TLS: {tls}, half-closed before: {halves})"
+            );
         }
     });
 }

@@ -15,10 +15,13 @@
 //! | `policy` | edits and refusals on the wire |
 //! | `pseudonyms` | values that are put back in answers
 //! | `sessions` | what `--record` keeps |
+//! | `framing`, `smuggling` | malformed messages never pass: by themselves, and all of the codec's tables whichever way they come |
+//! | `conformance` | HTTP/2 section by section, with the codes of its errors |
 //! | `gateway` | many users, their groups, and the ways in |
-//! | `framing` | malformed messages never pass |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
+//! | `overload` | bombs, more inspections than there is room for, peers that do not read, crowds, soaks |
 //! | `deadlines` | every phase ends |
+//! | `bypass` | hellos cut small, and tunnels that carry something else: none passes unread and unsaid |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
 //! | `report` | reports in a browser and against schemas, differences |
@@ -26,9 +29,11 @@
 
 mod common;
 
+mod bypass;
 mod certificates;
 mod cli;
 mod clients;
+mod conformance;
 mod deadlines;
 mod fidelity;
 mod framing;
@@ -36,6 +41,9 @@ mod gateway;
 mod hostile;
 mod interim;
 mod learning;
+#[path = "../wire/malformed.rs"]
+mod malformed;
+mod overload;
 mod peers;
 mod policy;
 mod pseudonyms;
@@ -44,6 +52,7 @@ mod run;
 mod secrets;
 mod serve;
 mod sessions;
+mod smuggling;
 mod streaming;
 mod trust;
 mod tunnels;

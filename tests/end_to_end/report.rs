@@ -172,6 +172,75 @@ fn in_a_browser_no_hostile_field_runs_a_script_or_asks_for_anything() {
     });
 }
 
+/// What moves a cursor, hides a line or turns its direction, where it came from the wire.
+fn is_dangerous(c: char) -> bool {
+    matches!(c, '\0'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[test]
+fn in_no_format_a_hostile_field_moves_the_cursor_or_breaks_out_of_its_place() {
+    within(SLOW, async {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut payloads = Lure::start().await.payloads();
+        payloads.extend(
+            [
+                "\u{1b}[2J\u{1b}[1;1Hcleared",
+                "\u{9b}31m\u{9d}0;title\u{9c}",
+                "\r\u{8}\u{8}over\u{7f}",
+                "one\n## two\n| a | b |\n",
+                "\u{202e}desrever\u{2066}\u{200b}\u{feff}",
+                "| cell | ` ``` ~~~ **bold** _under_ [a](http://x) ![b](http://y) <b>",
+                "=HYPERLINK(\"http://x\")",
+                "</textarea>\u{2028}\u{0}",
+            ]
+            .map(str::to_owned),
+        );
+        let file = written(folder.path(), "hostile.jsonl", &hostile(&payloads));
+        for format in ["text", "markdown", "json", "sarif", "bill", "html"] {
+            let ended = report(&file, &["--format", format]).await;
+            let found: Vec<char> = ended.out.chars().chain(ended.err.chars()).filter(|&c| is_dangerous(c)).collect();
+            assert!(found.is_empty(), "{format}: {found:?}");
+            assert!(ended.out.len() > 1000, "{format}: {}", ended.out);
+            match format {
+                "json" | "sarif" | "bill" => drop(serde_json::from_str::<Value>(&ended.out).expect("whole JSON")),
+                "markdown" => {
+                    // Outside of code nothing of it is markup, and every row has the cells of its table.
+                    for tag in ["<script", "<img", "<svg", "<iframe", "<b>", "![b](", "[a](http"] {
+                        assert!(!outside_code(&ended.out).contains(tag), "{tag} in:\n{}", ended.out);
+                    }
+                    let titles = ended.out.lines().filter(|line| line.starts_with("## two")).count();
+                    assert_eq!(titles, 0, "{}", ended.out);
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Markdown without what stands in code: there nothing is markup.
+fn outside_code(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some(at) = rest.find('`') {
+            out.push_str(&rest[..at]);
+            let ticks = rest[at..].bytes().take_while(|byte| *byte == b'`').count();
+            let fence = &rest[at..at + ticks];
+            let after = &rest[at + ticks..];
+            match after.find(fence) {
+                Some(end) => rest = &after[end + ticks..],
+                None => {
+                    out.push_str(fence);
+                    rest = after;
+                }
+            }
+        }
+        out.push_str(rest);
+        out.push('\n');
+    }
+    out
+}
+
 #[test]
 fn python_finds_sarif_valid_against_the_official_schema() {
     within(Duration::from_secs(300), async {

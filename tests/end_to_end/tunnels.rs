@@ -166,7 +166,7 @@ fn a_tunnel_that_is_not_tls_is_a_finding_and_nothing_passes_unread() {
             let authority = Authority::new();
             let upstream = Upstream::plain(|mut served| async move {
                 served.wire.fill().await;
-                let head = served.wire.exactly(64 * 1024).await;
+                let (_ends, head) = served.wire.into_parts();
                 served.log.note(crate::common::upstream::Seen { connection: 0, head, body: Default::default() });
             })
             .await;

@@ -3,7 +3,7 @@
 use crate::common::chain::{Asked, Chain};
 use crate::common::route::connect_through;
 use crate::common::upstream::ok;
-use crate::common::{Authority, Divulge, Route, Upstream, Wire, bounded, show};
+use crate::common::{Authority, Divulge, Route, Upstream, Wire, bounded, show, soon};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 
@@ -203,6 +203,64 @@ fn addresses_that_are_denied_are_not_dialled() {
         assert!(matches!(response.status, 403 | 502), "{}", show(&response.head));
         assert!(response.field("x-divulge-error").is_some(), "{}", show(&response.head));
         assert_eq!(upstream.log.connections(), 0);
+    });
+}
+
+#[test]
+fn an_address_is_denied_under_every_spelling_and_every_name() {
+    bounded(async {
+        let upstream = Upstream::plain(|mut served| async move { served.gone().await }).await;
+        let port = upstream.port();
+        let parent = Upstream::plain(|mut served| async move {
+            served.request().await;
+        })
+        .await;
+        let direct =
+            Divulge::serve().intercept("all").arg("--dial-deny=127.0.0.0/8").arg("--dial-deny=::1/128").start().await;
+        let chained = Divulge::serve()
+            .intercept("all")
+            .arg("--dial-deny=127.0.0.0/8")
+            .arg(format!("--upstream-proxy=http://localhost:{}", parent.port()))
+            .start()
+            .await;
+        let mut wrong = Vec::new();
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "017700000001",
+            "0177.0.0.1",
+            "localhost",
+            "LOCALHOST.",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+            "[2002:7f00:1::1]",
+            "169.254.169.254",
+            "2852039166",
+            "0xa9fea9fe",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[fd00:ec2::254]",
+        ] {
+            for (way, divulge) in [("straight", &direct), ("through another proxy", &chained)] {
+                if way != "straight" && host.to_ascii_lowercase().contains("local") {
+                    // Resolved where we do not see it.
+                    continue;
+                }
+                let mut client = Wire::connect(divulge.address).await;
+                client.send(format!("GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n")).await;
+                let response = soon(host, client.response()).await;
+                if response.status != 502 || response.field("x-divulge-error").as_deref() != Some("denied") {
+                    wrong.push(format!("{host}, {way}: {}", show(&response.head)));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_eq!((upstream.log.connections(), parent.log.requests().len()), (0, 0), "something was dialled");
     });
 }
 

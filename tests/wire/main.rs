@@ -3,6 +3,7 @@
 mod bodies;
 mod common;
 mod heads;
+mod malformed;
 mod oracle;
 mod refused;
 mod websocket;

@@ -76,6 +76,9 @@ pub(crate) struct Meaning {
     pub label: Vec<u16>,
 }
 
+/// Most bytes of one file, and with that most names and words of one rule. The largest here has five thousand.
+const FILE_LIMIT: usize = 256 * 1024;
+
 impl RuleSet {
     /// The packs of this repository.
     pub fn builtin() -> Self {
@@ -112,6 +115,10 @@ impl RuleSet {
                 let mut pack = Pack::bare(folder.rsplit(['/', '\\']).next().unwrap_or(folder));
                 for file in files {
                     let source = Source { name: file.name, text: file.text };
+                    if file.text.len() > FILE_LIMIT {
+                        let problem = format!("a file of {} bytes", file.text.len());
+                        return Err(RuleError::at(source, 0..0, problem, "at most 262144"));
+                    }
                     if is_pack_file(file.name) {
                         pack = Pack::read(source, check)?;
                         continue;

@@ -1,6 +1,7 @@
 //! HTTP/2 on the `h2` crate: one upstream connection beside each client connection, one pump for both
 //! directions of a stream. Everything that knows `h2` is in this folder.
 
+mod guard;
 mod message;
 
 use std::future::poll_fn;
@@ -32,6 +33,7 @@ use crate::wire::forward::OF_THE_BODY;
 use crate::wire::head::Framing;
 use crate::wire::limits::Limits;
 
+use guard::Guarded;
 use message::{answer, head_of, interim, judged, malformed, outgoing, padded, withheld};
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
@@ -173,7 +175,10 @@ pub async fn serve(
     if handle.as_ref().is_some_and(|handle| handle.extended) {
         builder.enable_connect_protocol();
     }
-    let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(client)).await else {
+    let Ok(Ok(mut connection)) =
+        timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(Guarded::new(client, shared.deadlines.head)))
+            .await
+    else {
         return;
     };
     let link = Arc::new(Link {

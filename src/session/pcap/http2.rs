@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::Place;
-use super::hpack::Decoder;
 use super::tcp::Stream;
 use crate::session::damage::Damages;
 use crate::session::flow::{BodyState, Exchange, Message, Millis};
 use crate::session::http::{self, Pair};
+use crate::wire::hpack::Decoder;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

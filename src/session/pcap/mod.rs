@@ -8,7 +8,6 @@
 //! those of the `proxy` feature's TLS library; without it encrypted connections are named and not read.
 
 mod cipher;
-mod hpack;
 mod http1;
 mod http2;
 mod keys;

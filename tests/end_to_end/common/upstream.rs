@@ -162,6 +162,18 @@ impl Upstream {
         Self::answering(authority, |_| ok("ok")).await
     }
 
+    /// Answers 200 and forgets: for tests that last.
+    pub async fn recording_nothing(authority: &Authority) -> Self {
+        Self::scripted(authority, &["http/1.1"], |mut served| async move {
+            while let Some(head) = served.wire.head().await {
+                if !served.wire.body(&head, true).await.complete || !served.wire.send(ok("ok")).await {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
     /// Runs `script` on every connection to [`HOST`].
     pub async fn scripted<F, S>(authority: &Authority, alpn: &[&str], script: S) -> Self
     where

@@ -1,16 +1,18 @@
 //! HPACK, read (RFC 7541): the fields of HTTP/2.
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
-use crate::session::http::Pair;
+/// Name and value.
+type Pair = (Vec<u8>, Vec<u8>);
 
 /// Why a block cannot be read; the table is of no use then, and so are all blocks behind it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Broken;
+pub struct Broken;
 
 /// The dynamic table of one direction.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// The newest first.
     table: VecDeque<Pair>,
     bytes: usize,
@@ -96,7 +98,7 @@ fn size((name, value): &Pair) -> usize {
     name.len() + value.len() + 32
 }
 
-fn number(rest: &mut &[u8], bits: u32) -> Result<usize, Broken> {
+pub(super) fn number(rest: &mut &[u8], bits: u32) -> Result<usize, Broken> {
     let (&first, mut after) = rest.split_first().ok_or(Broken)?;
     let mask = (1usize << bits) - 1;
     let mut value = usize::from(first) & mask;
@@ -121,16 +123,29 @@ fn number(rest: &mut &[u8], bits: u32) -> Result<usize, Broken> {
 }
 
 fn string(rest: &mut &[u8]) -> Result<Vec<u8>, Broken> {
+    let (coded, text) = raw_string(rest)?;
+    if coded { huffman(text) } else { Ok(text.to_vec()) }
+}
+
+/// A string as it stands, and whether it is in Huffman's code.
+pub(super) fn raw_string<'a>(rest: &mut &'a [u8]) -> Result<(bool, &'a [u8]), Broken> {
     let coded = rest.first().is_some_and(|first| first & 0x80 != 0);
     let length = number(rest, 7)?;
     let (text, after) = rest.split_at_checked(length).ok_or(Broken)?;
     *rest = after;
-    if coded { huffman(text) } else { Ok(text.to_vec()) }
+    Ok((coded, text))
 }
 
-/// The code is canonical: of codes of one length each is one more than that of the symbol before.
-fn huffman(text: &[u8]) -> Result<Vec<u8>, Broken> {
-    // For each length the first code, how many there are, and where their symbols begin in the order of codes.
+/// Huffman's code, to be read: it is canonical, so of codes of one length each is one more than that of the symbol
+/// before.
+struct Code {
+    /// In the order of their codes.
+    symbols: Vec<u16>,
+    /// For each length the first code, how many there are, and where their symbols begin.
+    lengths: [(u32, u32, u32); 31],
+}
+
+static CODE: LazyLock<Code> = LazyLock::new(|| {
     let mut symbols: Vec<u16> = (0..LENGTHS.len() as u16).collect();
     symbols.sort_by_key(|&symbol| LENGTHS[usize::from(symbol)]);
     let mut lengths = [(0u32, 0u32, 0u32); 31];
@@ -142,6 +157,11 @@ fn huffman(text: &[u8]) -> Result<Vec<u8>, Broken> {
         code += count;
         begin += count;
     }
+    Code { symbols, lengths }
+});
+
+pub(super) fn huffman(text: &[u8]) -> Result<Vec<u8>, Broken> {
+    let Code { symbols, lengths } = &*CODE;
     let mut out = Vec::with_capacity(text.len() * 8 / 5);
     let (mut code, mut length) = (0u32, 0usize);
     for byte in text {
@@ -186,7 +206,7 @@ const LENGTHS: [u8; 257] = [
 
 /// RFC 7541, appendix A.
 #[rustfmt::skip]
-const STATIC: [(&str, &str); 61] = [
+pub(super) const STATIC: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),
     (":scheme", "http"), (":scheme", "https"), (":status", "200"), (":status", "204"), (":status", "206"),
     (":status", "304"), (":status", "400"), (":status", "404"), (":status", "500"), ("accept-charset", ""),

@@ -1,0 +1,179 @@
+//! Which process of a running command connects where: to the proxy, or around it.
+//!
+//! Who connects to the proxy is asked when the connection is there, so none is missed. What goes elsewhere is looked for in
+//! `/proc` while the command runs: a connection shorter than a look may be missed, and only a room without another way
+//! out proves that there was none.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What one process did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Seen {
+    /// The program, and whose child it is.
+    pub name: String,
+    pub is_child: bool,
+    /// Connections to the proxy, by the host that was asked for.
+    pub proxied: BTreeMap<String, usize>,
+    /// Where else, loopback aside.
+    pub around: BTreeSet<SocketAddr>,
+}
+
+/// Collects over many looks.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub seen: BTreeMap<u32, Seen>,
+}
+
+impl Watch {
+    /// Looks once at what `root` and all that it started are connected to.
+    #[cfg(target_os = "linux")]
+    pub fn look(&mut self, root: u32, proxy: SocketAddr) {
+        let sockets: HashMap<u64, SocketAddr> =
+            table(root).into_iter().map(|socket| (socket.inode, socket.remote)).collect();
+        for pid in tree(root) {
+            for inode in inodes(pid) {
+                let Some(&remote) = sockets.get(&inode) else { continue };
+                if remote != proxy && !remote.ip().is_loopback() && !remote.ip().is_unspecified() {
+                    self.seen_of(pid, root).around.insert(remote);
+                }
+            }
+        }
+    }
+
+    /// Notes that the process behind `client` asked `proxy` for `host`.
+    #[cfg(target_os = "linux")]
+    pub fn proxied(&mut self, root: u32, client: SocketAddr, proxy: SocketAddr, host: &str) {
+        let listed = || table(root).into_iter().find(|socket| socket.local == client).map(|socket| socket.inode);
+        let Some(inode) = crate::sockets::inode(client, proxy).map(u64::from).or_else(listed) else { return };
+        let Some(pid) = tree(root).into_iter().find(|pid| inodes(*pid).contains(&inode)) else { return };
+        *self.seen_of(pid, root).proxied.entry(host.to_owned()).or_default() += 1;
+    }
+
+    #[cfg(target_os = "linux")]
+    fn seen_of(&mut self, pid: u32, root: u32) -> &mut Seen {
+        let seen = self.seen.entry(pid).or_default();
+        // A shell becomes the program that it runs.
+        if let Ok(name) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+            seen.name = name.trim().to_owned();
+        }
+        seen.is_child = pid != root;
+        seen
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn look(&mut self, _: u32, _: SocketAddr) {}
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn proxied(&mut self, _: u32, _: SocketAddr, _: SocketAddr, _: &str) {}
+}
+
+/// A process and its descendants.
+#[cfg(target_os = "linux")]
+fn tree(root: u32) -> Vec<u32> {
+    let mut parents: Vec<(u32, u32)> = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name in brackets may hold anything.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&one) = tree.get(at) {
+        tree.extend(parents.iter().filter(|(_, parent)| *parent == one).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    tree
+}
+
+/// A connection in a table of `/proc/net`.
+#[derive(Debug, Eq, PartialEq)]
+struct Socket {
+    local: SocketAddr,
+    remote: SocketAddr,
+    inode: u64,
+}
+
+/// The connections of the network that a process is in.
+#[cfg(target_os = "linux")]
+fn table(pid: u32) -> Vec<Socket> {
+    let read = |table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    ["tcp", "tcp6"].into_iter().flat_map(|table| connections(&read(table))).collect()
+}
+
+/// The inodes of a process's sockets.
+#[cfg(target_os = "linux")]
+fn inodes(pid: u32) -> Vec<u64> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    files
+        .filter_map(target)
+        .filter_map(|target| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect()
+}
+
+fn connections(table: &str) -> Vec<Socket> {
+    let read = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (local, remote) = (address(fields.nth(1)?)?, address(fields.next()?)?);
+        // `st`: 0A listens.
+        if fields.next()? == "0A" {
+            return None;
+        }
+        Some(Socket { local, remote, inode: fields.nth(5)?.parse().ok()? })
+    };
+    table.lines().skip(1).filter_map(read).collect()
+}
+
+/// `0100007F:1F90`: words of four bytes in the machine's order, then the port.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let ip: IpAddr = match address.len() {
+        8 => Ipv4Addr::from(word(0)?).into(),
+        32 => {
+            let mut bytes = [0; 16];
+            for index in 0..4 {
+                bytes[index * 4..index * 4 + 4].copy_from_slice(&word(index)?);
+            }
+            Ipv6Addr::from(bytes).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+#[cfg(all(test, target_os = "linux", target_endian = "little"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::{Watch, connections};
+
+    #[test]
+    fn a_table_is_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0\n   1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 12 1 0\n   2: 00000000000000000000000000000000:C351 0000000000000000FFFF00000100A8C0:01BB 02 00000000:00000000 00:00000000 00000000     0        0 13 1 0\n";
+        let found: Vec<(u64, String, u16)> =
+            connections(table).iter().map(|one| (one.inode, one.remote.to_string(), one.local.port())).collect();
+        assert_eq!(found, [(12, "127.0.0.1:8080".to_owned(), 50000), (13, "192.168.0.1:443".to_owned(), 50001)]);
+    }
+
+    #[test]
+    fn this_very_process_is_seen_with_its_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(proxy).unwrap();
+        let mut watch = Watch::default();
+        let me = std::process::id();
+        watch.look(me, proxy);
+        assert!(watch.seen.is_empty(), "loopback is not around: {watch:?}");
+        let local = stream.local_addr().unwrap();
+        let listed = super::table(me).into_iter().find(|socket| socket.local == local).map(|socket| socket.inode);
+        assert_eq!(crate::sockets::inode(local, proxy).map(u64::from), listed);
+        watch.proxied(me, local, proxy, "api.example.com");
+        let seen = &watch.seen[&me];
+        assert_eq!((seen.proxied["api.example.com"], seen.is_child), (1, false));
+    }
+}

@@ -1,0 +1,224 @@
+//! A small program per runtime: does it use the proxy it is told of, and trust the CA?
+//!
+//! Each asks for a host of its own that cannot exist (`node.doctor.invalid`, RFC 6761), so that what the proxy saw is told
+//! apart by host, and a program that goes around reaches nobody.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// One way of asking.
+pub struct Probe {
+    pub name: &'static str,
+    /// A label of a host name.
+    pub label: &'static str,
+    program: &'static str,
+    /// `{url}` stands for the address.
+    arguments: &'static [&'static str],
+    /// Succeeds where the library is there.
+    needs: Option<&'static [&'static str]>,
+    /// What to do where it goes around, and where it does not trust.
+    pub around: &'static str,
+    pub distrust: &'static str,
+}
+
+const BUNDLE: &str = "it reads no file of certificates: have the system trust the CA with `divulge ca install`";
+const DEAF: &str = "it reads no proxy variable: use the sealed room (`divulge run --sealed`) or a transparent gateway";
+
+pub const PROBES: &[Probe] = &[
+    Probe {
+        name: "curl",
+        label: "curl",
+        program: "curl",
+        arguments: &["--silent", "--show-error", "--output", "/dev/null", "--max-time", "15", "{url}"],
+        needs: None,
+        around: "a proxy in ~/.curlrc wins over variables: take it out",
+        distrust: "`cacert` in ~/.curlrc wins over CURL_CA_BUNDLE: take it out",
+    },
+    Probe {
+        name: "wget",
+        label: "wget",
+        program: "wget",
+        arguments: &["--quiet", "--tries=1", "--timeout=15", "--output-document=/dev/null", "{url}"],
+        needs: None,
+        around: "a proxy in ~/.wgetrc wins over variables: take it out",
+        distrust: "wget trusts the system's store: `divulge ca install`",
+    },
+    Probe {
+        name: "git",
+        label: "git",
+        program: "git",
+        arguments: &["-c", "http.lowSpeedTime=15", "ls-remote", "{url}repository.git"],
+        needs: None,
+        around: "git's own http.proxy wins over variables: `git config --global --unset http.proxy`",
+        distrust: "git's own http.sslCAInfo wins over GIT_SSL_CAINFO: `git config --global --unset http.sslCAInfo`",
+    },
+    Probe {
+        name: "Node (fetch)",
+        label: "node-fetch",
+        program: "node",
+        arguments: &["-e", "fetch('{url}').then(r => r.text(), e => { console.error(e.cause ?? e); process.exit(1) })"],
+        needs: None,
+        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
+        distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
+    },
+    Probe {
+        name: "Node (https)",
+        label: "node-https",
+        program: "node",
+        arguments: &[
+            "-e",
+            "require('https').get('{url}', r => r.resume()).on('error', e => { console.error(e.message); process.exit(1) })",
+        ],
+        needs: None,
+        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
+        distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
+    },
+    Probe {
+        name: "Python (urllib)",
+        label: "py-urllib",
+        program: "python3",
+        arguments: &["-c", "import urllib.request as u; u.urlopen('{url}', timeout=15).read()"],
+        needs: None,
+        around: DEAF,
+        distrust: "a Python that was built with certificates of its own reads SSL_CERT_FILE only through certifi",
+    },
+    Probe {
+        name: "Python (requests)",
+        label: "py-requests",
+        program: "python3",
+        arguments: &["-c", "import requests; requests.get('{url}', timeout=15)"],
+        needs: Some(&["-c", "import requests"]),
+        around: "`session.trust_env` is switched off in the program",
+        distrust: "`verify=` in the program wins over REQUESTS_CA_BUNDLE",
+    },
+    Probe {
+        name: "Python (httpx)",
+        label: "py-httpx",
+        program: "python3",
+        arguments: &["-c", "import httpx; httpx.get('{url}', timeout=15)"],
+        needs: Some(&["-c", "import httpx"]),
+        around: "`trust_env` is switched off in the program",
+        distrust: "`verify=` in the program wins over SSL_CERT_FILE",
+    },
+    Probe {
+        name: "Python (aiohttp)",
+        label: "py-aiohttp",
+        program: "python3",
+        arguments: &[
+            "-c",
+            "import asyncio, aiohttp\nasync def main():\n  async with aiohttp.ClientSession(trust_env=True) as s:\n    async with s.get('{url}') as r: await r.read()\nasyncio.run(main())",
+        ],
+        needs: Some(&["-c", "import aiohttp"]),
+        around: "aiohttp reads proxy variables only with `trust_env=True`",
+        distrust: BUNDLE,
+    },
+    Probe {
+        name: "Deno",
+        label: "deno",
+        program: "deno",
+        arguments: &["eval", "await (await fetch('{url}')).text()"],
+        needs: None,
+        around: DEAF,
+        distrust: "DENO_CERT and DENO_TLS_CA_STORE=system are read when it starts",
+    },
+    Probe {
+        name: "Bun",
+        label: "bun",
+        program: "bun",
+        arguments: &["-e", "await (await fetch('{url}')).text()"],
+        needs: None,
+        around: DEAF,
+        distrust: "NODE_EXTRA_CA_CERTS is read when Bun starts",
+    },
+    Probe {
+        name: "Ruby (net/http)",
+        label: "ruby",
+        program: "ruby",
+        arguments: &["-rnet/http", "-e", "Net::HTTP.get(URI('{url}'))"],
+        needs: None,
+        around: "ruby's net/http reads http_proxy in lower case alone",
+        distrust: "a Ruby with an OpenSSL of its own reads SSL_CERT_FILE: is it the one in PATH?",
+    },
+    Probe {
+        name: "Perl (LWP)",
+        label: "perl",
+        program: "perl",
+        arguments: &[
+            "-MLWP::UserAgent",
+            "-e",
+            "my $u = LWP::UserAgent->new(timeout => 15); $u->env_proxy; $u->get('{url}')->is_success or exit 1",
+        ],
+        needs: Some(&["-MLWP::Protocol::https", "-e", "1"]),
+        around: "LWP reads proxy variables only with `env_proxy`",
+        distrust: "PERL_LWP_SSL_CA_FILE is overridden by the program",
+    },
+    Probe {
+        name: "Java",
+        label: "java",
+        program: "jshell",
+        arguments: &["-s", "-R-Djava.net.useSystemProxies=false", "-"],
+        needs: None,
+        around: "java.net.http reads the properties in JAVA_TOOL_OPTIONS; a client with a ProxySelector of its own does not",
+        distrust: "javax.net.ssl.trustStore is overridden by the program",
+    },
+];
+
+/// What a program did.
+pub struct Ran {
+    pub probe: &'static Probe,
+    /// None: it ran into the time limit.
+    pub status: Option<i32>,
+    /// The last line it complained with.
+    pub said: String,
+}
+
+/// No program needs longer.
+const LIMIT: Duration = Duration::from_secs(25);
+
+impl Probe {
+    pub fn host(&self) -> String {
+        format!("{}.doctor.invalid", self.label)
+    }
+
+    /// Where the program is, if it and its library are there.
+    pub async fn found(&self) -> Option<PathBuf> {
+        let paths = std::env::var_os("PATH")?;
+        let mut names = std::env::split_paths(&paths).map(|folder| folder.join(self.program));
+        let program = names.find(|path| path.is_file())?;
+        let Some(needs) = self.needs else { return Some(program) };
+        let mut command = tokio::process::Command::new(&program);
+        command.args(needs).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let status = tokio::time::timeout(LIMIT, command.status()).await.ok()?.ok()?;
+        status.success().then_some(program)
+    }
+
+    /// Runs it with the variables that `run` gives.
+    pub async fn run(
+        &'static self,
+        program: PathBuf,
+        environment: &crate::environment::ChildEnvironment,
+    ) -> std::io::Result<Ran> {
+        let url = format!("https://{}/", self.host());
+        let mut command = tokio::process::Command::new(program);
+        command.args(self.arguments.iter().map(|argument| argument.replace("{url}", &url)));
+        command.envs(environment.set.iter().cloned()).env("GIT_TERMINAL_PROMPT", "0");
+        for name in &environment.remove {
+            command.env_remove(name);
+        }
+        let script = self.arguments.last() == Some(&"-");
+        command.stdin(if script { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let line = format!("new java.net.URL(\"{url}\").openStream().readAllBytes();\n/exit\n");
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, line.as_bytes()).await;
+        }
+        let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
+        let Ok(ended) = ended else { return Ok(Ran { probe: self, status: None, said: String::new() }) };
+        let output = ended?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let said = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        Ok(Ran { probe: self, status: output.status.code(), said: said.chars().take(160).collect() })
+    }
+}

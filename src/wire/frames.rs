@@ -1,0 +1,439 @@
+//! HTTP/2 frames of a client as they pass, in front of the library that reads them (RFC 9113).
+//!
+//! The library takes two things that no recipient should: a preface without settings, and pseudo-headers among
+//! trailers, which it drops, so that what it hands on is not what was said. And it does not tell that a head has begun
+//! and not ended. Frames are counted off here without being copied; of blocks of fields no more is read than where their
+//! names begin.
+
+use std::collections::VecDeque;
+
+use super::hpack::{self, Broken, STATIC};
+
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
+/// Most bytes of one block of fields. The library refuses fewer; this bounds what is held beside it.
+const BLOCK: usize = 256 * 1024;
+
+/// What must not reach the library.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Violation {
+    /// So many of the bytes may still pass: the frame stays incomplete.
+    pub passed: usize,
+    pub reason: &'static str,
+}
+
+/// Counts off the frames of one direction.
+#[derive(Debug)]
+pub struct FrameWatch {
+    at: At,
+    settled: bool,
+    block: Option<Block>,
+    heads: u64,
+    table: Table,
+    /// The highest stream that was opened.
+    highest: u32,
+    /// A block could not be read: the library says so, and nothing behind it counts.
+    lost: bool,
+}
+
+#[derive(Debug)]
+enum At {
+    Preface(usize),
+    Head([u8; HEADER], usize),
+    Payload { head: FrameHead, left: usize },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FrameHead {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+/// A block of fields under way.
+#[derive(Debug)]
+struct Block {
+    stream: u32,
+    bytes: Vec<u8>,
+}
+
+impl Default for FrameWatch {
+    fn default() -> Self {
+        Self {
+            at: At::Preface(0),
+            settled: false,
+            block: None,
+            heads: 0,
+            table: Table::default(),
+            highest: 0,
+            lost: false,
+        }
+    }
+}
+
+impl FrameWatch {
+    /// Which head has begun and not ended: the how manieth of the connection.
+    pub fn head_under_way(&self) -> Option<u64> {
+        self.block.as_ref().map(|_| self.heads)
+    }
+
+    /// Takes note of what passes.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let before = bytes.len() - rest.len();
+            let taken = self.step(rest).map_err(|(taken, reason)| {
+                // The last byte of the frame stays behind.
+                Violation { passed: before + taken.saturating_sub(1), reason }
+            })?;
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece of a frame: how long it is, also of one that must not pass.
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, (usize, &'static str)> {
+        match &mut self.at {
+            At::Preface(had) => {
+                let taken = bytes.len().min(PREFACE - *had);
+                *had += taken;
+                if *had == PREFACE {
+                    self.at = At::Head([0; HEADER], 0);
+                }
+                Ok(taken)
+            }
+            At::Head(head, had) => {
+                let taken = bytes.len().min(HEADER - *had);
+                head[*had..*had + taken].copy_from_slice(&bytes[..taken]);
+                *had += taken;
+                if *had == HEADER {
+                    let head = *head;
+                    self.begin(head).map_err(|reason| (taken, reason))?;
+                }
+                Ok(taken)
+            }
+            At::Payload { head, left } => {
+                let head = *head;
+                let taken = bytes.len().min(*left);
+                *left -= taken;
+                let ended = *left == 0;
+                if let Some(block) = self.block.as_mut().filter(|_| of_a_head(head.kind)) {
+                    if block.bytes.len() + taken > BLOCK {
+                        return Err((taken, "a head is too long"));
+                    }
+                    block.bytes.extend_from_slice(&bytes[..taken]);
+                }
+                if ended {
+                    self.end(head).map_err(|reason| (taken, reason))?;
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    fn begin(&mut self, head: [u8; HEADER]) -> Result<(), &'static str> {
+        let [a, b, c, kind, flags, s0, s1, s2, s3] = head;
+        let left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let head = FrameHead { kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]) };
+        if !self.settled {
+            if kind != SETTINGS || flags & ACK != 0 {
+                return Err("the preface is not followed by settings");
+            }
+            self.settled = true;
+        }
+        match (kind, &mut self.block) {
+            (HEADERS, block @ None) => {
+                *block = Some(Block { stream: head.stream, bytes: Vec::new() });
+                self.heads += 1;
+            }
+            (CONTINUATION, Some(block)) if block.stream == head.stream => {}
+            // Whatever else comes within a head, and a continuation of none, ends the connection.
+            (CONTINUATION, _) | (_, Some(_)) => self.lost = true,
+            _ => {}
+        }
+        self.at = At::Payload { head, left };
+        if left == 0 { self.end(head) } else { Ok(()) }
+    }
+
+    fn end(&mut self, head: FrameHead) -> Result<(), &'static str> {
+        self.at = At::Head([0; HEADER], 0);
+        if !of_a_head(head.kind) || self.lost {
+            return Ok(());
+        }
+        if head.kind == HEADERS
+            && let Some(block) = &mut self.block
+            && block.unpad(head.flags).is_none()
+        {
+            self.lost = true;
+        }
+        if head.flags & END_HEADERS == 0 {
+            return Ok(());
+        }
+        let Some(block) = self.block.take() else { return Ok(()) };
+        let Ok(pseudo) = self.table.read(&block.bytes) else {
+            self.lost = true;
+            return Ok(());
+        };
+        if block.stream > self.highest {
+            self.highest = block.stream;
+        } else if pseudo {
+            return Err("pseudo-headers among trailers");
+        }
+        Ok(())
+    }
+}
+
+fn of_a_head(kind: u8) -> bool {
+    kind == HEADERS || kind == CONTINUATION
+}
+
+impl Block {
+    /// Takes padding and priority off the payload of HEADERS.
+    fn unpad(&mut self, flags: u8) -> Option<()> {
+        let padding = if flags & PADDED != 0 { usize::from(*self.bytes.first()?) } else { 0 };
+        let front = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { 5 } else { 0 };
+        let kept = self.bytes.len().checked_sub(front + padding)?;
+        self.bytes.truncate(front + kept);
+        self.bytes.drain(..front);
+        Some(())
+    }
+}
+
+/// The dynamic table, of which only lengths are kept, and which names are those of pseudo-headers.
+#[derive(Debug)]
+struct Table {
+    /// The newest first.
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: Name,
+    size: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    pseudo: bool,
+    length: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, limit: 4096 }
+    }
+}
+
+impl Table {
+    /// Beside the name and the value of an entry (RFC 7541, section 4.1).
+    const OVERHEAD: usize = 32;
+    /// What our settings allow.
+    const MOST: usize = 4096;
+
+    /// Whether a block holds pseudo-headers.
+    fn read(&mut self, block: &[u8]) -> Result<bool, Broken> {
+        let mut rest = block;
+        let mut pseudo = false;
+        while let Some(&first) = rest.first() {
+            match first {
+                0x80.. => pseudo |= self.name(hpack::number(&mut rest, 7)?)?.pseudo,
+                0x20..0x40 => {
+                    self.limit = hpack::number(&mut rest, 5)?;
+                    if self.limit > Self::MOST {
+                        return Err(Broken);
+                    }
+                    self.make_room(0);
+                }
+                _ => {
+                    let keep = first & 0x40 != 0;
+                    let name = match hpack::number(&mut rest, if keep { 6 } else { 4 })? {
+                        0 => {
+                            let (coded, text) = hpack::raw_string(&mut rest)?;
+                            Name { pseudo: begins_with_colon(coded, text), length: length(coded, text, keep)? }
+                        }
+                        index => self.name(index)?,
+                    };
+                    pseudo |= name.pseudo;
+                    let (coded, value) = hpack::raw_string(&mut rest)?;
+                    if keep {
+                        let size = name.length + length(coded, value, keep)? + Self::OVERHEAD;
+                        self.insert(Entry { name, size });
+                    }
+                }
+            }
+        }
+        Ok(pseudo)
+    }
+
+    fn name(&self, index: usize) -> Result<Name, Broken> {
+        let index = index.checked_sub(1).ok_or(Broken)?;
+        match STATIC.get(index) {
+            Some((name, _)) => Ok(Name { pseudo: name.starts_with(':'), length: name.len() }),
+            None => self.entries.get(index - STATIC.len()).map(|entry| entry.name).ok_or(Broken),
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.make_room(entry.size);
+        if entry.size <= self.limit {
+            self.bytes += entry.size;
+            self.entries.push_front(entry);
+        }
+    }
+
+    fn make_room(&mut self, room: usize) {
+        while self.bytes + room > self.limit {
+            let Some(oldest) = self.entries.pop_back() else { return };
+            self.bytes -= oldest.size;
+        }
+    }
+}
+
+/// The code of a colon is 1011100.
+fn begins_with_colon(coded: bool, text: &[u8]) -> bool {
+    text.first().is_some_and(|&first| if coded { first >> 1 == 0b101_1100 } else { first == b':' })
+}
+
+/// The length of a string when it is read; of one that is not kept nobody asks.
+fn length(coded: bool, text: &[u8], kept: bool) -> Result<usize, Broken> {
+    if coded && kept { Ok(hpack::huffman(text)?.len()) } else { Ok(text.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DATA: u8 = 0;
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    fn begun() -> Vec<u8> {
+        [&[b'x'; PREFACE][..], &frame(SETTINGS, 0, 0, &[])].concat()
+    }
+
+    /// Passes the bytes whole, and cut in two at every place: always with the same result.
+    fn passed(bytes: &[u8]) -> Result<(), Violation> {
+        let whole = FrameWatch::default().pass(bytes);
+        for cut in 0..=bytes.len() {
+            let mut watch = FrameWatch::default();
+            let first = watch.pass(&bytes[..cut]);
+            let second = first.and_then(|()| {
+                watch.pass(&bytes[cut..]).map_err(|found| Violation { passed: found.passed + cut, ..found })
+            });
+            assert_eq!(second, whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    /// `:method: GET`, and `x: y` which is kept.
+    const HEAD: &[u8] = b"\x82\x40\x01x\x01y";
+
+    #[test]
+    fn settings_come_first() {
+        assert_eq!(passed(&begun()), Ok(()));
+        let ping = [&[b'x'; PREFACE][..], &frame(PING, 0, 0, &[0; 8])].concat();
+        let refused = Violation { passed: PREFACE + HEADER - 1, reason: "the preface is not followed by settings" };
+        assert_eq!(passed(&ping), Err(refused));
+        let acknowledged = [&[b'x'; PREFACE][..], &frame(SETTINGS, ACK, 0, &[])].concat();
+        assert_eq!(passed(&acknowledged), Err(refused));
+    }
+
+    #[test]
+    fn pseudo_headers_are_found_among_trailers_however_they_are_spelled() {
+        let open = [begun(), frame(HEADERS, END_HEADERS, 1, HEAD), frame(DATA, 0, 1, b"data")].concat();
+        for (what, block, refused) in [
+            ("a plain name", &b"\x00\x01a\x01b"[..], false),
+            ("a name of the static table", b"\x82", true),
+            ("a name of the static table with another value", b"\x02\x01P", true),
+            ("a field of the static table that is none", b"\x90", false),
+            ("a literal", b"\x00\x02:x\x01y", true),
+            ("a literal that is kept", b"\x40\x02:x\x01y", true),
+            // `:a` in Huffman's code: 1011100 00011, and padding.
+            ("a literal in Huffman's code", b"\x00\x82\xb8\x7f\x01y", true),
+            ("a kept field of the head", b"\xbe", false),
+        ] {
+            let mut padded = vec![3, 0, 0, 0, 0, 9];
+            padded.extend_from_slice(block);
+            padded.extend([0; 3]);
+            let half = block.len() / 2;
+            let split =
+                [frame(HEADERS, 1, 1, &block[..half]), frame(CONTINUATION, END_HEADERS, 1, &block[half..])].concat();
+            for trailers in [
+                frame(HEADERS, END_HEADERS | 1, 1, block),
+                frame(HEADERS, END_HEADERS | 1 | PADDED | PRIORITY, 1, &padded),
+                split,
+            ] {
+                let bytes = [open.clone(), trailers].concat();
+                let found = passed(&bytes);
+                match refused {
+                    true => {
+                        let reason = "pseudo-headers among trailers";
+                        assert_eq!(found, Err(Violation { passed: bytes.len() - 1, reason }), "{what}");
+                    }
+                    false => assert_eq!(found, Ok(()), "{what}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_forgets_what_the_clients_does() {
+        // `:x: y` kept in a head, then driven out by others: its place is another field's.
+        let kept = [&b"\x82\x40\x02:x\x01y"[..]].concat();
+        let large = [&b"\x40\x01z\x7f\xa1\x1e"[..], &[b'a'; 4000]].concat();
+        let open = |more: &[u8]| {
+            [
+                begun(),
+                frame(HEADERS, END_HEADERS, 1, &[&kept, more].concat()),
+                frame(HEADERS, END_HEADERS | 1, 1, b"\xbe"),
+            ]
+            .concat()
+        };
+        assert!(FrameWatch::default().pass(&open(b"")).is_err());
+        assert!(FrameWatch::default().pass(&open(b"\x40\x01a\x01b")).is_ok());
+        assert!(FrameWatch::default().pass(&open(&large)).is_ok());
+    }
+
+    #[test]
+    fn a_head_is_under_way_until_its_end() {
+        let mut watch = FrameWatch::default();
+        watch.pass(&begun()).unwrap();
+        assert_eq!(watch.head_under_way(), None);
+        watch.pass(&frame(HEADERS, 0, 1, HEAD)[..10]).unwrap();
+        assert_eq!(watch.head_under_way(), Some(1));
+        watch.pass(&frame(HEADERS, 0, 1, HEAD)[10..]).unwrap();
+        assert_eq!(watch.head_under_way(), Some(1));
+        watch.pass(&frame(CONTINUATION, END_HEADERS, 1, b"")).unwrap();
+        assert_eq!(watch.head_under_way(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(frames in prop::collection::vec((0u8..10, any::<u8>(), 0u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
+            let mut bytes = begun();
+            for (kind, flags, stream, payload) in frames {
+                bytes.extend(frame(kind, flags, stream, &payload));
+            }
+            let mut watch = FrameWatch::default();
+            if let Err(violation) = watch.pass(&bytes) {
+                prop_assert!(violation.passed < bytes.len());
+            }
+            prop_assert!(watch.table.bytes <= Table::MOST);
+        }
+    }
+}
