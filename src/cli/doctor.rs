@@ -20,7 +20,7 @@ use crate::doctor::processes::Watch;
 use crate::doctor::runtimes::{PROBES, Ran};
 use crate::doctor::{Check, State, machine, render};
 use crate::environment::{self, ChildEnvironment, TrustFiles};
-use crate::proxy::{Peer, Shared, Way, connection};
+use crate::proxy::{Peer, Shared, Way, entry};
 
 /// Looks for what of this machine, its runtimes or a client will not work behind the proxy, and names the fix.
 ///
@@ -111,7 +111,7 @@ impl Proxy {
         let trust =
             TrustFiles::write(authority.certificate_pem(), &parent).map_err(|error| fail(INCOMPLETE, &error))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let plan = Plan { listen, intercept: Intercept::All, tally: true, keep: false, recorded: None };
+        let plan = Plan { listen, intercept: Intercept::All, tally: true, keep: false, gateway: false, recorded: None };
         let started = start::start(options, plan, authority).map_err(|error| fail(WRONG_USAGE, &error))?;
         let Started { shared, listener, address, keeper, .. } = started;
         let lines = shared.recorder.watch();
@@ -190,7 +190,7 @@ async fn accepted(
                 };
                 let _ = tokio::task::spawn_blocking(note).await;
             }
-            connection::accept(shared, tcp, Peer { address, way: Way::Asked }).await;
+            entry::accept(shared, tcp, Peer::at(address, Way::Asked)).await;
         });
     }
 }

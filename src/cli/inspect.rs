@@ -445,6 +445,9 @@ impl Inspection {
             path: Some(&named.path),
             client: named.client.as_ref().map(|(name, _)| name.as_str()),
             client_version: named.client.as_ref().and_then(|(_, version)| version.as_deref()),
+            id: None,
+            user: None,
+            group: None,
             reveal: self.reveal,
             digest_key: &self.digest_key,
         }

@@ -384,6 +384,7 @@ async fn serve(args: &Args, options: &Options) -> ExitCode {
         intercept: Intercept::All,
         tally: false,
         keep: false,
+        gateway: false,
         recorded: Some(recorded.clone()),
     };
     let Started { shared, listener, address, keeper, kept, .. } = match start::start(options, plan, authority) {

@@ -1,6 +1,7 @@
 //! Settings: command line, then environment, then the settings file, then the defaults. Read once, checked,
 //! handed down; never global.
 
+mod gateway;
 mod route;
 mod untrusted;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::engine::{OnError, Severity};
 
+pub use gateway::{GatewayOptions, GroupOptions, Groups, IdentityShown, address, ranges};
 pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address, split_authority};
 pub use untrusted::AllowUntrusted;
 
@@ -122,6 +124,14 @@ pub struct Options {
     #[arg(skip)]
     #[serde(skip)]
     pub in_room: bool,
+
+    /// Table `gateway` of the settings file; on the command line only `serve` has its options.
+    #[arg(skip)]
+    pub gateway: GatewayOptions,
+
+    /// Tables `group.NAME` of the settings file.
+    #[arg(skip)]
+    pub group: Groups,
 
     /// Findings as JSON Lines, written as they are found; - is standard output
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
@@ -288,6 +298,8 @@ impl Options {
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
             switch: offline sealed reveal quiet record_required
         );
+        self.gateway.fill(file.gateway);
+        self.group = file.group;
         Ok(self)
     }
 

@@ -42,6 +42,8 @@ pub struct Flow {
     id: String,
     request: Arc<Request>,
     client: Option<(Arc<str>, Option<String>)>,
+    /// Of the user, where a gateway knows its users.
+    group: Option<Arc<str>>,
     templates: Arc<Templates>,
     summary: FlowSummary,
 }
@@ -82,10 +84,10 @@ impl FlowSummary {
 }
 
 impl Flow {
-    pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>, group: Option<Arc<str>>) -> Self {
         let client = engine.rules.client_of(&request);
         let templates = engine.templates();
-        Self { engine, id, request, client, templates, summary: FlowSummary::default() }
+        Self { engine, id, request, client, group, templates, summary: FlowSummary::default() }
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -101,6 +103,10 @@ impl Flow {
         self.client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()))
     }
 
+    fn sender(&self) -> Sender<'_> {
+        Sender { client: self.client(), group: self.group.as_deref() }
+    }
+
     /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
     pub fn path(&self, reveal: bool) -> String {
         let target = self.request.head.target();
@@ -111,12 +117,12 @@ impl Flow {
     /// Audits one unit, in wire order. Never fails: what cannot be read is reported, and the policy or
     /// `on_error` decides whether it may leave.
     pub fn audit(&mut self, part: Part) -> Audit {
-        self.audit_by(part, true, |engine, unit, client, templates| engine.audit(unit, client, templates))
+        self.audit_by(part, true, |engine, unit, sender, templates| engine.audit(unit, sender, templates))
     }
 
     /// Lets a unit go, or not, that nobody inspects: `on_error` decides.
     pub fn pass_over(&mut self, part: Part, reason: &'static str) -> Audit {
-        self.audit_by(part, false, |engine, unit, client, _| engine.failed(unit, client, reason))
+        self.audit_by(part, false, |engine, unit, sender, _| engine.failed(unit, sender, reason))
     }
 
     /// `known`: what the same unit came to before may stand for it.
@@ -124,13 +130,13 @@ impl Flow {
         &mut self,
         part: Part,
         known: bool,
-        inspect: impl FnOnce(&Engine, &Unit<'_>, Client<'_>, &Templates) -> Audited,
+        inspect: impl FnOnce(&Engine, &Unit<'_>, Sender<'_>, &Templates) -> Audited,
     ) -> Audit {
         let unit = Unit { request: &self.request, part };
-        let (engine, client) = (&self.engine, self.client());
+        let (engine, sender) = (&self.engine, self.sender());
         // What was found before decides how places are shown, so only the first unit can be one that was seen already.
         let first = known && self.summary.names.is_empty();
-        let digest = first.then(|| engine.digest(&unit, client, &self.templates)).flatten();
+        let digest = first.then(|| engine.digest(&unit, sender, &self.templates)).flatten();
         let audited = match digest.and_then(|digest| engine.again(digest, &unit)) {
             Some(audited) => {
                 self.summary.names.learn(&audited.findings);
@@ -138,9 +144,9 @@ impl Flow {
             }
             None => {
                 // A detector that panics costs its unit's findings, never the request or the process.
-                let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, client, &self.templates)));
+                let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, sender, &self.templates)));
                 let digest = digest.filter(|_| audited.is_ok());
-                let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client, "inspector"));
+                let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, sender, "inspector"));
                 self.summary.names.learn(&audited.findings);
                 for finding in &mut audited.findings {
                     finding.shown_location = self.summary.names.masked(&finding.location);
@@ -169,7 +175,7 @@ impl Flow {
     pub fn unread(&mut self, location: Location, bytes: u64, reason: &'static str) -> Finding {
         self.summary.bytes_sent += bytes;
         let unread = Unread { location, bytes, reason, entropy: 0.0 };
-        let mut finding = self.engine.unread_finding(&unread, self.client(), &self.request);
+        let mut finding = self.engine.unread_finding(&unread, self.sender(), &self.request);
         finding.shown_location = self.summary.names.masked(&finding.location);
         *self.summary.kinds.entry(finding.kind.clone()).or_default() += 1;
         self.summary.unread.push(unread);
@@ -235,6 +241,13 @@ pub struct Unmasked;
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
+/// Whose request it is, as far as policies ask.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    client: Client<'a>,
+    group: Option<&'a str>,
+}
+
 impl Engine {
     /// The unit with every value that is found in it replaced by one of its shape, whatever the policy says: for
     /// recordings. None where nothing is found; where a value cannot be replaced, an error.
@@ -244,7 +257,8 @@ impl Engine {
         let client = self.rules.client_of(unit.request);
         let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
         let masking = || {
-            let (decoded, mut settled, _) = self.settle(unit, client, &Templates::default(), &MASK, None);
+            let sender = Sender { client, group: None };
+            let (decoded, mut settled, _) = self.settle(unit, sender, &Templates::default(), &MASK, None);
             let (made, unmade) = make(unit, &decoded, &mut settled);
             if unmade > 0 || decoded.unread.iter().any(is_failure) {
                 Err(Unmasked)
@@ -256,13 +270,13 @@ impl Engine {
     }
 
     /// By what the unit would be known again; none where more than its bytes decides what becomes of it.
-    fn digest(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Option<Digest> {
+    fn digest(&self, unit: &Unit<'_>, sender: Sender<'_>, templates: &Templates) -> Option<Digest> {
         let closed = self.on_error == OnError::Closed && self.policy.mode() == Mode::Enforce;
         // What a model wrote with pseudonyms is put back whatever the policy says of this host.
-        if closed || self.policy.may_restore() || self.policy.may_change(&subject(unit.request, client)) {
+        if closed || self.policy.may_restore() || self.policy.may_change(&subject(unit.request, sender)) {
             return None;
         }
-        self.repeats.digest(unit, template::revision(templates, &self.digest_key, unit.request, client))
+        self.repeats.digest(unit, template::revision(templates, &self.digest_key, unit.request, sender.client))
     }
 
     /// What a unit of this digest came to, if it is remembered.
@@ -291,10 +305,10 @@ impl Engine {
     }
 
     /// The path of a unit: decode, inspect, decide, rewrite.
-    fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
+    fn audit(&self, unit: &Unit<'_>, sender: Sender<'_>, templates: &Templates) -> Audited {
         let drawing = Some(&*self.vault);
-        let (decoded, settled, lesson) = self.settle(unit, client, templates, &self.policy, drawing);
-        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+        let (decoded, settled, lesson) = self.settle(unit, sender, templates, &self.policy, drawing);
+        Audited { lesson, ..self.conclude(unit, sender, decoded, settled) }
     }
 
     /// Decodes and inspects a unit, and decides about what is found by `policy`. Pseudonyms come from `vault`; without one
@@ -302,7 +316,7 @@ impl Engine {
     fn settle(
         &self,
         unit: &Unit<'_>,
-        client: Client<'_>,
+        sender: Sender<'_>,
         templates: &Templates,
         policy: &Policy,
         vault: Option<&Vault>,
@@ -310,7 +324,7 @@ impl Engine {
         let mut detectors = Detectors {
             rules: self
                 .rules
-                .inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack))
+                .inspector_with(&self.scanner, unit.request, sender.client.map(|(pack, _)| pack))
                 .knowing(self.facts.matcher())
                 .remembering(self.scans.as_ref()),
             facts: self.facts.matcher(),
@@ -318,7 +332,7 @@ impl Engine {
             marks: Vec::new(),
             names: self.plain_names.as_ref().map(PlainNames::known).unwrap_or_default(),
             fresh: HashMap::default(),
-            template: self.scan(unit, client, templates),
+            template: self.scan(unit, sender.client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
@@ -342,7 +356,7 @@ impl Engine {
         .mark(&mut found);
         let judge = Judge {
             policy,
-            subject: subject(unit.request, client),
+            subject: subject(unit.request, sender),
             stand_ins: StandIns {
                 key: &self.digest_key,
                 offset: self.facts.offset(),
@@ -375,7 +389,7 @@ impl Engine {
         scan
     }
 
-    fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, mut decoded: Decoded, mut settled: Settled) -> Audited {
+    fn conclude(&self, unit: &Unit<'_>, sender: Sender<'_>, mut decoded: Decoded, mut settled: Settled) -> Audited {
         let enforced = self.policy.mode() == Mode::Enforce;
         let mut refusal =
             settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
@@ -405,7 +419,7 @@ impl Engine {
             {
                 unread.reason = "encrypted";
             }
-            let finding = self.unread_finding(unread, client, unit.request);
+            let finding = self.unread_finding(unread, sender, unit.request);
             if finding.action == Action::Block && enforced && refusal.is_none() {
                 refusal = Some(self.blocked(&finding));
             }
@@ -418,7 +432,7 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
-        let turn = refusal.is_none().then(|| self.turn(unit, &decoded, edited_body)).flatten();
+        let turn = refusal.is_none().then(|| self.turn(unit, sender.group, &decoded, edited_body)).flatten();
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -445,12 +459,12 @@ impl Engine {
     }
 
     /// A conversation's body as it leaves, its content codings undone. Where nothing could have changed nobody asks.
-    fn turn(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
+    fn turn(&self, unit: &Unit<'_>, group: Option<&str>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
         let whole = matches!(unit.part, Part::Document(_));
         if !whole
             || self.policy.mode() == Mode::Audit
             || Family::of_path(unit.request.head.target()).is_none()
-            || !self.may_change(unit.request)
+            || !self.may_change(unit.request, group)
         {
             return None;
         }
@@ -458,7 +472,7 @@ impl Engine {
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
-    fn failed(&self, unit: &Unit<'_>, client: Client<'_>, reason: &'static str) -> Audited {
+    fn failed(&self, unit: &Unit<'_>, sender: Sender<'_>, reason: &'static str) -> Audited {
         let bytes = payload(&unit.part);
         let sent = bytes.len() as u64;
         let location = Location { root: root_of(&unit.part), steps: Vec::new() };
@@ -471,7 +485,7 @@ impl Engine {
             OnError::Closed => Outgoing::Withheld(failure(reason, "the inspection failed")),
         };
         Audited {
-            findings: vec![self.unread_finding(&unread, client, unit.request)],
+            findings: vec![self.unread_finding(&unread, sender, unit.request)],
             unread: vec![unread],
             bytes_read: 0,
             bytes_sent: sent,
@@ -483,7 +497,7 @@ impl Engine {
         }
     }
 
-    fn unread_finding(&self, unread: &Unread, client: Client<'_>, request: &Request) -> Finding {
+    fn unread_finding(&self, unread: &Unread, sender: Sender<'_>, request: &Request) -> Finding {
         let kind: Arc<str> = "audit.unread".into();
         // A few bytes of noise are in every body; what could hold a document is worth a look.
         let severity = if is_failure(unread) || unread.bytes >= 1024 { Severity::Medium } else { Severity::Low };
@@ -494,7 +508,7 @@ impl Engine {
         let how = how.map(|how| format!(" ({how})")).unwrap_or_default();
         let question =
             Question { kind: &kind, location: &unread.location, severity, confidence: 1.0, proposed: Action::Log };
-        let decision = self.policy.decide(&subject(request, client), &question);
+        let decision = self.policy.decide(&subject(request, sender), &question);
         let (action, would) = match self.policy.mode() {
             Mode::Audit => (Action::Log, Some(decision.action)),
             Mode::Enforce => (decision.action, None),
@@ -554,12 +568,13 @@ fn in_wire_order(found: Vec<RawFinding>, decoded: &Decoded) -> Vec<RawFinding> {
     placed.into_iter().map(|(_, raw)| raw).collect()
 }
 
-fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
+fn subject<'a>(request: &'a Request, sender: Sender<'a>) -> Subject<'a> {
+    let client = sender.client;
     Subject {
         host: &request.host,
         client: client.map(|(pack, _)| pack),
         client_version: client.and_then(|(_, version)| version),
-        group: None,
+        group: sender.group,
     }
 }
 

@@ -36,6 +36,11 @@ pub struct LineContext<'a> {
     pub path: Option<&'a str>,
     pub client: Option<&'a str>,
     pub client_version: Option<&'a str>,
+    /// One for each line of a gateway, so that whoever gets it twice can tell.
+    pub id: Option<&'a str>,
+    /// The user and its group, where a gateway knows them: a name or a digest, as set.
+    pub user: Option<&'a str>,
+    pub group: Option<&'a str>,
     /// Raw values, for the user's own eyes.
     pub reveal: bool,
     pub digest_key: &'a [u8; 32],
@@ -107,6 +112,12 @@ struct FindingLine<'a> {
     path: Option<Cow<'a, str>>,
     client: Option<&'a str>,
     client_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     kind: &'a str,
     location: Cow<'a, str>,
     layers: Vec<String>,
@@ -156,6 +167,9 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         }),
         client: context.client,
         client_version: context.client_version,
+        id: context.id,
+        user: context.user,
+        group: context.group,
         kind: &finding.kind,
         location,
         layers: layers(&finding.location),
@@ -226,6 +240,12 @@ struct FlowLine<'a> {
     path: Option<&'a str>,
     client: Option<&'a str>,
     client_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     bytes_sent: u64,
     bytes_read: u64,
     unread: Vec<UnreadLine>,
@@ -308,6 +328,9 @@ pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
         path: context.path.map(|path| path.split('?').next().unwrap_or(path)),
         client: context.client,
         client_version: context.client_version,
+        id: context.id,
+        user: context.user,
+        group: context.group,
         bytes_sent: summary.bytes_sent,
         bytes_read: summary.bytes_read,
         unread: summary
@@ -448,6 +471,9 @@ mod tests {
             path: Some("/x/anderson-long-login/y?token=1"),
             client: None,
             client_version: None,
+            id: None,
+            user: None,
+            group: None,
             reveal,
             digest_key: &[7; 32],
         };

@@ -216,12 +216,17 @@ impl Engine {
 
     /// Starts the audit of one request.
     pub fn open(self: &Arc<Self>, id: String, request: Arc<Request>) -> Flow {
-        Flow::new(self.clone(), id, request)
+        self.open_for(id, request, None)
+    }
+
+    /// Starts the audit of one request of a user in `group`.
+    pub fn open_for(self: &Arc<Self>, id: String, request: Arc<Request>, group: Option<Arc<str>>) -> Flow {
+        Flow::new(self.clone(), id, request, group)
     }
 
     /// Whether anything of such a request could be edited or withheld: if not, its body need not be held
     /// back until it has been read.
-    pub fn may_change(&self, request: &Request) -> bool {
+    pub fn may_change(&self, request: &Request, group: Option<&str>) -> bool {
         if self.on_error == OnError::Closed && self.policy.mode() == policy::Mode::Enforce {
             return true;
         }
@@ -230,7 +235,7 @@ impl Engine {
             host: &request.host,
             client: client.as_ref().map(|(pack, _)| &**pack),
             client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
-            group: None,
+            group,
         })
     }
 }

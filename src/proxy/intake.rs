@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use super::gate::Treatment;
 use super::restoring::Counts;
 use super::turns::Turns;
-use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
+use super::{Peer, Shared};
+use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root, Verdict};
 use crate::learning::Learner;
+use crate::metrics::RequestResult;
 use crate::record::{FlowMeta, Recorder};
 use crate::recording::{SessionTape, Tape};
 use crate::session::flow::Piece as Recorded;
@@ -65,6 +69,7 @@ pub struct Intake {
     turns: Arc<Turns>,
     index: u64,
     head_due: bool,
+    began: Instant,
 }
 
 /// What an intake needs to know beside the request.
@@ -84,20 +89,16 @@ pub struct IntakeSettings {
 
 impl Intake {
     /// Opens the flow. `framing` tells whether a body follows and whether its length is known.
-    pub fn new(
-        engine: &Arc<Engine>,
-        recorder: &Recorder,
-        settings: &IntakeSettings,
-        id: String,
-        request: Request,
-        framing: Framing,
-    ) -> Self {
+    pub fn new(shared: &Shared, treatment: &Treatment, peer: &Peer, request: Request, framing: Framing) -> Self {
+        let (engine, recorder, settings) = (&treatment.engine, &shared.recorder, treatment.intake(shared));
+        let (id, user) = (shared.next_flow(), peer.user.as_ref());
+        let group = user.and_then(|user| user.group.clone());
         // Closed means that nothing may pass unread, so even a policy that only logs has to see it first.
-        let hold = engine.may_change(&request) || settings.on_error == OnError::Closed;
+        let hold = engine.may_change(&request, group.as_deref()) || settings.on_error == OnError::Closed;
         let shape = shape_of(&request, framing, hold, settings.body_limit);
         let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
-        let flow = engine.open(id.clone(), request.clone());
+        let flow = engine.open_for(id.clone(), request.clone(), group.clone());
         let client = flow.client();
         let meta = FlowMeta {
             flow: id,
@@ -106,6 +107,8 @@ impl Intake {
             path: None,
             client: client.map(|(client, _)| client.to_owned()),
             client_version: client.and_then(|(_, version)| version.map(str::to_owned)),
+            user: user.and_then(|user| user.shown.clone()),
+            group,
         };
         recorder.counters.flows.fetch_add(1, Ordering::Relaxed);
         recorder.counters.active.fetch_add(1, Ordering::Relaxed);
@@ -126,6 +129,7 @@ impl Intake {
             turns: settings.turns.clone(),
             index: 0,
             head_due: true,
+            began: Instant::now(),
         }
     }
 
@@ -302,6 +306,12 @@ impl Intake {
             if let Some(tape) = &self.tape {
                 tape.end();
             }
+            let result = match summary.verdict {
+                Verdict::Forwarded => RequestResult::Forwarded,
+                Verdict::Edited => RequestResult::Edited,
+                Verdict::Withheld => RequestResult::Withheld,
+            };
+            self.recorder.metrics.request(result, Some(self.began));
             self.recorder.closed(&self.meta, summary);
         }
     }

@@ -129,6 +129,9 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
             path: None,
             client: None,
             client_version: None,
+            id: None,
+            user: None,
+            group: None,
             reveal: false,
             digest_key: &digest_key,
         };

@@ -100,6 +100,7 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
 /// What the streams of one client connection share.
 struct Link {
     shared: Arc<Shared>,
+    peer: Peer,
     origin: Origin,
     name: Option<String>,
     upstream: Mutex<Option<UpstreamHandle>>,
@@ -180,7 +181,13 @@ pub async fn serve(
     else {
         return;
     };
-    let link = Arc::new(Link { shared: shared.clone(), origin: origin.clone(), name, upstream: Mutex::new(handle) });
+    let link = Arc::new(Link {
+        shared: shared.clone(),
+        peer: peer.clone(),
+        origin: origin.clone(),
+        name,
+        upstream: Mutex::new(handle),
+    });
     let mut streams = JoinSet::new();
     let mut requests = 0u64;
     loop {
@@ -217,7 +224,7 @@ pub async fn serve(
     }
     if requests == 0 && shared.trusted.get(&(peer.address.ip(), origin.host.clone())).is_none() {
         let observed = "the client ended the connection without a request; it may not trust our CA";
-        shared.note_connection(&origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
+        shared.note_connection(&peer, &origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
     }
     let idle = streams.is_empty();
     // Streams under way end with their client: dropping them resets them upstream.
@@ -259,7 +266,7 @@ impl Stream {
             return answer(&mut respond, 400, "malformed-request", what);
         }
         if let Some(observed) = link.misdirected(&parts.uri, &parts.headers) {
-            shared.note_connection(&link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
+            shared.note_connection(&link.peer, &link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
             return answer(&mut respond, 421, "refused", "the names of tunnel, certificate and request disagree");
         }
         if parts.method == http::Method::CONNECT && protocol.as_ref().is_none_or(|p| p.as_str() != "websocket") {
@@ -273,8 +280,15 @@ impl Stream {
             None => Framing::Chunked,
         };
         let request = Request { host: link.origin.host.to_string(), port: link.origin.port, secure: true, head };
-        let engine = shared.engine.load_full();
-        let intake = Intake::new(&engine, &shared.recorder, &shared.intake, shared.next_flow(), request, framing);
+        let treatment = match shared.treat(&link.peer) {
+            Ok(treatment) => treatment,
+            Err(_) => {
+                shared.refused();
+                let message = "too many requests: this group's limit is reached";
+                return answer(&mut respond, 429, "rate-limit", message);
+            }
+        };
+        let intake = Intake::new(&shared, &treatment, &link.peer, request, framing);
         let mut stream = Stream { link, intake, body };
         let result = stream.run(parts, protocol, &mut respond, &begun, failed).await;
         let Err(broken) = result else { return };
@@ -634,6 +648,8 @@ async fn download(
             tape.received_all();
         }
     }
+    // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
+    parts.headers.remove(http::header::ALT_SVC);
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
