@@ -68,7 +68,6 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args, options: Options) -> ExitCode {
     let began = Instant::now();
-    let mut changes = Changes::watch(&args);
     let state = match options.state_dir() {
         Ok(state) => state,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -80,6 +79,8 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     if let Err(error) = gateway::follow_fleet(&options, &state).await {
         return fail(WRONG_USAGE, &error);
     }
+    // Before anything is read: what changes meanwhile counts as a change.
+    let mut changes = Changes::watch(&args);
     let plan = Plan {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         intercept: Intercept::Ai,
