@@ -27,6 +27,8 @@ use crate::recording::SessionTape;
 const LAST_DELIVERY: Duration = Duration::from_secs(5);
 /// How often files are looked at: a change counts within twice this time.
 const LOOK: Duration = Duration::from_millis(800);
+/// For so long a file that changed has to stay as it is.
+const SETTLED: Duration = Duration::from_millis(150);
 
 /// A long-lived proxy with a CA of its own: the system proxy of one user. Decrypts only the hosts of the
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
@@ -251,8 +253,18 @@ impl Changes {
     async fn next(&mut self, args: &Args) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if Self::look(args) != self.0 {
-                return;
+            let mut seen = Self::look(args);
+            if seen == self.0 {
+                continue;
+            }
+            // A file that is being written is read when it is whole.
+            loop {
+                tokio::time::sleep(SETTLED).await;
+                let now = Self::look(args);
+                if now == seen {
+                    return;
+                }
+                seen = now;
             }
         }
     }
