@@ -27,6 +27,8 @@ use crate::recording::SessionTape;
 const LAST_DELIVERY: Duration = Duration::from_secs(5);
 /// How often files are looked at: a change counts within twice this time.
 const LOOK: Duration = Duration::from_millis(800);
+/// For so long a file that changed has to stay as it is.
+const SETTLED: Duration = Duration::from_millis(150);
 
 /// A long-lived proxy with a CA of its own: the system proxy of one user. Decrypts only the hosts of the
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
@@ -68,7 +70,6 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args, options: Options) -> ExitCode {
     let began = Instant::now();
-    let mut changes = Changes::watch(&args);
     let state = match options.state_dir() {
         Ok(state) => state,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -80,6 +81,8 @@ async fn serve(args: Args, options: Options) -> ExitCode {
     if let Err(error) = gateway::follow_fleet(&options, &state).await {
         return fail(WRONG_USAGE, &error);
     }
+    // Before anything is read: what changes meanwhile counts as a change.
+    let mut changes = Changes::watch(&args);
     let plan = Plan {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         intercept: Intercept::Ai,
@@ -250,8 +253,18 @@ impl Changes {
     async fn next(&mut self, args: &Args) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if Self::look(args) != self.0 {
-                return;
+            let mut seen = Self::look(args);
+            if seen == self.0 {
+                continue;
+            }
+            // A file that is being written is read when it is whole.
+            loop {
+                tokio::time::sleep(SETTLED).await;
+                let now = Self::look(args);
+                if now == seen {
+                    return;
+                }
+                seen = now;
             }
         }
     }

@@ -178,7 +178,8 @@ fn findings_reach_the_database_once_whatever_was_away_meanwhile() {
         let (from, to) = (format!("nats://{}/divulge.findings", nats.address), postgres.url());
         // Two that share the work, then one that gets all of it once more.
         let worker = ["sink", "--drain", "--from", &from, "--to", &to, "--name"];
-        let (one, two) = tokio::join!(run(&[&worker[..], &["a"]].concat()), run(&[&worker[..], &["a"]].concat()));
+        let sharing = [&worker[..], &["a"]].concat();
+        let (one, two) = tokio::join!(run(&sharing), run(&sharing));
         let three = run(&[&worker[..], &["b"]].concat()).await;
         for ended in [one, two, three] {
             assert_eq!(ended.code, Some(0), "{}", ended.err);
