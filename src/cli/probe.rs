@@ -365,7 +365,13 @@ impl Going<'_> {
                     any = true;
                     let lab = lab.clone();
                     under_way.spawn(async move {
-                        let made = lab.make(&next).await;
+                        let mut made = lab.make(&next).await;
+                        // A room that ends before its command says nothing about the client.
+                        for _ in 0..2 {
+                            if made.as_ref().is_ok_and(|made| made.ended == Ended::Lost) {
+                                made = lab.make(&next).await;
+                            }
+                        }
                         (next, made)
                     });
                 }

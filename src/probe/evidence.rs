@@ -346,12 +346,28 @@ impl<'a> Evidence<'a> {
         let mut with: Vec<Setting> = std::iter::once(suspect.setting).chain(suspect.gate).collect();
         with.sort_unstable();
         let gate: Vec<Setting> = suspect.gate.into_iter().collect();
-        let mut without = self.counted(suspect, &gate, &gate);
+        let mut without = self.counted(suspect, &gate, &gate, 0);
         if !gate.is_empty() && without.of > 0 && !self.gate_shows(suspect) {
-            let base = self.counted(suspect, &[], &[]);
+            let base = self.counted(suspect, &[], &[], 0);
             without = Share { hits: without.hits + base.hits, of: without.of + base.of };
         }
-        (self.counted(suspect, &with, &gate), without)
+        (self.counted(suspect, &with[..], &gate, 1), without)
+    }
+
+    /// Runs of exactly these settings that confirm.
+    fn again<'s>(&'s self, settings: &'s [Setting]) -> impl Iterator<Item = usize> + 's {
+        let wanted = |(condition, phase): &Tried| {
+            *phase == Phase::Confirm && condition.fresh == 0 && condition.settings().eq(settings.iter().copied())
+        };
+        (0..self.tried.len()).filter(move |&run| wanted(&self.tried[run]))
+    }
+
+    /// Whether the first run that confirms shows it again; that run is no part of the test then. None where there is none.
+    pub fn came_again(&self, suspect: Suspect) -> Option<bool> {
+        let mut with: Vec<Setting> = std::iter::once(suspect.setting).chain(suspect.gate).collect();
+        with.sort_unstable();
+        let first = self.again(&with).next()?;
+        self.strays(suspect.column, first)
     }
 
     /// Whether the gate lets the column stray by itself.
@@ -360,18 +376,16 @@ impl<'a> Evidence<'a> {
     }
 
     /// With a gate, what the gate alone shows is no straying.
-    fn counted(&self, suspect: Suspect, settings: &[Setting], usual: &[Setting]) -> Share {
+    fn counted(&self, suspect: Suspect, settings: &[Setting], usual: &[Setting], skipped: usize) -> Share {
         let cells = &self.table.columns[suspect.column].cells;
         let usual: Vec<Option<u32>> = match usual {
             [] => Vec::new(),
             usual => self.clean(usual).iter().map(|&run| cells[run]).collect(),
         };
         let mut share = Share::default();
-        for (run, (condition, phase)) in self.tried.iter().enumerate() {
-            if *phase == Phase::Confirm && condition.fresh == 0 && condition.settings().eq(settings.iter().copied()) {
-                if let Some(strays) = self.strays(suspect.column, run) {
-                    share.add(strays && !usual.contains(&cells[run]));
-                }
+        for run in self.again(settings).skip(skipped) {
+            if let Some(strays) = self.strays(suspect.column, run) {
+                share.add(strays && !usual.contains(&cells[run]));
             }
         }
         share

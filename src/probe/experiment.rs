@@ -50,10 +50,10 @@ const FEWEST_BASE: usize = 5;
 const QUIET: usize = 3;
 /// Runs of the base case, however much still varies: for each factor's value alone there is one more.
 const MOST_BASE: usize = 14;
-/// Runs that confirm one setting.
-const AGAIN: usize = 3;
+/// Runs that confirm one setting. The first tells accidents from what is worth a test, the others are the test.
+const AGAIN: usize = 4;
 /// Runs that confirm a setting beside another one that shows something itself, and those of that other one alone.
-const AGAIN_GATED: usize = 4;
+const AGAIN_GATED: usize = 5;
 const AGAIN_BESIDE: usize = 6;
 /// Runs of the base case beside those that confirm.
 const AGAIN_BASE: usize = 8;

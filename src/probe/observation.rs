@@ -244,6 +244,8 @@ fn spelling(content: &[u8]) -> Option<(String, String)> {
     let mut before = b'^';
     let mut at = 0;
     loop {
+        // A string that is not closed ends where the document does.
+        at = at.min(content.len());
         let start = at;
         while content.get(at).is_some_and(u8::is_ascii_whitespace) {
             at += 1;
@@ -422,5 +424,8 @@ mod tests {
         let (deeper, _) = spelling(b"{\n  \"a\": {\n    \"b\": 1,\n    \"c\": 1\n  }\n}").unwrap();
         assert!(deep != deeper, "a comma with a line end is new");
         assert!(spelling(b"a=1&b=2").is_none());
+        for torn in ["{\"a", "{\"a\\", "{\"a\":1,", "[", "{\"a\\u00"] {
+            assert!(spelling(torn.as_bytes()).is_some());
+        }
     }
 }

@@ -129,6 +129,10 @@ impl Teller<'_> {
     fn tests(&self) -> Vec<Test> {
         let mut tests: BTreeMap<(usize, usize, Option<usize>), Test> = BTreeMap::new();
         for suspect in Experiment::suspects(self.evidence) {
+            // What the first run of those that confirm did not show was an accident: it is not worth a test.
+            if self.evidence.came_again(suspect) == Some(false) {
+                continue;
+            }
             let (with, without) = self.evidence.confirmed(suspect);
             let (screened_with, screened_without) = self.evidence.screened(suspect);
             let p = match with.of == 0 || without.of == 0 {
@@ -395,8 +399,10 @@ impl Teller<'_> {
 
     fn notes(&self, result: &ProbeResult) -> Vec<String> {
         let mut notes = Vec::new();
-        // Header fields are much the same whoever sends them.
-        let content = |spot: &super::table::Spot| spot.aspect == Aspect::Value && !spot.at.starts_with("header:");
+        // Header fields and paths are much the same whatever is sent.
+        let content = |spot: &super::table::Spot| {
+            spot.aspect == Aspect::Value && ["body", "query", "ws:"].iter().any(|root| spot.at.starts_with(root))
+        };
         let all = self.table.spots.iter().filter(|spot| content(spot)).count();
         let noisy = self.table.noisy.iter().filter(|(spot, _)| content(&self.table.spots[*spot])).count();
         if result.requests.is_empty() && result.runs > 0 {
