@@ -8,6 +8,7 @@
 //! | `request-200k` | a request of an assistant; `balanced` and `strict` also write the edits |
 //! | `conversation-1m` | a long conversation, mostly code and prose, with a few facts in it |
 //! | `no-hit-1m` | the same without anything to find |
+//! | `dense-1m` | full of what detectors have to look at: paths, numbers, escapes, every few words |
 //! | `nested-1m` | the same conversation in base64 and gzip inside JSON, turn by turn |
 
 #[path = "common/bodies.rs"]
@@ -16,8 +17,9 @@ mod bodies;
 mod cpu_time;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
-use bodies::{LARGE, body, engine, facts, nested, request};
+use bodies::{LARGE, body, dense, engine, facts, nested, remembering, request, turn_of};
 use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divulge::engine::visit::{Leaf, Place, Visitor};
@@ -71,9 +73,12 @@ fn inspection(criterion: &mut Criterion<CpuTime>) {
 
 fn large(criterion: &mut Criterion<CpuTime>) {
     let engine = engine("audit", Facts::new(facts()));
-    for (name, body) in
-        [("conversation-1m", body(LARGE, true)), ("no-hit-1m", body(LARGE, false)), ("nested-1m", nested(LARGE))]
-    {
+    for (name, body) in [
+        ("conversation-1m", body(LARGE, true)),
+        ("no-hit-1m", body(LARGE, false)),
+        ("dense-1m", dense(LARGE)),
+        ("nested-1m", nested(LARGE)),
+    ] {
         let request = request(body.len());
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(body.len() as u64));
@@ -85,6 +90,18 @@ fn large(criterion: &mut Criterion<CpuTime>) {
                 let mut flow = engine.open("bench".to_owned(), request.clone());
                 let audit = flow.audit(Part::Document(black_box(body.clone())));
                 assert_eq!(audit.bytes_read, body.len() as u64);
+                (audit, flow.close())
+            });
+        });
+        // The texts of the turn before, in a body that is another one.
+        let remembering = Arc::new(remembering("audit", Facts::new(facts())));
+        let mut number = 0;
+        group.bench_function("turn", |bencher| {
+            bencher.iter(|| {
+                number += 1;
+                let body = turn_of(&body, number);
+                let mut flow = remembering.open("bench".to_owned(), request.clone());
+                let audit = flow.audit(Part::Document(black_box(body)));
                 (audit, flow.close())
             });
         });

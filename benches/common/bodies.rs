@@ -195,3 +195,10 @@ pub fn dense(size: usize) -> Bytes {
     });
     document.to_string().into()
 }
+
+/// A body like `body` with all of its texts, and yet another one.
+pub fn turn_of(body: &[u8], number: u32) -> Bytes {
+    let mut next = body.strip_suffix(b"}").unwrap_or(body).to_vec();
+    next.extend_from_slice(format!(",\"turn\":{}}}", 10_000_000 + number).as_bytes());
+    next.into()
+}

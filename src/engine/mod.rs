@@ -177,7 +177,7 @@ impl Engine {
 
     /// Works everything out anew, whatever was seen before: for comparisons. Nothing but time depends on it.
     pub fn without_memory(mut self) -> Self {
-        self.texts = detect::template::Cache::OFF;
+        self.texts = detect::template::Cache::off();
         self.repeats = repeat::Repeats::off();
         (self.scans, self.plain_names) = (None, None);
         self

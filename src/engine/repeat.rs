@@ -98,7 +98,7 @@ impl Repeats {
         let Some(kept) = &self.kept else { return };
         let told: Option<Box<[Kept]>> = findings.iter().map(|finding| Kept::of(finding, unit, facts)).collect();
         let Some(told) = told else { return };
-        let weight = told.iter().map(Kept::weight).sum::<usize>() + unread.len() * size_of::<Unread>();
+        let weight = told.iter().map(Kept::weight).sum::<usize>() + size_of_val(unread);
         let outcome = Outcome { findings: told, unread: unread.into(), bytes_read: bytes.0, bytes_sent: bytes.1 };
         kept.put(digest, Arc::new(outcome), weight);
     }

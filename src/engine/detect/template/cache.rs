@@ -39,17 +39,23 @@ pub struct Cache {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { kept: Some(Remembered::new(HALF)), ..Self::OFF }
+        Self::with(Some(Remembered::new(HALF)))
     }
 }
 
 impl Cache {
     /// One that keeps nothing.
-    pub const OFF: Self = Self {
-        kept: None,
-        #[cfg(test)]
-        hits: AtomicU64::new(0),
-    };
+    pub fn off() -> Self {
+        Self::with(None)
+    }
+
+    fn with(kept: Option<Remembered<Key, (u64, Outcome)>>) -> Self {
+        Self {
+            kept,
+            #[cfg(test)]
+            hits: AtomicU64::default(),
+        }
+    }
 
     /// None for a text that is not worth it.
     pub(super) fn key(&self, text: &str, around: u64, asked: u64) -> Option<Key> {
@@ -115,7 +121,7 @@ mod tests {
             assert!(cache.get(other, 7).is_none());
         }
         assert!(cache.key("short", 1, 0).is_none());
-        assert!(Cache::OFF.key(&text, 1, 0).is_none());
+        assert!(Cache::off().key(&text, 1, 0).is_none());
     }
 
     #[test]
