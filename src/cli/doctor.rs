@@ -354,7 +354,8 @@ async fn command(proxy: &mut Proxy, args: &Args) -> Result<Vec<Check>, ExitCode>
 fn processes(watch: &Watch) -> Vec<Check> {
     const AREA: &str = "processes";
     // Processes of one name are told of together.
-    let mut by_name: BTreeMap<(bool, &str), (usize, BTreeMap<&str, usize>, BTreeSet<SocketAddr>)> = BTreeMap::new();
+    type Together<'a> = (usize, BTreeMap<&'a str, usize>, BTreeSet<SocketAddr>);
+    let mut by_name: BTreeMap<(bool, &str), Together<'_>> = BTreeMap::new();
     for seen in watch.seen.values() {
         let entry = by_name.entry((seen.is_child, &seen.name)).or_default();
         entry.0 += 1;

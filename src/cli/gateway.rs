@@ -250,7 +250,10 @@ pub async fn follow_fleet(options: &Options, _: &Path) -> Result<(), StartError>
 
 /// The files that a reload reads, as they are now: another picture means that something was changed.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Picture(Vec<(PathBuf, Option<(u64, std::time::SystemTime, u64)>)>);
+pub struct Picture(Vec<(PathBuf, Option<Look>)>);
+
+/// Length, time of the last change, and number of a file.
+type Look = (u64, std::time::SystemTime, u64);
 
 impl Picture {
     /// Of the files that `options` and the settings file `config` name.

@@ -234,6 +234,9 @@ mod tests {
             path: None,
             client: None,
             client_version: None,
+            id: None,
+            user: None,
+            group: None,
             reveal: true,
             digest_key: &[7; 32],
         };

@@ -309,7 +309,9 @@ impl<'a> Evidence<'a> {
     /// Pairs of settings that would explain what the odd runs of one column show: those that are in most of them, and in none
     /// that shows nothing.
     fn explanations(&self, quiet: &Quiet, odd: &[(usize, Option<Setting>)]) -> Vec<(Setting, Setting)> {
-        let mut by_factors: BTreeMap<(usize, usize), BTreeMap<(Setting, Setting), BTreeSet<usize>>> = BTreeMap::new();
+        /// The runs that each pair of settings is in.
+        type Pairs = BTreeMap<(Setting, Setting), BTreeSet<usize>>;
+        let mut by_factors: BTreeMap<(usize, usize), Pairs> = BTreeMap::new();
         for &(run, known) in odd {
             let settings: Vec<Setting> = self.tried[run].0.settings().collect();
             for (at, &a) in settings.iter().enumerate() {

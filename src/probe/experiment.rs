@@ -290,10 +290,9 @@ impl Experiment {
 /// What is to be run again, that first for which most speaks.
 fn questions(evidence: &Evidence<'_>) -> Vec<Suspect> {
     let of = |suspects: Vec<Suspect>, strength: Strength| -> Vec<Suspect> {
-        let chosen = chosen(
-            &suspects.iter().copied().filter(|suspect| evidence.strength(*suspect) == strength).collect::<Vec<_>>(),
-        );
-        chosen
+        let fit: Vec<Suspect> =
+            suspects.iter().copied().filter(|suspect| evidence.strength(*suspect) == strength).collect();
+        chosen(&fit)
     };
     let (singles, gated) = (evidence.singles(), evidence.gated());
     let mut questions = of(singles.clone(), Strength::Strong);

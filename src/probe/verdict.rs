@@ -124,6 +124,9 @@ struct Teller<'a> {
     evidence: &'a Evidence<'a>,
 }
 
+/// Makes what is told of a place: its part, how it shows, the values by level, what stands before it, how many places.
+type Telling<'a> = dyn Fn(&str, Form, &[(u8, Option<String>)], Option<String>, usize) -> Dependency + 'a;
+
 impl Teller<'_> {
     /// For every column and pair of factors the question that was run again, or else the first.
     fn tests(&self) -> Vec<Test> {
@@ -264,12 +267,7 @@ impl Teller<'_> {
     }
 
     /// A value that is settled, by what differs in it.
-    fn tell_text(
-        &self,
-        suspect: Suspect,
-        texts: &[(u8, Option<String>)],
-        dependency: &dyn Fn(&str, Form, &[(u8, Option<String>)], Option<String>, usize) -> Dependency,
-    ) -> Vec<Told> {
+    fn tell_text(&self, suspect: Suspect, texts: &[(u8, Option<String>)], dependency: &Telling<'_>) -> Vec<Told> {
         let factor = self.factor(suspect.setting);
         let value = factor.value(suspect.setting.1);
         let find = |values: &[(u8, Option<String>)], level: u8| {
@@ -478,7 +476,7 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
         let same_kind = kept.iter_mut().filter(about).find(|other| other.dependency.kind == told.dependency.kind);
         if let Some(known) = same_kind {
             known.dependency.places += usize::from(known.rank == told.rank);
-        } else if told.rank < 2 || !kept.iter_mut().any(|mut other| about(&&mut other)) {
+        } else if told.rank < 2 || !kept.iter_mut().any(|other| about(&other)) {
             kept.push(told);
         }
     }
@@ -496,8 +494,7 @@ fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
 /// What is encoded is told where it says most: a document inside by its members, a bare value by the place it stands in.
 fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
     const BARE: [&str; 6] = ["!b64", "!b64url", "!hex", "!url", "!html", "!qp"];
-    let others: Vec<(usize, String, Option<BTreeMap<String, String>>, String)> =
-        told.iter().map(|of| identity(teller, of)).collect();
+    let others: Vec<_> = told.iter().map(|of| identity(teller, of)).collect();
     let mut kept = Vec::new();
     for of in told {
         let (role, factor, gate, location) = identity(teller, &of);
