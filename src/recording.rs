@@ -526,6 +526,7 @@ impl Sink {
 }
 
 /// Whether the disk has room for so many bytes, as far as the system tells.
+#[allow(clippy::useless_conversion, reason = "the types are other ones on other systems")]
 fn has_room(file: &File, bytes: u64) -> bool {
     #[cfg(unix)]
     if let Ok(disk) = nix::sys::statvfs::fstatvfs(file) {
