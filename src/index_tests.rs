@@ -38,7 +38,7 @@ impl Written {
             request: Message { head: head.into(), body: format!("body {id}").into(), ..Message::default() },
             ..Exchange::default()
         };
-        let lines = vec![
+        let lines = [
             serde_json::json!({"flow": id, "host": host, "kind": kind, "value_hmac": value, "location": "body"}),
             serde_json::json!({"type": "flow", "flow": id, "host": host, "method": "POST", "path": "/v1", "verdict": "forwarded", "bytes_sent": 11}),
         ];

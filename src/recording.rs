@@ -233,6 +233,8 @@ struct Sink {
     /// Of the file, all of it sound.
     length: u64,
     failing: Arc<AtomicBool>,
+    /// Bytes of the longest record that could not be written.
+    wanted: u64,
     counters: Arc<RecordCounters>,
     last_flow: u64,
 }
@@ -252,6 +254,7 @@ impl Sink {
                 writer,
                 length: first.len() as u64,
                 failing: Arc::default(),
+                wanted: 0,
                 counters,
                 last_flow: 0,
             });
@@ -276,7 +279,16 @@ impl Sink {
         }
         file.seek(SeekFrom::Start(scan.position.end)).map_err(wrong)?;
         let writer = SessionWriter::resume(&scan);
-        Ok(Self { plan, file, writer, length: scan.position.end, failing: Arc::default(), counters, last_flow })
+        Ok(Self {
+            plan,
+            file,
+            writer,
+            length: scan.position.end,
+            failing: Arc::default(),
+            wanted: 0,
+            counters,
+            last_flow,
+        })
     }
 
     fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
@@ -451,7 +463,10 @@ impl Sink {
         let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(&bytes));
         match written {
             Ok(()) => {
-                if self.failing.swap(false, Ordering::Relaxed) {
+                // A small record may find room where the one that was lost would not.
+                if self.failing.load(Ordering::Relaxed) && has_room(&self.file, self.wanted) {
+                    self.failing.store(false, Ordering::Relaxed);
+                    self.wanted = 0;
                     tracing::info!(file = %self.plan.file.display(), "the session is written again");
                 }
                 self.length += bytes.len() as u64;
@@ -462,6 +477,7 @@ impl Sink {
                 let _ = self.file.set_len(self.length);
                 self.writer.restore(before);
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                self.wanted = self.wanted.max(bytes.len() as u64);
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be written; what comes is dropped and counted");
                 }
@@ -507,6 +523,17 @@ impl Sink {
             }
         }
     }
+}
+
+/// Whether the disk has room for so many bytes, as far as the system tells.
+#[allow(clippy::useless_conversion, reason = "the types are other ones on other systems")]
+fn has_room(file: &File, bytes: u64) -> bool {
+    #[cfg(unix)]
+    if let Ok(disk) = nix::sys::statvfs::fstatvfs(file) {
+        return u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())) >= bytes;
+    }
+    let _ = (file, bytes);
+    true
 }
 
 /// `20261126T233600123Z`

@@ -14,8 +14,9 @@ use divulge::session::store::{About, SessionWriter};
 
 /// Without the variable: enough that a session held in memory would be seen.
 const SHORT_MIB: u64 = 32;
-/// What the issue allows for 2 GiB.
+/// What may be used for 2 GiB, and for the short one: not as much as if it were held.
 const MOST_MIB: u64 = 200;
+const SHORT_MOST_MIB: u64 = 125;
 const MACHINE: &str = "zephyr-7f3a.example.com";
 
 /// Text that hardly compresses.
@@ -110,5 +111,6 @@ fn a_large_session_is_inspected_in_little_memory() {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
     let peak = usage.max_rss() as u64 / 1024;
     println!("{mib} MiB, {flows} flows: {:.1} s, {peak} MiB at most", began.elapsed().as_secs_f64());
-    assert!(peak < MOST_MIB, "{peak} MiB were used for a session of {mib} MiB");
+    let most = if asked.is_some() { MOST_MIB } else { SHORT_MOST_MIB };
+    assert!(peak < most, "{peak} MiB were used for a session of {mib} MiB");
 }

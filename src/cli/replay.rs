@@ -274,9 +274,8 @@ async fn converse(
             Some(_) => {}
             None => {
                 let read = tokio::time::timeout(PATIENCE, wire.read_buf(&mut input)).await;
-                match read.map_err(|_| "no answer".to_owned())?.map_err(text)? {
-                    0 => return Err("the connection was closed without an answer".to_owned()),
-                    _ => {}
+                if read.map_err(|_| "no answer".to_owned())?.map_err(text)? == 0 {
+                    return Err("the connection was closed without an answer".to_owned());
                 }
             }
         }
