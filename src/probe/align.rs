@@ -304,10 +304,18 @@ mod tests {
         (aligned.roles.len(), aligned.cast)
     }
 
-    const TITLE: [(&str, &str); 3] =
-        [("body!json:/model", "small"), ("body!json:/prompt", "a title"), ("body!json:/max", "20")];
-    const TURN: [(&str, &str); 3] =
-        [("body!json:/model", "large"), ("body!json:/system", "be brief"), ("body!json:/max", "4096")];
+    const TITLE: [(&str, &str); 4] = [
+        ("body!json:/model", "small"),
+        ("body!json:/prompt", "a title"),
+        ("body!json:/short", "true"),
+        ("body!json:/max", "20"),
+    ];
+    const TURN: [(&str, &str); 4] = [
+        ("body!json:/model", "large"),
+        ("body!json:/system", "be brief"),
+        ("body!json:/tools/0/name", "read"),
+        ("body!json:/max", "4096"),
+    ];
 
     #[test]
     fn requests_keep_their_roles_whatever_their_order_and_whoever_is_missing() {

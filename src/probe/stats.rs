@@ -28,6 +28,14 @@ pub fn fisher(with: Share, without: Share) -> f64 {
     sum.min(1.0)
 }
 
+/// The least that [`fisher`] could give for as many hits in all: a test that can never be significant is none, and does not
+/// count among those that are corrected for (Tarone, 1990; Gilbert, 2005).
+pub fn attainable(with: Share, without: Share) -> f64 {
+    let hits = with.hits + without.hits;
+    let most = hits.min(with.of);
+    fisher(Share { hits: most, ..with }, Share { hits: hits - most, ..without })
+}
+
 /// The logarithm of a binomial coefficient.
 fn choose(n: u32, k: u32) -> f64 {
     if k > n {
@@ -71,6 +79,14 @@ mod tests {
         assert!(close(fisher(share(0, 3), share(0, 8)), 1.0));
         assert!(close(fisher(share(0, 3), share(5, 8)), 1.0));
         assert!(close(fisher(share(2, 2), share(0, 0)), 1.0));
+    }
+
+    #[test]
+    fn what_never_or_always_hits_cannot_be_significant() {
+        assert!(close(attainable(share(0, 3), share(0, 8)), 1.0));
+        assert!(close(attainable(share(3, 3), share(8, 8)), 1.0));
+        assert!(close(attainable(share(0, 3), share(1, 8)), 3.0 / 11.0));
+        assert!(close(attainable(share(1, 3), share(2, 8)), 1.0 / 165.0));
     }
 
     #[test]

@@ -36,8 +36,10 @@ pub fn slots(texts: &[Option<&str>]) -> Option<Vec<Slot>> {
     matched.push((0..first.len()).map(|at| (at, at)).collect());
     for words in others {
         let pairs = common(first, words, |a, b| a == b);
-        let shared = pairs.len() as f64;
-        if shared < LEAST_COMMON * first.len().min(words.len()) as f64 {
+        // That words are set apart is common to all texts.
+        let told = |words: &[&str]| words.iter().filter(|word| !word.trim().is_empty()).count();
+        let shared = pairs.iter().filter(|(at, _)| !first[*at].trim().is_empty()).count() as f64;
+        if shared < LEAST_COMMON * told(first).min(told(words)) as f64 {
             return None;
         }
         let (mut i, mut j) = (0, 0);

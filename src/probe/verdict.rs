@@ -10,7 +10,7 @@ use super::feature::Feature;
 use super::naming::{Form, of_feature, of_values};
 use super::observation::Aspect;
 use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA};
-use super::stats::{benjamini_hochberg, fisher};
+use super::stats::{attainable, benjamini_hochberg, fisher};
 use super::table::{ABSENT, Column, Table, Trait};
 use super::template;
 use crate::report::bill::Generator;
@@ -153,7 +153,8 @@ impl Teller<'_> {
             }
         }
         let mut tests: Vec<Test> = tests.into_values().collect();
-        let again: Vec<usize> = (0..tests.len()).filter(|&at| !tests[at].is_open()).collect();
+        let can_show = |test: &Test| attainable(test.with, test.without) <= RATE;
+        let again: Vec<usize> = (0..tests.len()).filter(|&at| !tests[at].is_open() && can_show(&tests[at])).collect();
         let p: Vec<f64> = again.iter().map(|&at| tests[at].p).collect();
         for (&at, q) in again.iter().zip(benjamini_hochberg(&p)) {
             tests[at].q = q;
