@@ -35,6 +35,8 @@ pub struct Aligned {
 const LEAST_ALIKE: f64 = 0.3;
 /// The same for requests whose paths differ.
 const LEAST_ALIKE_ELSEWHERE: f64 = 0.65;
+/// Two requests of one run with as many names in common are of one sort.
+const ALIKE: f64 = 0.5;
 /// Stands for wherever the base URL leads.
 const BASE_URL: &str = "{base_url}";
 
@@ -68,13 +70,19 @@ impl Sketch {
     }
 
     fn likeness(&self, other: &Self) -> f64 {
-        let share = |a: &HashSet<u64>, b: &HashSet<u64>| {
-            let common = a.intersection(b).count() as f64;
-            let all = (a.len() + b.len()) as f64 - common;
-            if all == 0.0 { 1.0 } else { common / all }
-        };
-        0.6 * share(&self.names, &other.names) + 0.4 * share(&self.values, &other.values)
+        0.6 * self.share_of_names(other) + 0.4 * share(&self.values, &other.values)
     }
+
+    fn share_of_names(&self, other: &Self) -> f64 {
+        share(&self.names, &other.names)
+    }
+}
+
+/// What two sets have in common, of all that either has.
+fn share(a: &HashSet<u64>, b: &HashSet<u64>) -> f64 {
+    let common = a.intersection(b).count() as f64;
+    let all = (a.len() + b.len()) as f64 - common;
+    if all == 0.0 { 1.0 } else { common / all }
 }
 
 /// Aligns all requests of all runs; what the first runs have comes first.
@@ -118,7 +126,16 @@ fn merged_endpoints<'a>(runs: &[Aligning<'a>]) -> HashSet<Endpoint<'a>> {
         let met: Vec<usize> = counts.iter().copied().filter(|&count| count > 0).collect();
         met.iter().max().is_some_and(|&most| most > 1) && met.iter().min() != met.iter().max()
     };
-    counts.into_iter().filter(|(_, counts)| varies(counts)).map(|(endpoint, _)| endpoint).collect()
+    let several = counts.into_iter().filter(|(_, counts)| varies(counts)).map(|(endpoint, _)| endpoint);
+    several.filter(|endpoint| base.iter().any(|run| has_two_alike(run, *endpoint))).collect()
+}
+
+/// Whether a run sends the same sort of request there more than once: several sorts are told apart instead.
+fn has_two_alike(run: &Aligning<'_>, endpoint: Endpoint<'_>) -> bool {
+    let there = |seen: &&Seen| (seen.method.as_str(), seen.host.as_str(), seen.template.as_str()) == endpoint;
+    let sketches: Vec<Sketch> = run.observation.requests.iter().filter(there).map(Sketch::of).collect();
+    let alike = |(at, one): (usize, &Sketch)| sketches[at + 1..].iter().any(|other| one.share_of_names(other) >= ALIKE);
+    sketches.iter().enumerate().any(alike)
 }
 
 fn cast_run<'a>(
