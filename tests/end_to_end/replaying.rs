@@ -27,14 +27,14 @@ async fn open(route: &Route) -> WebSocket {
 /// Takes an upgrade, and answers each message with two.
 async fn talkative(authority: &Authority) -> Upstream {
     Upstream::scripted(authority, &[], |mut served| async move {
-        while served.request().await.is_some() {
-            served.wire.send(upgrade_answer(false)).await;
-            let mut socket = WebSocket::new(served.wire, false, false);
-            while let Some(text) = socket.message().await {
-                socket.send(&format!("heard {text}")).await;
-                socket.send("done").await;
-            }
+        if served.request().await.is_none() {
             return;
+        }
+        served.wire.send(upgrade_answer(false)).await;
+        let mut socket = WebSocket::new(served.wire, false, false);
+        while let Some(text) = socket.message().await {
+            socket.send(&format!("heard {text}")).await;
+            socket.send("done").await;
         }
     })
     .await

@@ -16,10 +16,13 @@ use crate::common::upstream::Upstream;
 use crate::common::wire::field;
 use crate::common::{Authority, Divulge, Wire, bounded, soon};
 
+/// A path or head, and a body.
+type Posted = (String, Vec<u8>);
+
 /// An HTTP server that keeps what is posted to it, and answers 503 to the first so many.
 #[derive(Clone, Default)]
 struct Collector {
-    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    bodies: Arc<Mutex<Vec<Posted>>>,
     refuse: Arc<AtomicUsize>,
 }
 
