@@ -48,6 +48,9 @@ fn audit(engine: &Arc<Engine>, captured: &Captured) -> Vec<String> {
         path: Some(&path),
         client: client.as_ref().map(|(client, _)| &**client),
         client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
+        id: None,
+        user: None,
+        group: None,
         reveal: false,
         digest_key: &[7; 32],
     };
