@@ -15,6 +15,9 @@ use crate::engine::{Lesson, Templates};
 const QUEUE: usize = 64;
 /// How long what was learned may be lost by a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
+/// How many times as long as learning took nothing is learned, so that it takes a tenth of a core at most.
+const PAUSE: u32 = 9;
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A file of the greatest size that is ever written, and half as much again.
 const LARGEST: u64 = 64 << 20;
 
@@ -85,6 +88,7 @@ impl Desk {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return self.save(),
             };
+            let begun = Instant::now();
             let mut learned = false;
             let mut waiting = Vec::new();
             // A snapshot that is in use is copied before it changes: once for all that has come in.
@@ -101,6 +105,8 @@ impl Desk {
             if learned {
                 self.dirty = true;
                 publish(Arc::new(self.templates.clone()));
+                // Requests go before: where much is known a lesson costs a copy of it, and several lessons together no more.
+                std::thread::sleep((begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
             }
             if !waiting.is_empty() || self.saved.elapsed() >= SAVE_EVERY {
                 self.save();

@@ -15,6 +15,8 @@ pub mod session;
 pub mod wire;
 
 #[cfg(feature = "proxy")]
+pub mod access;
+#[cfg(feature = "proxy")]
 pub mod ca;
 #[cfg(feature = "proxy")]
 pub mod cli;
@@ -27,7 +29,15 @@ pub mod environment;
 #[cfg(feature = "proxy")]
 pub mod facts;
 #[cfg(feature = "proxy")]
+pub mod gateway;
+#[cfg(feature = "proxy")]
+pub mod index;
+#[cfg(feature = "proxy")]
+mod key_log;
+#[cfg(feature = "proxy")]
 pub mod learning;
+#[cfg(feature = "proxy")]
+pub mod metrics;
 #[cfg(feature = "proxy")]
 pub mod offline;
 #[cfg(feature = "proxy")]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::line::{LineContext, finding_line, flow_line};
 use crate::engine::{Finding, FlowSummary, Severity};
+use crate::gateway::spool::SpoolWriter;
+use crate::metrics::Metrics;
 use crate::recording::SessionTape;
 use crate::report::text::Tally;
 
@@ -32,6 +34,9 @@ pub struct FlowMeta {
     pub path: Option<String>,
     pub client: Option<String>,
     pub client_version: Option<String>,
+    /// Whom a gateway knows its sender as, and the group of it.
+    pub user: Option<Arc<str>>,
+    pub group: Option<Arc<str>>,
 }
 
 /// Counters that a status line shows while the proxy runs.
@@ -99,6 +104,8 @@ pub struct RecorderParts {
     pub tally: bool,
     /// The session file takes the lines too.
     pub tape: Option<SessionTape>,
+    /// So do sinks, by way of the disk.
+    pub spool: Option<SpoolWriter>,
 }
 
 /// The handle that the proxy holds. Cheap to clone.
@@ -106,6 +113,7 @@ pub struct RecorderParts {
 pub struct Recorder {
     queue: SyncSender<Entry>,
     pub counters: Arc<Counters>,
+    pub metrics: Arc<Metrics>,
     viewers: Arc<Viewers>,
     wanted: bool,
 }
@@ -156,7 +164,7 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     let viewers = Arc::new(Viewers::default());
     let tally = Arc::new(Mutex::new(Tally::new()));
     let failed = Arc::new(AtomicBool::new(false));
-    let wanted = out.is_some() || parts.tally || parts.tape.is_some();
+    let wanted = out.is_some() || parts.tally || parts.tape.is_some() || parts.spool.is_some();
     let writer = Writer {
         out,
         parts,
@@ -164,9 +172,11 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
         tally: tally.clone(),
         failed: failed.clone(),
         ended: VecDeque::new(),
+        lines: 0,
     };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
-    let recorder = Recorder { queue: queue.clone(), counters, viewers, wanted };
+    let metrics = Arc::new(Metrics::default());
+    let recorder = Recorder { queue: queue.clone(), counters, metrics, viewers, wanted };
     Ok((recorder, RecordKeeper { queue, tally, failed, _thread: thread }))
 }
 
@@ -179,6 +189,7 @@ impl Recorder {
         self.counters.findings.fetch_add(findings.len() as u64, Ordering::Relaxed);
         for finding in &findings {
             self.counters.note_severity(finding.severity);
+            self.metrics.finding(finding);
         }
         if self.is_wanted() {
             self.hand_over(Entry::Findings { meta: meta.clone(), time: SystemTime::now(), findings });
@@ -188,6 +199,7 @@ impl Recorder {
     pub fn closed(&self, meta: &Arc<FlowMeta>, summary: FlowSummary) {
         let unread = summary.bytes_sent.saturating_sub(summary.bytes_read);
         self.counters.unread_bytes.fetch_add(unread, Ordering::Relaxed);
+        self.metrics.unread_bytes.inc_by(unread);
         if self.is_wanted() {
             self.hand_over(Entry::Closed { meta: meta.clone(), time: SystemTime::now(), summary: Box::new(summary) });
         }
@@ -218,6 +230,7 @@ impl Recorder {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                self.metrics.dropped.inc();
             }
         }
     }
@@ -246,6 +259,8 @@ struct Writer {
     tally: Arc<Mutex<Tally>>,
     failed: Arc<AtomicBool>,
     ended: VecDeque<Ended>,
+    /// Counted, for their ids.
+    lines: u64,
 }
 
 /// Lines that are written wait no longer than this for whoever follows the file, however busy it is.
@@ -366,7 +381,9 @@ impl Writer {
     }
 
     /// The line as the session keeps it is handed over; the one for screen and file is returned, if any is wanted.
-    fn line(&self, line: impl Fn(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) -> Option<String> {
+    fn line(&mut self, line: impl Fn(&LineContext<'_>) -> String, meta: &FlowMeta, time: &str) -> Option<String> {
+        self.lines += 1;
+        let id = format!("{}-{}", self.parts.session, self.lines);
         let context = LineContext {
             time,
             session: &self.parts.session,
@@ -376,6 +393,9 @@ impl Writer {
             path: meta.path.as_deref(),
             client: meta.client.as_deref(),
             client_version: meta.client_version.as_deref(),
+            id: self.parts.spool.is_some().then_some(&id),
+            user: meta.user.as_deref(),
+            group: meta.group.as_deref(),
             reveal: self.parts.reveal,
             digest_key: &self.parts.digest_key,
         };
@@ -383,8 +403,13 @@ impl Writer {
             // What is kept is masked whatever the screen shows.
             tape.line(&meta.flow, line(&LineContext { reveal: false, ..context }));
         }
+        let masked = self.parts.spool.is_some().then(|| line(&LineContext { reveal: false, ..context }));
         let shown = self.out.is_some() || self.viewers.any.load(Ordering::Relaxed);
-        shown.then(|| line(&context))
+        let shown = shown.then(|| line(&context));
+        if let (Some(spool), Some(masked)) = (&mut self.parts.spool, masked) {
+            spool.append(&masked);
+        }
+        shown
     }
 
     fn put(&mut self, mut line: String) {
@@ -400,6 +425,9 @@ impl Writer {
     }
 
     fn flush(&mut self) {
+        if self.parts.spool.as_mut().is_some_and(|spool| !spool.flush()) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
         if let Some(Err(error)) = self.out.as_mut().map(|out| out.flush()) {
             self.fail(&error);
         }

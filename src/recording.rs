@@ -8,19 +8,22 @@
 //! written as soon as it is complete, its answer when the exchange ends. Whatever is written whole survives the
 //! process.
 
+mod tape;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+pub use self::tape::Tape;
 use crate::engine::{Engine, Part, Request, Unit};
-use crate::session::flow::{BodyState, Exchange, Message, Millis, WebSocketMessage};
+use crate::session::flow::{BodyState, Exchange, Message, Millis};
 use crate::session::store::{About, SessionError, SessionReader, SessionWriter};
 use crate::wire::head::{HeadEdit, RequestHead};
 
@@ -30,7 +33,6 @@ const QUEUE: usize = 128 << 20;
 const MOST_AT_ONCE: u64 = 64;
 /// What an entry costs beside its bytes.
 const ENTRY: usize = 512;
-
 /// What is kept of bodies and heads.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Bodies {
@@ -64,6 +66,8 @@ pub struct Plan {
     pub session: String,
     pub policy: String,
     pub policy_text: String,
+    /// Requests are refused while nothing can be written.
+    pub required: bool,
     pub engine: Arc<Engine>,
 }
 
@@ -102,6 +106,8 @@ pub struct SessionTape {
     waiting: Arc<AtomicUsize>,
     pub counters: Arc<RecordCounters>,
     limit: usize,
+    required: bool,
+    failing: Arc<AtomicBool>,
     /// Entries handed over, and those of them that are written.
     handed: Arc<AtomicU64>,
     done: Arc<(Mutex<u64>, Condvar)>,
@@ -177,6 +183,13 @@ impl SessionTape {
         self.queue.send((Entry::Finish(done), 0)).is_ok() && wait.recv_timeout(Duration::from_secs(20)).is_ok()
     }
 
+    /// Whether a request has to be refused: it must be recorded, and would not be. What is recorded of the refusal tells when that
+    /// is over.
+    fn refuses(&self) -> bool {
+        let full = self.waiting.load(Ordering::Relaxed) > QUEUE / 10 * 9;
+        self.required && (full || self.failing.load(Ordering::Relaxed))
+    }
+
     /// Begins to record one exchange.
     pub fn flow(&self, id: &str, request: &Request) -> Tape {
         let exchange = Exchange {
@@ -188,165 +201,12 @@ impl SessionTape {
             request: Message { head: request.head.raw().clone(), ..Message::default() },
             ..Exchange::default()
         };
-        Tape(Arc::new(Mutex::new(Running {
-            tape: self.clone(),
-            exchange,
-            body: Vec::new(),
-            body_bytes: 0,
-            trailers: Bytes::new(),
-            answer: BytesMut::new(),
-            requested: false,
-            ended: false,
-        })))
+        Tape::of(self.clone(), exchange)
     }
 }
 
 fn now() -> Millis {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
-}
-
-/// One exchange while it goes on.
-#[derive(Clone)]
-pub struct Tape(Arc<Mutex<Running>>);
-
-struct Running {
-    tape: SessionTape,
-    exchange: Exchange,
-    body: Vec<Bytes>,
-    body_bytes: usize,
-    /// They come when the request is written already, and are kept with its end.
-    trailers: Bytes,
-    answer: BytesMut,
-    requested: bool,
-    ended: bool,
-}
-
-impl Tape {
-    fn with(&self, act: impl FnOnce(&mut Running)) {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// A piece of the request's body, as the client sent it.
-    pub fn sent(&self, bytes: &Bytes) {
-        self.with(|running| {
-            if running.body_bytes + bytes.len() > running.tape.limit {
-                running.exchange.request.body_state = BodyState::Cut;
-            } else if !bytes.is_empty() {
-                running.body_bytes += bytes.len();
-                running.body.push(bytes.clone());
-            }
-        });
-    }
-
-    /// Bytes of the request that went by uninspected, and are not kept.
-    pub fn sent_unseen(&self) {
-        self.with(|running| running.exchange.request.body_state = BodyState::Cut);
-    }
-
-    /// The fields behind the request's body.
-    pub fn trailers(&self, bytes: &Bytes) {
-        self.with(|running| running.trailers = bytes.clone());
-    }
-
-    /// The request is complete.
-    pub fn requested(&self) {
-        self.with(Running::request);
-    }
-
-    /// The head of the answer as the client gets it.
-    pub fn answered(&self, head: Bytes) {
-        self.with(|running| {
-            running.exchange.response = Some(Message { head, body_state: BodyState::Cut, ..Message::default() });
-        });
-    }
-
-    /// A piece of the answer's body as the client gets it.
-    pub fn received(&self, bytes: &[u8]) {
-        self.with(|running| {
-            if running.answer.len() + bytes.len() <= running.tape.limit {
-                running.answer.extend_from_slice(bytes);
-            }
-        });
-    }
-
-    /// The answer is complete.
-    pub fn received_all(&self) {
-        self.with(|running| {
-            let limit = running.tape.limit;
-            if let Some(response) = running.exchange.response.as_mut().filter(|_| running.answer.len() < limit) {
-                response.body_state = BodyState::Whole;
-            }
-        });
-    }
-
-    pub fn message(&self, from_client: bool, text: bool, data: &Bytes) {
-        self.with(|running| {
-            let held: usize = running.exchange.messages.iter().map(|message| message.data.len()).sum();
-            if held + data.len() <= running.tape.limit {
-                let message = WebSocketMessage { from_client, text, at: Some(now()), data: data.clone() };
-                running.exchange.messages.push(message);
-            }
-        });
-    }
-
-    /// The exchange is over.
-    pub fn end(&self) {
-        self.with(Running::end);
-    }
-}
-
-impl Running {
-    fn request(&mut self) {
-        if std::mem::replace(&mut self.requested, true) {
-            return;
-        }
-        let pieces = std::mem::take(&mut self.body);
-        self.exchange.request.body = match &pieces[..] {
-            [] => Bytes::new(),
-            [whole] => whole.clone(),
-            pieces => pieces.concat().into(),
-        };
-        let request = Exchange {
-            request: std::mem::take(&mut self.exchange.request),
-            id: self.exchange.id.clone(),
-            started: self.exchange.started,
-            host: self.exchange.host.clone(),
-            port: self.exchange.port,
-            secure: self.exchange.secure,
-            ..Exchange::default()
-        };
-        let bytes = request.request.head.len() + request.request.body.len();
-        self.tape.hand_over(Entry::Request(Box::new(request)), bytes);
-    }
-
-    fn end(&mut self) {
-        self.request();
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        let answer = std::mem::take(&mut self.answer).freeze();
-        let mut bytes = answer.len();
-        if let Some(response) = &mut self.exchange.response {
-            response.body = answer;
-        }
-        let end = Exchange {
-            id: self.exchange.id.clone(),
-            ended: Some(now()),
-            request: Message { trailers: std::mem::take(&mut self.trailers), ..Message::default() },
-            response: self.exchange.response.take(),
-            messages: std::mem::take(&mut self.exchange.messages),
-            host: self.exchange.host.clone(),
-            ..Exchange::default()
-        };
-        bytes += end.messages.iter().map(|message| message.data.len()).sum::<usize>();
-        self.tape.hand_over(Entry::End(Box::new(end)), bytes);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 /// Opens or makes the file and starts its thread. `limit`: most bytes of one body.
@@ -355,6 +215,7 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let (queue, entries) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let counters = sink.counters.clone();
+    let (required, failing) = (sink.plan.required, sink.failing.clone());
     let last_flow = sink.last_flow;
     let held = waiting.clone();
     let done = Arc::new((Mutex::new(0), Condvar::new()));
@@ -362,7 +223,7 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let file = sink.plan.file.display().to_string();
     let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held, &written));
     spawned.map_err(|source| RecordError::Io { file, source })?;
-    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow })
+    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow, required, failing })
 }
 
 struct Sink {
@@ -371,7 +232,9 @@ struct Sink {
     writer: SessionWriter,
     /// Of the file, all of it sound.
     length: u64,
-    failing: bool,
+    failing: Arc<AtomicBool>,
+    /// Bytes of the longest record that could not be written.
+    wanted: u64,
     counters: Arc<RecordCounters>,
     last_flow: u64,
 }
@@ -385,7 +248,16 @@ impl Sink {
         if file.metadata().map_err(wrong)?.len() == 0 {
             let (writer, first) = SessionWriter::begin(&plan.about(None));
             file.write_all(&first).map_err(wrong)?;
-            return Ok(Self { plan, file, writer, length: first.len() as u64, failing: false, counters, last_flow: 0 });
+            return Ok(Self {
+                plan,
+                file,
+                writer,
+                length: first.len() as u64,
+                failing: Arc::default(),
+                wanted: 0,
+                counters,
+                last_flow: 0,
+            });
         }
         // Somebody's file is not written into; one of ours goes on behind its last sound record.
         let reader = SessionReader::open(&file).map_err(|source| RecordError::Foreign { file: named(), source })?;
@@ -398,16 +270,25 @@ impl Sink {
                     io::Error::new(io::ErrorKind::InvalidData, format!("{} at byte {}", damage.reason, damage.offset));
                 return Err(RecordError::Io { file: named(), source });
             }
-            tracing::warn!(file = %plan.file.display(), bytes = scan.length - scan.end, "the session ended in a torn record, which is cut off");
-            file.set_len(scan.end).map_err(wrong)?;
+            tracing::warn!(file = %plan.file.display(), bytes = scan.length - scan.position.end, "the session ended in a torn record, which is cut off");
+            file.set_len(scan.position.end).map_err(wrong)?;
         }
         if scan.about.bodies != plan.bodies.name() {
             let said = format!("a session with bodies \"{}\", not \"{}\"", scan.about.bodies, plan.bodies.name());
             return Err(RecordError::Io { file: named(), source: io::Error::new(io::ErrorKind::AlreadyExists, said) });
         }
-        file.seek(SeekFrom::Start(scan.end)).map_err(wrong)?;
+        file.seek(SeekFrom::Start(scan.position.end)).map_err(wrong)?;
         let writer = SessionWriter::resume(&scan);
-        Ok(Self { plan, file, writer, length: scan.end, failing: false, counters, last_flow })
+        Ok(Self {
+            plan,
+            file,
+            writer,
+            length: scan.position.end,
+            failing: Arc::default(),
+            wanted: 0,
+            counters,
+            last_flow,
+        })
     }
 
     fn run(mut self, entries: &Receiver<(Entry, usize)>, waiting: &AtomicUsize, done: &(Mutex<u64>, Condvar)) {
@@ -582,7 +463,10 @@ impl Sink {
         let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(&bytes));
         match written {
             Ok(()) => {
-                if std::mem::replace(&mut self.failing, false) {
+                // A small record may find room where the one that was lost would not.
+                if self.failing.load(Ordering::Relaxed) && has_room(&self.file, self.wanted) {
+                    self.failing.store(false, Ordering::Relaxed);
+                    self.wanted = 0;
                     tracing::info!(file = %self.plan.file.display(), "the session is written again");
                 }
                 self.length += bytes.len() as u64;
@@ -593,7 +477,8 @@ impl Sink {
                 let _ = self.file.set_len(self.length);
                 self.writer.restore(before);
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.failing, true) {
+                self.wanted = self.wanted.max(bytes.len() as u64);
+                if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be written; what comes is dropped and counted");
                 }
             }
@@ -618,6 +503,8 @@ impl Sink {
                 tracing::error!(file = %self.plan.file.display(), %error, "the session cannot be set aside; it grows on")
             }
         }
+        // It is of the file that was set aside; a new one is made when it is asked for.
+        let _ = crate::index::forget(&self.plan.file);
         self.forget_old();
     }
 
@@ -632,9 +519,21 @@ impl Sink {
             let old = || entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
             if aside && old().is_some_and(|age| age > self.plan.most_age) {
                 let _ = std::fs::remove_file(entry.path());
+                let _ = crate::index::forget(&entry.path());
             }
         }
     }
+}
+
+/// Whether the disk has room for so many bytes, as far as the system tells.
+#[allow(clippy::useless_conversion, reason = "the types are other ones on other systems")]
+fn has_room(file: &File, bytes: u64) -> bool {
+    #[cfg(unix)]
+    if let Ok(disk) = nix::sys::statvfs::fstatvfs(file) {
+        return u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())) >= bytes;
+    }
+    let _ = (file, bytes);
+    true
 }
 
 /// `20261126T233600123Z`
@@ -652,6 +551,7 @@ impl Plan {
             policy: self.policy.clone(),
             policy_text: self.policy_text.clone(),
             follows,
+            from: Vec::new(),
         }
     }
 }

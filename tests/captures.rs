@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use divulge::engine::Part;
-use divulge::session::flow::{BodyState, Exchange};
+use divulge::session::flow::{BodyState, Exchange, Step};
 use divulge::session::{Damage, Format, har};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -105,8 +105,12 @@ fn check_shared(all: &[Exchange]) {
     assert_eq!((answered.from_client, answered.text, &answered.data[..]), (false, false, &b"\x00\xff"[..]));
     assert_eq!(text(&dropped.data), "kept");
     assert!(matches!(
-        &socket.parts()[..],
-        [Part::Head, Part::Message { index: 0, .. }, Part::Message { index: 1, .. }]
+        &socket.steps()[..],
+        [
+            Step::Audit(Part::Head),
+            Step::Audit(Part::Message { index: 0, .. }),
+            Step::Audit(Part::Message { index: 1, .. })
+        ]
     ));
 
     assert_eq!((failed.response.as_ref(), text(&failed.request.body)), (None, "body".into()));
@@ -352,4 +356,92 @@ fn an_archive_of_chromium_gives_what_it_holds_and_says_what_it_changed() {
             "false: the bytes of its body were written as one character each",
         ]
     );
+}
+
+/// Words of a text that no two turns share.
+fn prose(length: usize, seed: &mut u64) -> String {
+    const WORDS: [&str; 16] = [
+        "let", "the", "request", "fn", "header", "value", "of", "return", "match", "body", "session", "file", "if",
+        "self", "bytes", "line",
+    ];
+    let mut out = String::with_capacity(length + 16);
+    while out.len() < length {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.push_str(WORDS[(*seed >> 60) as usize]);
+        out.push_str(&format!("{:x} ", (*seed >> 40) & 0xffff));
+    }
+    out
+}
+
+/// An agent at work: each turn sends the whole conversation again, and what a tool said since.
+fn agent(turns: usize) -> Vec<Exchange> {
+    use divulge::session::flow::Message;
+    let mut seed = 1;
+    let system = prose(60_000, &mut seed);
+    let mut messages: Vec<serde_json::Value> = Vec::new();
+    let mut all = Vec::new();
+    for turn in 0..turns {
+        messages.push(serde_json::json!({"role": "user", "content": prose(4000, &mut seed)}));
+        let body = serde_json::json!({"model": "m-1", "system": system, "messages": messages}).to_string();
+        let said = prose(1500, &mut seed);
+        messages.push(serde_json::json!({"role": "assistant", "content": said}));
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        all.push(Exchange {
+            id: format!("{turn:06}"),
+            started: Some(1_764_201_600_000 + turn as u64 * 20_000),
+            ended: Some(1_764_201_610_000 + turn as u64 * 20_000),
+            host: "api.example.com".into(),
+            port: 443,
+            secure: true,
+            request: Message { head: head.into(), body: body.into(), ..Message::default() },
+            response: Some(Message {
+                head: answer.into(),
+                body: format!("data: {said}\n\n").into(),
+                ..Message::default()
+            }),
+            ..Exchange::default()
+        });
+    }
+    all
+}
+
+fn session_of(exchanges: &[Exchange]) -> Vec<u8> {
+    use divulge::session::store::{About, SessionWriter};
+    let (mut writer, mut file) = SessionWriter::begin(&About { bodies: "full".into(), ..About::default() });
+    for exchange in exchanges {
+        file.extend(writer.request(exchange));
+        file.extend(writer.end(exchange));
+    }
+    file
+}
+
+#[test]
+fn an_agent_of_fifty_turns_costs_about_its_last_turn() {
+    let turns = agent(50);
+    let session = session_of(&turns).len();
+    let last = session_of(&turns[49..]).len();
+    let sent: usize = turns.iter().map(|turn| turn.request.body.len()).sum();
+    println!("50 turns: {sent} bytes sent, session {session} bytes, its last turn alone {last}");
+    // Beside what is said anew there is what was answered, and a record or two a turn.
+    assert!(session < last * 3 / 2 + 50 * 1500, "{session} bytes, the last turn alone {last}");
+    assert!(session * 40 < sent, "{session} bytes for {sent}");
+
+    let Some(python) = mitmproxy("11.0.2") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("agent.har");
+    let mut text = Vec::new();
+    let mut writer = divulge::session::har::Writer::begin(&divulge::session::har::Around::default(), &mut text);
+    turns.iter().for_each(|turn| writer.put(turn, &mut text));
+    writer.end(&mut text);
+    fs::write(&archive, &text).unwrap();
+    run(&python, "from_har.py", &archive, folder.path());
+    let flows = fs::read(folder.path().join("agent.har.mitm")).unwrap();
+    let (all, _) = read_all(&flows.clone().into());
+    assert_eq!(all.len(), 50, "mitmproxy has them all");
+    println!("mitmproxy's flow file of the same: {} bytes, {} times as much", flows.len(), flows.len() / session);
+    assert!(flows.len() > session * 20, "{} bytes", flows.len());
 }

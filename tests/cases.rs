@@ -19,6 +19,13 @@ struct Case {
     #[serde(rename = "title")]
     _title: String,
     /// A preset, or the text of a policy.
+    /// `look-alike`: a request of the shape that is documented for a client which cannot be run here, with
+    /// invented values.
+    #[serde(default, rename = "note")]
+    _note: Option<String>,
+    /// The row of the support matrix that a look-alike stands for.
+    #[serde(default)]
+    assistant: Option<String>,
     policy: String,
     #[serde(default)]
     facts: Vec<FactOfCase>,
@@ -28,6 +35,12 @@ struct Case {
     /// `kind location action`, or with `would` `kind location action/would`; all must be among the findings.
     #[serde(default)]
     finds: Vec<String>,
+    /// `kind location`, whatever is done about it; a location may end in `@*` for any window.
+    #[serde(default)]
+    places: Vec<String>,
+    /// `location reason` of what is not read; nothing else may be unread.
+    #[serde(default)]
+    unread: Option<Vec<String>>,
     /// Nothing else may be found.
     #[serde(default)]
     exact: bool,
@@ -63,7 +76,14 @@ fn every_case_comes_out_as_it_says() {
         .collect();
     folders.sort();
     assert!(folders.len() >= 10, "only {} cases", folders.len());
-    let failures: Vec<String> = folders.iter().flat_map(|folder| check(folder)).collect();
+    // Every case makes an engine of its own, which is most of the work.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let share =
+            |folders| scope.spawn(move || <[PathBuf]>::iter(folders).flat_map(|f| check(f)).collect::<Vec<_>>());
+        let running: Vec<_> = folders.chunks(folders.len().div_ceil(workers)).map(share).collect();
+        running.into_iter().flat_map(|worker| worker.join().expect("a case panicked")).collect()
+    });
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }
 
@@ -134,6 +154,22 @@ fn check(folder: &Path) -> Vec<String> {
             fail(format!("expected `{expected}`, found {found:#?}"));
         }
     }
+    let places: Vec<String> = findings.iter().map(|finding| format!("{} {}", finding.kind, finding.location)).collect();
+    for expected in &case.places {
+        let there = |place: &String| match expected.strip_suffix('*') {
+            Some(start) => place.starts_with(start),
+            None => place == expected,
+        };
+        if !places.iter().any(there) {
+            fail(format!("expected `{expected}`, found {places:#?}"));
+        }
+    }
+    if let Some(expected) = &case.unread {
+        let unread: Vec<String> = summary.unread.iter().map(|u| format!("{} {}", u.location, u.reason)).collect();
+        if unread != *expected {
+            fail(format!("expected unread {expected:?}, it is {unread:?}"));
+        }
+    }
     if case.exact && found.len() != case.finds.len() {
         fail(format!("expected nothing but {:#?}, found {found:#?}", case.finds));
     }
@@ -181,7 +217,22 @@ fn check(folder: &Path) -> Vec<String> {
     if second.len() != findings.len() || captured.outgoing(&outgoing) != forwarded {
         fail("the same request came out differently the second time".to_owned());
     }
+    if let (Some(assistant), true) = (&case.assistant, failures.is_empty()) {
+        shown(&name, assistant, &case, &summary);
+    }
     failures
+}
+
+/// Leaves for `examples/support_matrix.rs` what the case shows of a client that cannot be run here.
+fn shown(name: &str, assistant: &str, case: &Case, summary: &FlowSummary) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("look-alikes");
+    let unread: u64 = summary.unread.iter().map(|unread| unread.bytes).sum();
+    let entry = serde_json::json!({
+        "client": assistant, "case": name, "places": case.places.len(), "bytes_sent": summary.bytes_sent,
+        "bytes_unread": unread, "unread": case.unread.clone().unwrap_or_default(),
+    });
+    std::fs::create_dir_all(&folder).expect("the tests' folder can be written");
+    std::fs::write(folder.join(format!("{name}.json")), format!("{entry}\n")).expect("the result can be written");
 }
 
 fn engine(name: &str, case: &Case) -> Arc<Engine> {

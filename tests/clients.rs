@@ -6,26 +6,19 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use divulge::offline::GREETING;
 use serde_json::Value;
 
-/// What the room would give away. Each name occurs nowhere else, so a finding of it is no accident.
-const HOST: &str = "kanarienvogel-host";
-const PERSON: &str = "Kanaria Vogelsang";
-const EMAIL: &str = "kanaria@vogelsang.example.com";
-const PROJECT: &str = "kanarienvogel-projekt";
+#[path = "clients/results.rs"]
+mod results;
+#[path = "clients/room.rs"]
+mod room;
+#[path = "clients/signed_in.rs"]
+mod signed_in;
 
-/// How one assistant is run. Its command gets the prompt as last argument.
-struct Client {
-    name: &'static str,
-    /// Writes what the client needs into HOME.
-    setup: &'static str,
-    variables: &'static [&'static str],
-    command: &'static [&'static str],
-}
+use room::{Client, EMAIL, HOST, PERSON, PROJECT, Run, Upstream, audit, certificates, installed, script};
 
 const CLAUDE: Client = Client {
     name: "claude-code",
@@ -33,6 +26,7 @@ const CLAUDE: Client = Client {
     // The client gives its telemetry half a second when it ends, too little on a busy machine: send it on the way.
     variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room", "OTEL_LOGS_EXPORT_INTERVAL=50"],
     command: &["claude", "-p"],
+    upstream: Upstream::BuiltIn,
 };
 
 const CODEX: Client = Client {
@@ -40,6 +34,7 @@ const CODEX: Client = Client {
     setup: r#"mkdir "$HOME/.codex"; echo '{"OPENAI_API_KEY":"sk-dummy-key-of-the-sealed-room"}' >"$HOME/.codex/auth.json""#,
     variables: &["OPENAI_API_KEY=sk-dummy-key-of-the-sealed-room"],
     command: &["codex", "exec", "--skip-git-repo-check"],
+    upstream: Upstream::BuiltIn,
 };
 
 /// The same, told to leave WebSockets alone.
@@ -61,6 +56,7 @@ const GEMINI: Client = Client {
     setup: r#"mkdir "$HOME/.gemini"; echo '{"security":{"auth":{"selectedType":"gemini-api-key"}}}' >"$HOME/.gemini/settings.json""#,
     variables: &["GEMINI_API_KEY=dummy-key-of-the-sealed-room"],
     command: &["gemini", "--skip-trust", "-p"],
+    upstream: Upstream::BuiltIn,
 };
 
 const QWEN: Client = Client {
@@ -72,153 +68,8 @@ const QWEN: Client = Client {
         "OPENAI_MODEL=qwen3-coder-plus",
     ],
     command: &["qwen", "-p"],
+    upstream: Upstream::BuiltIn,
 };
-
-/// What one run left behind.
-struct Run {
-    status: Option<i32>,
-    printed: String,
-    told: String,
-    lines: Vec<Value>,
-    raw: String,
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
-}
-
-/// Installs the client, or finds it installed.
-fn installed(name: &str) -> PathBuf {
-    let output = Command::new(script("install.sh")).arg(name).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{name} could not be installed; the reason is above");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-}
-
-/// Runs the client sealed under `divulge run --offline` with `options`.
-fn audit(client: &Client, options: &[&str]) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    let findings = folder.path().join("findings.jsonl");
-    let path = std::env::var("PATH").unwrap();
-    let inside = format!(
-        r#"set -eu
-        git config --global user.name "{PERSON}"; git config --global user.email "{EMAIL}"
-        mkdir "$HOME/{PROJECT}"; cd "$HOME/{PROJECT}"
-        git init --quiet --initial-branch=main; git commit --quiet --allow-empty --message "Begin"
-        {}
-        exec "$@""#,
-        client.setup
-    );
-    let output = Command::new("timeout")
-        .arg("--kill-after=5")
-        .arg("120")
-        .arg(script("sealed.sh"))
-        .args(["--host", HOST])
-        .arg(format!("PATH={}:{path}", installed(client.name).join("bin").display()))
-        .args(client.variables)
-        .args(["--", "bash", "-c", &inside, "room", env!("CARGO_BIN_EXE_divulge"), "run", "--offline", "--findings"])
-        .arg(&findings)
-        .args(options)
-        .arg("--")
-        .args(client.command)
-        .arg(format!("say hi to {HOST}"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let raw = fs::read_to_string(&findings).unwrap_or_default();
-    let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    Run {
-        status: output.status.code(),
-        printed: String::from_utf8_lossy(&output.stdout).into_owned(),
-        told: String::from_utf8_lossy(&output.stderr).into_owned(),
-        lines,
-        raw,
-    }
-}
-
-impl Run {
-    /// The turn is complete: the answer is printed and the client is content.
-    fn completed(self) -> Self {
-        assert!(
-            self.status == Some(0) && self.printed.contains(GREETING),
-            "the turn did not complete (status {:?})\nprinted: {}\ntold: {}",
-            self.status,
-            self.printed,
-            self.told
-        );
-        self
-    }
-
-    fn findings(&self) -> impl Iterator<Item = &Value> {
-        self.lines.iter().filter(|line| line.get("kind").is_some())
-    }
-
-    fn flows(&self) -> impl Iterator<Item = &Value> {
-        self.lines.iter().filter(|line| line["type"] == "flow")
-    }
-
-    /// The findings of a kind to a host, at a location that holds `place`.
-    fn found(&self, host: &str, kind: &str, place: &str) -> Vec<&Value> {
-        let fits = |finding: &&Value| {
-            finding["host"] == host
-                && finding["kind"] == kind
-                && finding["location"].as_str().is_some_and(|location| location.contains(place))
-        };
-        self.findings().filter(fits).collect()
-    }
-
-    /// Tells all that is missing at once.
-    fn expect(&self, host: &str, expected: &[(&str, &str)]) {
-        let missing: Vec<_> =
-            expected.iter().filter(|(kind, place)| self.found(host, kind, place).is_empty()).collect();
-        assert!(missing.is_empty(), "not found at {host}: {missing:?}\nfound:\n{}", self.overview());
-    }
-
-    /// A planted value, revealed, was found as this kind.
-    fn expect_planted(&self, planted: &[(&str, &str)]) {
-        let shows = |finding: &Value, value: &str| {
-            [&finding["value"], &finding["observed"]]
-                .iter()
-                .any(|seen| seen.as_str().is_some_and(|seen| seen.contains(value)))
-        };
-        let missing: Vec<_> = planted
-            .iter()
-            .filter(|(kind, value)| !self.findings().any(|f| f["kind"] == *kind && shows(f, value)))
-            .collect();
-        assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", self.overview());
-    }
-
-    /// The client was content with the first answer: an edit that broke the request would make it try again.
-    /// Small requests on the side, such as one for a title, are not the turn.
-    fn asked_once(&self, path: &str) {
-        let turn = |flow: &&Value| flow["path"] == path && flow["bytes_sent"].as_u64() > Some(10_000);
-        let turns: Vec<&Value> = self.flows().filter(turn).collect();
-        assert_eq!(turns.len(), 1, "{turns:#?}");
-    }
-
-    /// What was found, once for each kind and place: telemetry repeats itself by the hundred.
-    fn overview(&self) -> String {
-        let mut seen: Vec<String> = self
-            .findings()
-            .map(|f| {
-                let location = f["location"].as_str().unwrap_or_default();
-                let location = location.replace(|c: char| c.is_ascii_digit(), "#");
-                format!("{} {} {location} {}", f["host"], f["kind"], f["value"])
-            })
-            .collect();
-        seen.sort();
-        seen.dedup();
-        seen.truncate(150);
-        seen.join("\n")
-    }
-
-    /// Without `--reveal` nothing planted stands in clear, in no output of ours.
-    fn keeps_quiet(&self) {
-        for planted in [HOST, PERSON, EMAIL, PROJECT] {
-            assert!(!self.raw.contains(planted), "{planted} stands in the findings");
-            assert!(!self.told.contains(planted), "{planted} stands in the summary:\n{}", self.told);
-        }
-    }
-}
 
 #[test]
 fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
@@ -246,6 +97,11 @@ fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
     );
     run.expect_planted(&[("host.name", HOST), ("git.name", PERSON), ("path.cwd", PROJECT)]);
     run.asked_once("/v1/messages");
+    results::passed(
+        "claude-code",
+        "finds",
+        "host, person, project, kernel, device, terminal, memory, in prompt and events",
+    );
     assert!(run.flows().all(|flow| flow["verdict"] == "forwarded"), "audit changes nothing");
     assert!(run.findings().all(|finding| finding["action"] == "log"), "audit only logs");
 }
@@ -264,6 +120,7 @@ fn claude_code_completes_its_turn_under_balanced_and_strict() {
         );
         assert!(run.flows().any(|flow| flow["verdict"] == "edited"), "{policy}: nothing was edited");
     }
+    results::passed("claude-code", "strips", "turn completes under balanced, strict");
 }
 
 #[test]
@@ -287,6 +144,7 @@ fn codex_completes_its_turn_over_http() {
     let run = audit(&CODEX_OVER_HTTP, &["--reveal"]).completed();
     run.expect("api.openai.com", &[("id.session", "header:/session-id"), ("path.cwd", "body!json:/input/")]);
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    results::passed("codex", "finds", "host, project, installation, session, commit, in header, message and prompt");
     assert!(run.flows().any(|flow| flow["method"] == "POST" && flow["path"] == "/v1/responses"), "no WebSocket");
 }
 
@@ -299,6 +157,7 @@ fn gemini_cli_completes_its_turn() {
         &[("id.install", "body!json:/0/log_event/0/0/source_extension_json!json:/client_install_id")],
     );
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    results::passed("gemini-cli", "finds", "host, project, installation, in prompt and Clearcut");
 }
 
 #[test]
@@ -313,28 +172,11 @@ fn qwen_code_completes_its_turn() {
         ],
     );
     run.expect_planted(&[("path.cwd", PROJECT), ("host.name", HOST)]);
+    results::passed("qwen-code", "finds", "host, project, session, processor");
 }
 
 /// The word in the file that the model asks for, as `upstream.mjs` knows it.
 const WORD: &str = "Zauberwort-4711";
-
-/// A certificate for every name, its key, and the authority that `--upstream-ca` takes.
-fn certificates(folder: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Authority of a test");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let names = ["anthropic.com", "openai.com", "googleapis.com", "aliyuncs.com", "rum.aliyuncs.com", "chatgpt.com"];
-    let names: Vec<String> = names.iter().flat_map(|name| [name.to_string(), format!("*.{name}")]).collect();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(names).unwrap();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    let leaf = params.signed_by(&key, &issuer).unwrap();
-    fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
-    fs::write(folder.join("leaf.pem"), leaf.pem()).unwrap();
-    fs::write(folder.join("leaf.key"), key.serialize_pem()).unwrap();
-}
 
 /// Runs a turn in which the model has a tool read a file at the path that it was shown, and sees what came of it.
 fn tool_turn(client: &Client, policy: &str) {
@@ -412,6 +254,7 @@ fn tool_turn(client: &Client, policy: &str) {
     let sum = |name: &str| restored.iter().filter_map(|r| r[name].as_u64()).sum::<u64>();
     assert!(sum("restored") >= 2, "{restored:?}\n{}", note());
     assert_eq!(sum("unrestored"), 0, "{restored:?}\n{}", note());
+    results::passed(client.name, "restores", "a tool runs on the real path");
 }
 
 #[test]
@@ -435,16 +278,19 @@ fn codex_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
     ];
     let free = Client { command: FREE, ..CODEX_OVER_HTTP };
     tool_turn(&free, "balanced");
+    results::passed("codex", "strips", "turn with a tool completes under balanced");
 }
 
 #[test]
 fn gemini_cli_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
     tool_turn(&GEMINI, "balanced");
+    results::passed("gemini-cli", "strips", "turn with a tool completes under balanced");
 }
 
 #[test]
 fn qwen_code_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
     tool_turn(&QWEN, "balanced");
+    results::passed("qwen-code", "strips", "turn with a tool completes under balanced");
 }
 
 #[test]
@@ -515,6 +361,7 @@ fn set_up(client: &Client, id: &str) -> Run {
     assert_eq!((text("after"), text("left").as_str()), (text("before"), ""), "settings are not as they were:\n{said}");
     let lines = raw.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     Run {
+        client: client.name,
         status: output.status.code(),
         printed: String::from_utf8_lossy(&output.stdout).into_owned(),
         told: said,

@@ -277,3 +277,135 @@ fn trailers_of_a_chunked_capture_are_read_and_edited() {
     let left = std::fs::read_to_string(folder.path().join("out/a.http")).unwrap();
     assert!(left.starts_with(&format!("{head}2\r\n{{}}\r\n0\r\nX-User: ")) && !left.contains("anderson"), "{left}");
 }
+
+/// A session of flows to these hosts, in which a device's id was found; `from`: the number of the first.
+fn recorded(path: &Path, from: u64, hosts: &[&str]) {
+    use divulge::session::flow::{Exchange, Message};
+    use divulge::session::store::{About, SessionWriter};
+    let about = About { bodies: "full".into(), policy: "audit".into(), ..About::default() };
+    let (mut writer, mut file) = SessionWriter::begin(&about);
+    for (number, host) in (from..).zip(hosts) {
+        let id = format!("{:06}", number % 10);
+        let body = format!("{{\"deviceId\":\"9f86d081-884c-4d65-9a2f-eaa0c55ad0{number:02}\",\"n\":{number}}}");
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let exchange = Exchange {
+            id: id.clone(),
+            started: Some(1_764_201_600_000 + number * 3_600_000),
+            host: (*host).into(),
+            port: 443,
+            secure: true,
+            request: Message { head: head.into(), body: body.into(), ..Message::default() },
+            response: Some(Message { head: "HTTP/1.1 200 OK\r\n\r\n".into(), ..Message::default() }),
+            ..Exchange::default()
+        };
+        let finding = format!("{{\"flow\":\"{id}\",\"host\":\"{host}\",\"kind\":\"id.device\",\"location\":\"body\"}}");
+        let flow = format!(
+            "{{\"type\":\"flow\",\"flow\":\"{id}\",\"host\":\"{host}\",\"method\":\"POST\",\"path\":\"/v1/events\",\"verdict\":\"forwarded\",\"bytes_sent\":9}}"
+        );
+        file.extend(writer.request(&exchange));
+        file.extend(writer.lines(&id, vec![finding, flow]));
+        file.extend(writer.end(&exchange));
+    }
+    std::fs::write(path, file).expect("the session can be written");
+}
+
+#[test]
+fn sessions_are_put_together_and_taken_apart_and_stay_verifiable() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Both call their flows alike, and the second begins in the middle of the first.
+    recorded(&folder.path().join("a.session"), 1, &["a.example.com", "b.example.com", "a.example.com"]);
+    recorded(&folder.path().join("b.session"), 12, &["c.example.com", "a.example.com"]);
+    let ran = |args: &[&str]| {
+        let output = inspect(folder.path(), args);
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(ran(&["--merge", "all.session", "b.session", "a.session"]).contains("all.session: 5 flows, chain "));
+    assert!(ran(&["--verify", "all.session"]).contains(" records in order"));
+    let listed = ran(&["--list", "all.session"]);
+    let hosts: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(4)).skip(1).collect();
+    assert_eq!(hosts, ["a", "b", "a", "c", "a"].map(|name| format!("{name}.example.com")), "{listed}");
+    assert!(listed.contains("2.000002") && listed.contains("id.device ×1"), "{listed}");
+    let narrowed = ran(&["--list", "--host", "a.*", "--kind", "id.*", "all.session"]);
+    assert!(narrowed.ends_with("3 flows\n"), "{narrowed}");
+    assert!(ran(&["--list", "--kind", "tz.*", "all.session"]).ends_with("0 flows\n"));
+
+    // The same is found in it as in the two.
+    let found = |args: &[&str]| -> Vec<(String, String)> {
+        let output = inspect(folder.path(), &[&["--findings", "-"], args].concat());
+        let of = |line: &serde_json::Value| (line["kind"].to_string(), line["value_hmac"].to_string());
+        let mut found: Vec<_> = lines(&output).iter().filter(|line| line["kind"].is_string()).map(of).collect();
+        found.sort();
+        found
+    };
+    let all = found(&["all.session"]);
+    assert!(all.len() >= 5);
+    assert_eq!(all, found(&["a.session", "b.session"]));
+
+    let said = ran(&["--split", "parts", "all.session"]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for (host, flows) in [("a", 3), ("b", 1), ("c", 1)] {
+        let part = format!("parts/all.{host}.example.com.session");
+        assert!(said.contains(&format!("{part}: {flows} flows")), "{said}");
+        assert!(ran(&["--verify", &part]).contains(" records in order"));
+    }
+    let parts = ["a", "b", "c"].map(|host| format!("parts/all.{host}.example.com.session"));
+    assert_eq!(all, found(&parts.each_ref().map(String::as_str)));
+    assert_eq!(ran(&["--split", "days", "--by", "day", "all.session"]).lines().count(), 1);
+    assert_eq!(ran(&["--split", "flows", "--by", "flow", "all.session"]).lines().count(), 5);
+
+    // What is there is not written over; what is kept otherwise is not mixed.
+    let output = inspect(folder.path(), &["--merge", "all.session", "a.session"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("all.session"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn captures_of_any_format_are_compared_request_by_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let har = |name: &str, id: &str, who: &str| {
+        let entry = serde_json::json!({"startedDateTime": "2026-11-22T20:29:12.138Z", "time": 5,
+            "request": {"method": "POST", "url": "https://api.example.com/v1/x", "httpVersion": "HTTP/1.1",
+                "headers": [{"name": "Host", "value": "api.example.com"}, {"name": "content-type", "value": "application/json"}],
+                "queryString": [], "cookies": [], "headersSize": -1, "bodySize": -1,
+                "postData": {"mimeType": "application/json", "text": format!("{{\"colour\":\"{id}\",\"who\":\"{who}\"}}")}},
+            "response": {"status": 200, "statusText": "OK", "httpVersion": "HTTP/1.1", "headers": [], "cookies": [],
+                "content": {"size": 0, "mimeType": "text/plain"}, "redirectURL": "", "headersSize": -1, "bodySize": 0},
+            "cache": {}, "timings": {"send": 1, "wait": 2, "receive": 2}});
+        let archive = serde_json::json!({"log": {"version": "1.2", "creator": {"name": "x", "version": "1"}, "entries": [entry]}});
+        write(folder.path(), name, &archive.to_string());
+    };
+    har("old/1.har", "red", "anderson");
+    har("old/2.har", "green", "anderson");
+    har("old/3.har", "blue", "anderson");
+    har("new/1.har", "pink", "Anders\u{f3}n");
+    write(
+        folder.path(),
+        "new.http",
+        "POST /v1/x HTTP/1.1\nHost: api.example.com\ncontent-type: application/json\n\n{\"colour\":\"red\",\"who\":\"andersen\"}",
+    );
+    let diff = |a: &str, b: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divulge"));
+        let output = command.env_clear().args(["diff", "--format", "json", a, b]).current_dir(folder.path()).output();
+        let output = output.expect("divulge starts");
+        assert!(output.status.success(), "{a} {b}: {}", text(&output.stderr));
+        let compared: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a comparison is JSON");
+        let changes = compared["requests"][0]["changes"].as_array().cloned().unwrap_or_default();
+        let said = changes.iter().filter(|change| change["location"].as_str().is_some_and(|at| at.starts_with("body")));
+        said.map(|change| format!("{} {}", change["location"].as_str().unwrap_or_default(), change["noise"]))
+            .collect::<Vec<_>>()
+    };
+    // A capture and a file of one request, in both directions.
+    assert_eq!(diff("old/1.har", "new.http"), ["body!json:/who null"]);
+    assert_eq!(diff("new.http", "old/1.har"), ["body!json:/who null"]);
+    // Alone, nobody knows what varies by itself; three repeats teach it.
+    assert_eq!(diff("old/1.har", "new/1.har"), ["body!json:/colour null", "body!json:/who null"]);
+    let learned = diff("old", "new");
+    assert!(learned[0].starts_with("body!json:/colour \"") && learned[1] == "body!json:/who null", "{learned:?}");
+    // A session too.
+    recorded(&folder.path().join("a.session"), 1, &["api.example.com"]);
+    assert!(!diff("a.session", "old").is_empty(), "another body");
+}

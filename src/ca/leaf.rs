@@ -145,6 +145,9 @@ impl Leaves {
         // does not resume another: rustls compares the server name it was given out for.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(CaError::Tls)?;
         template.session_storage = Arc::new(NoServerSessionStorage {});
+        if let Some(log) = crate::key_log::of_environment() {
+            template.key_log = log;
+        }
         Ok(Leaves { issuer, key, public_key, key_id, provider, template, ready: Cache::new(CACHED) })
     }
 

@@ -9,23 +9,25 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
+use super::inspect::source::sources;
 use super::report::{InputError, bill_of, write};
 use super::{INCOMPLETE, WRONG_USAGE, fail, printable, start};
 use crate::config::ColorOption;
 use crate::engine::rules::RuleSet;
-use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Policy, Request};
+use crate::engine::{DecodeLimits, Engine, EngineParts, Facts, OnError, Policy};
 use crate::probe::result::ProbeResult;
 use crate::report::compare::{Look, bills, probes, requests};
+use crate::session::Format as CaptureFormat;
 use crate::session::raw::Captured;
-use crate::session::store::{SessionError, SessionReader};
 
-/// Shows what differs between two sides: raw requests (`*.http`, or folders of repeats, from which is learned what varies by
-/// itself), bills (`divulge report --format bill`), results of two probes (`divulge probe --out FILE`), sessions or findings.
+/// Shows what differs between two sides: raw requests (`*.http`), HTTP archives, flow files of mitmproxy, packets, or folders of
+/// repeats of these, from which is learned what varies by itself; bills (`divulge report --format bill`), results of two probes
+/// (`divulge probe --out FILE`), sessions or findings.
 ///
 /// Requests are shown as they are, credentials masked: they are captures of your own.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge diff old.http new.http\n  divulge diff repeats-of-old/ repeats-of-new/\n  divulge diff --fail-on new bill-2.1.168.json bill-2.1.169.json\n  divulge diff --requests old.session new.session\n\nThe exit status is 0 also where something differs; 1 where --fail-on is reached, 2 for wrong usage."
+    after_help = "Examples:\n  divulge diff old.http new.http\n  divulge diff repeats-of-old/ repeats-of-new/\n  divulge diff --fail-on new bill-2.1.168.json bill-2.1.169.json\n  divulge diff --requests old.session new.session\n  divulge diff browser.har proxy.mitm\n  divulge diff three-runs-of-old/ three-runs-of-new/\n\nThe exit status is 0 also where something differs; 1 where --fail-on is reached, 2 for wrong usage."
 )]
 pub struct Args {
     /// A request, a folder of its repeats, a bill, the result of a probe, a session, or findings
@@ -107,11 +109,16 @@ fn compared(args: &Args) -> Result<(String, bool), Problem> {
     }
     // The bill in a result may be compared with another one.
     let as_requests = match sorts {
-        (Sort::Requests, Sort::Requests) => true,
         (Sort::Session, Sort::Session) => args.requests,
-        (Sort::Requests, _) | (_, Sort::Requests) => return Err(unlike(args)),
-        _ if args.requests => return Err(unlike(args)),
-        _ => false,
+        (Sort::Findings | Sort::Probe, Sort::Findings | Sort::Probe) if args.requests => return Err(unlike(args)),
+        (Sort::Findings | Sort::Probe, Sort::Findings | Sort::Probe | Sort::Session)
+        | (Sort::Session, Sort::Findings | Sort::Probe)
+            if !args.requests =>
+        {
+            false
+        }
+        (Sort::Findings | Sort::Probe, _) | (_, Sort::Findings | Sort::Probe) => return Err(unlike(args)),
+        _ => true,
     };
     if !as_requests {
         let comparison = bills::Comparison::of(&bill_of(&args.a)?, &bill_of(&args.b)?);
@@ -125,10 +132,12 @@ fn compared(args: &Args) -> Result<(String, bool), Problem> {
         true => None,
         false => Some(finder(start::rules_of(&args.rules).map_err(Problem::Start)?)),
     };
-    let (a, b) = (side(&args.a, finder.as_ref())?, side(&args.b, finder.as_ref())?);
-    let comparison = match sort_of(&args.a)? {
-        Sort::Session => requests::Comparison::of_sessions(&a, &b),
-        _ => requests::Comparison::of(&a, &b),
+    let finder = finder.as_ref();
+    let comparison = match sorts {
+        (Sort::Requests, Sort::Requests) => {
+            requests::Comparison::of(&repeats(&args.a, finder)?, &repeats(&args.b, finder)?)
+        }
+        _ => requests::Comparison::of_captures(&captures(&args.a, finder)?, &captures(&args.b, finder)?),
     };
     let text = match args.format {
         Format::Text => comparison.render(look),
@@ -145,35 +154,41 @@ fn json(comparison: &impl serde::Serialize) -> String {
 
 fn unlike(args: &Args) -> Problem {
     let what = match args.requests {
-        true => "--requests compares two sessions".to_owned(),
+        true => "--requests compares two sessions or captures".to_owned(),
         false => format!("not the same sort of thing as {}", args.a.display()),
     };
     let expected =
-        "two requests (or folders of them), two results of probes, or two bills, sessions or files of findings";
+        "requests and captures (or folders of them), two results of probes, or bills, sessions and files of findings";
     Problem::Input(InputError::Sort { path: args.b.clone(), what, expected })
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sort {
+    /// A raw request, or a folder of its repeats.
     Requests,
     Session,
     Probe,
+    /// A capture of another tool, or a folder of captures that repeat each other.
+    Capture,
     /// A bill or findings. What is none of all these is read as findings, and refused there.
     Findings,
 }
 
 fn sort_of(path: &Path) -> Result<Sort, InputError> {
-    if path.is_dir() {
-        return Ok(Sort::Requests);
-    }
     let unread = |error| InputError::Read(path.to_owned(), error);
+    if path.is_dir() {
+        return Ok(if captures_in(path).map_err(unread)?.is_empty() { Sort::Requests } else { Sort::Capture });
+    }
     let mut start = Vec::new();
-    fs::File::open(path).map_err(unread)?.take(4096).read_to_end(&mut start).map_err(unread)?;
+    fs::File::open(path).map_err(unread)?.take(64 * 1024).read_to_end(&mut start).map_err(unread)?;
     if start.starts_with(b"divulge session ") {
         return Ok(Sort::Session);
     }
     if ProbeResult::says_so(&String::from_utf8_lossy(&start)) {
         return Ok(Sort::Probe);
+    }
+    if CaptureFormat::sniff(&start).is_some() {
+        return Ok(Sort::Capture);
     }
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let spoken = memchr::memmem::find(line, b" HTTP/").is_some();
@@ -185,12 +200,54 @@ fn probe(path: &Path) -> Result<ProbeResult, InputError> {
     super::report::probe_of(path)
 }
 
-/// The requests of a side: a file, or the files of a folder in the order of their names.
-fn side(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<requests::Request>, InputError> {
-    let unread = |error| InputError::Read(path.to_owned(), error);
-    if sort_of(path)? == Sort::Session {
-        return recorded(path, finder);
+/// Files of a folder that are captures of several requests each, sorted.
+fn captures_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let known = ["session", "har", "mitm", "flow", "flows", "pcapng", "pcap"];
+    let files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    let named = |path: &PathBuf| known.iter().any(|known| path.extension() == Some(OsStr::new(known)));
+    let mut files: Vec<PathBuf> = files.into_iter().filter(named).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The captures of a side: a file, or the files of a folder in the order of their names.
+fn captures(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<Vec<requests::Request>>, Problem> {
+    if sort_of(path)? == Sort::Requests {
+        return Ok(vec![repeats(path, finder)?]);
     }
+    let files = match path.is_dir() {
+        true => captures_in(path).map_err(|error| InputError::Read(path.to_owned(), error))?,
+        false => vec![path.to_owned()],
+    };
+    files.iter().map(|file| captured(file, finder)).collect()
+}
+
+/// The requests of one capture, as far as their bytes are kept.
+fn captured(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<requests::Request>, Problem> {
+    let sources = sources(&[path.to_owned()]).map_err(Problem::Start)?;
+    let mut all = Vec::new();
+    let mut unread = 0;
+    for source in &sources {
+        if let Some(damage) = source.damage() {
+            eprintln!("divulge: {}", printable(&format!("{}: {damage}", path.display())));
+        }
+        let Some(captured) = source.asked().ok().and_then(|exchange| Captured::of(&exchange).ok()) else {
+            unread += 1;
+            continue;
+        };
+        let secrets = finder.map(|engine| secrets(engine, &captured)).unwrap_or_default();
+        all.push(requests::Request { name: source.id(), captured, secrets });
+    }
+    if unread > 0 {
+        let said = format!("{}: {unread} requests are not kept and not compared", path.display());
+        eprintln!("divulge: {}", printable(&said));
+    }
+    Ok(all)
+}
+
+/// The repeats of a request: a file, or the files of a folder in the order of their names.
+fn repeats(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<requests::Request>, InputError> {
+    let unread = |error| InputError::Read(path.to_owned(), error);
     if !path.is_dir() {
         return Ok(vec![request(path, finder)?]);
     }
@@ -224,42 +281,6 @@ fn request(path: &Path, finder: Option<&Arc<Engine>>) -> Result<requests::Reques
     let captured = Captured::read(raw.into()).map_err(|error| sort(error.to_string()))?;
     let secrets = finder.map(|engine| secrets(engine, &captured)).unwrap_or_default();
     Ok(requests::Request { name: path.display().to_string(), captured, secrets })
-}
-
-/// The requests of a session, as far as their bytes are kept.
-fn recorded(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<requests::Request>, InputError> {
-    let sort = |error: SessionError| InputError::Sort {
-        path: path.to_owned(),
-        what: error.to_string(),
-        expected: "a session, as `divulge run --record FILE` keeps it",
-    };
-    let file = fs::File::open(path).map_err(|error| InputError::Read(path.to_owned(), error))?;
-    let mut session = SessionReader::open(file).map_err(sort)?;
-    let mut all = Vec::new();
-    let mut unread = 0;
-    for index in 0..session.len() {
-        let (exchange, _) = session.exchange(index).map_err(sort)?;
-        let raw = [&exchange.request.head[..], &exchange.request.body[..]].concat();
-        let Ok(mut captured) = Captured::read(raw.into()) else {
-            unread += 1;
-            continue;
-        };
-        // Where it went is known better than the head says.
-        captured.request = Arc::new(Request {
-            host: exchange.host.clone(),
-            port: exchange.port,
-            secure: exchange.secure,
-            head: captured.request.head.clone(),
-        });
-        let secrets = finder.map(|engine| secrets(engine, &captured)).unwrap_or_default();
-        all.push(requests::Request { name: exchange.id, captured, secrets });
-    }
-    let damage = session.scan.damage.as_ref().map(|damage| format!("damaged at byte {}", damage.offset));
-    let left_out = (unread > 0).then(|| format!("{unread} requests are not kept and not compared"));
-    for said in [damage, left_out].into_iter().flatten() {
-        eprintln!("divulge: {}", printable(&format!("{}: {said}", path.display())));
-    }
-    Ok(all)
 }
 
 /// An engine that knows credentials and changes nothing.

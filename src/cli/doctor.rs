@@ -20,7 +20,7 @@ use crate::doctor::processes::Watch;
 use crate::doctor::runtimes::{PROBES, Ran};
 use crate::doctor::{Check, State, machine, render};
 use crate::environment::{self, ChildEnvironment, TrustFiles};
-use crate::proxy::{Peer, Shared, Way, connection};
+use crate::proxy::{Peer, Shared, Way, entry};
 
 /// Looks for what of this machine, its runtimes or a client will not work behind the proxy, and names the fix.
 ///
@@ -111,7 +111,7 @@ impl Proxy {
         let trust =
             TrustFiles::write(authority.certificate_pem(), &parent).map_err(|error| fail(INCOMPLETE, &error))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let plan = Plan { listen, intercept: Intercept::All, tally: true, keep: false, recorded: None };
+        let plan = Plan { listen, intercept: Intercept::All, tally: true, keep: false, gateway: false, recorded: None };
         let started = start::start(options, plan, authority).map_err(|error| fail(WRONG_USAGE, &error))?;
         let Started { shared, listener, address, keeper, .. } = started;
         let lines = shared.recorder.watch();
@@ -190,7 +190,7 @@ async fn accepted(
                 };
                 let _ = tokio::task::spawn_blocking(note).await;
             }
-            connection::accept(shared, tcp, Peer { address, way: Way::Asked }).await;
+            entry::accept(shared, tcp, Peer::at(address, Way::Asked)).await;
         });
     }
 }
@@ -354,7 +354,8 @@ async fn command(proxy: &mut Proxy, args: &Args) -> Result<Vec<Check>, ExitCode>
 fn processes(watch: &Watch) -> Vec<Check> {
     const AREA: &str = "processes";
     // Processes of one name are told of together.
-    let mut by_name: BTreeMap<(bool, &str), (usize, BTreeMap<&str, usize>, BTreeSet<SocketAddr>)> = BTreeMap::new();
+    type Together<'a> = (usize, BTreeMap<&'a str, usize>, BTreeSet<SocketAddr>);
+    let mut by_name: BTreeMap<(bool, &str), Together<'_>> = BTreeMap::new();
     for seen in watch.seen.values() {
         let entry = by_name.entry((seen.is_child, &seen.name)).or_default();
         entry.0 += 1;

@@ -2,7 +2,11 @@
 
 mod export;
 mod kept;
+mod lookup;
+mod rearrange;
+pub(super) mod session;
 pub(super) mod source;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,29 +14,32 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::rearrange::By;
 use self::source::{Loaded, Source, sources_with};
+use self::workers::in_order;
 use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
-    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Location, OnError, Outgoing, Part,
-    Refusal, Root, Severity, Templates, Unit, finding_line, flow_line,
+    Detector, Engine, Evidence, Facts, Finding, FlowSummary, Lesson, LineContext, Outgoing, Part, Refusal, Severity,
+    Templates, Unit, finding_line, flow_line,
 };
+use crate::index::Query;
 use crate::record;
 use crate::report::text::{Style, Tally};
-use crate::session::raw::Captured;
+use crate::session::audit::{Audited, audit};
 
 /// Audits captured requests offline: `*.http` files (request line, headers, empty line, body; the flow's id is the
 /// file's stem), folders of them, own sessions, HTTP archives and flow files of mitmproxy.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
+    group = clap::ArgGroup::new("looked_up").args(["list", "find"]).multiple(false),
     after_help = "Examples:\n  divulge inspect capture/\n  divulge inspect --policy strict --emit out capture/\n  divulge inspect --facts facts.json --findings - request.http\n\nThe exit status is 0 also where something was found; 1 where --fail-on is reached, 2 for wrong usage,\n3 where a file could not be read."
 )]
 pub struct Args {
@@ -52,9 +59,27 @@ pub struct Args {
     /// Say in which flows of sessions this value left, without it being in them
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["emit", "explain", "erase"])]
     find: Option<String>,
+    /// List the flows of sessions with what was found in them, by the index beside each (FILE.idx)
+    #[arg(long, conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    list: bool,
+    /// With --list or --find: to this host alone (a glob)
+    #[arg(long, value_name = "GLOB", requires = "looked_up")]
+    host: Option<String>,
+    /// With --list or --find: where this kind was found (a glob)
+    #[arg(long, value_name = "GLOB", requires = "looked_up")]
+    kind: Option<String>,
     /// Take these flows (ids, or globs of them) out of sessions for good; repeatable
     #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain"])]
     erase: Vec<String>,
+    /// Put sessions together into a new one, their flows in the order they began
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["emit", "explain", "list", "find", "erase", "verify"])]
+    merge: Option<PathBuf>,
+    /// Take sessions apart: each part a session in this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "list", "find", "erase", "verify", "merge"])]
+    split: Option<PathBuf>,
+    /// What makes a part of --split
+    #[arg(long, value_enum, default_value_t, requires = "split")]
+    by: By,
     /// Write everything as one HTTP archive (HAR 1.2)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
     har: Option<PathBuf>,
@@ -69,8 +94,6 @@ pub struct Args {
     files: Vec<PathBuf>,
 }
 
-/// Files of one turn of all workers: what bounds the memory.
-const BATCH: usize = 64;
 /// Requests of which one can be unlike the others.
 const WORTH_COMPARING: usize = 3;
 /// Fewer files are done before a progress bar is read.
@@ -85,8 +108,18 @@ pub fn run(args: Args) -> ExitCode {
     if args.verify {
         return kept::verify(&options, &args.files);
     }
+    let narrowed = Query { host: args.host.clone(), kind: args.kind.clone(), values: Vec::new() };
+    if args.list {
+        return lookup::list(&args.files, &narrowed);
+    }
     if let Some(value) = &args.find {
-        return kept::find(&options, &args.files, value);
+        return lookup::find(&options, &args.files, value, &narrowed);
+    }
+    if let Some(out) = &args.merge {
+        return rearrange::merge(&args.files, out);
+    }
+    if let Some(folder) = &args.split {
+        return rearrange::split(&args.files, folder, args.by);
     }
     if let Some(file) = &args.har {
         return export::har(&args.files, file);
@@ -145,6 +178,14 @@ struct Inspected {
     refusal: Option<Refusal>,
     /// What is wrong with the framing.
     damage: Option<String>,
+}
+
+impl Inspected {
+    /// Bytes that it holds until its turn comes.
+    fn weight(&self) -> usize {
+        let turn = self.summary.turn.as_ref().map_or(0, |(_, body)| body.len());
+        turn + self.lines.len() + self.outgoing.as_ref().map_or(0, Bytes::len) + self.findings.len() * 512
+    }
 }
 
 impl Inspection {
@@ -217,28 +258,33 @@ impl Inspection {
         let mut damaged = 0;
         let mut withheld = BTreeMap::new();
         let mut explained = String::new();
-        self.compare_among_themselves();
-        let progress = progress(self.files.len(), options.quiet);
-        for batch in self.files.chunks(BATCH) {
-            for (path, inspected) in batch.iter().zip(self.inspect(batch, findings.is_some())) {
+        let progress = progress(self.files.len() * if self.compares() { 2 } else { 1 }, options.quiet);
+        self.compare_among_themselves(&progress);
+        let lines = findings.is_some();
+        let work = |source: &Source| self.inspect_file(source, lines);
+        let complain = |said: &str| progress.suspend(|| eprintln!("divulge: {}", printable(said)));
+        in_order(
+            &self.files,
+            work,
+            |inspected| inspected.as_ref().map_or(0, Inspected::weight),
+            |source, inspected| {
                 progress.inc(1);
+                let inspected = inspected.unwrap_or_else(|| Err("the inspection failed".to_owned()));
                 let mut inspected = match inspected {
                     Ok(inspected) => inspected,
                     Err(error) => {
                         damaged += 1;
-                        progress.suspend(|| eprintln!("divulge: {}", printable(&format!("{}: {error}", path.name()))));
-                        continue;
+                        complain(&format!("{}: {error}", source.name()));
+                        return Ok(());
                     }
                 };
-                if let Some(damage) = path.damage() {
+                if let Some(damage) = source.damage() {
                     damaged += 1;
-                    let said = format!("{}: {damage}; what is before it is audited", path.path().display());
-                    progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
+                    complain(&format!("{}: {damage}; what is before it is audited", source.path().display()));
                 }
                 if let Some(damage) = &inspected.damage {
                     damaged += 1;
-                    let said = format!("{}: {damage}; audited as far as it goes", path.name());
-                    progress.suspend(|| eprintln!("divulge: {}", printable(&said)));
+                    complain(&format!("{}: {damage}; audited as far as it goes", source.name()));
                 }
                 // Turn by turn, in their order.
                 inspected.summary.place(self.engine.vault());
@@ -246,7 +292,7 @@ impl Inspection {
                     out.write_all(inspected.lines.as_bytes())?;
                     writeln!(out, "{}", flow_line(&inspected.summary, &self.context(&inspected.named)))?;
                 }
-                if self.explain.as_deref() == Some(&*path.id()) {
+                if self.explain.as_deref() == Some(&*source.id()) {
                     explained = self.explanation(&inspected);
                 }
                 for finding in &inspected.findings {
@@ -258,9 +304,9 @@ impl Inspection {
                 if let Some(refusal) = &inspected.refusal {
                     *withheld.entry(refusal.message.clone()).or_insert(0u64) += 1;
                 }
-                self.write_out(path, inspected.outgoing.as_ref())?;
-            }
-        }
+                self.write_out(source, inspected.outgoing.as_ref())
+            },
+        )?;
         for source in &self.masked {
             if let Some(damage) = source.damage() {
                 damaged += 1;
@@ -327,18 +373,30 @@ impl Inspection {
         table(&rows)
     }
 
+    fn compares(&self) -> bool {
+        self.files.len() >= WORTH_COMPARING
+    }
+
     /// Learns from all files how each client spells its own text, so that one which differs is seen.
-    fn compare_among_themselves(&self) {
-        if self.files.len() < WORTH_COMPARING {
+    fn compare_among_themselves(&self, progress: &ProgressBar) {
+        if !self.compares() {
             return;
         }
         let mut templates = Templates::default();
-        for batch in self.files.chunks(BATCH) {
-            // What cannot be read is reported when it is inspected.
-            for lesson in on_all_cores(batch, |path| self.lesson(path)).into_iter().flatten() {
-                templates.learn(lesson, 0);
-            }
-        }
+        // What cannot be read is reported when it is inspected.
+        let learned = in_order(
+            &self.files,
+            |source| self.lesson(source),
+            |_| 0,
+            |_, lesson| {
+                progress.inc(1);
+                if let Some(lesson) = lesson.flatten() {
+                    templates.learn(lesson, 0);
+                }
+                Ok::<_, std::convert::Infallible>(())
+            },
+        );
+        let Ok(()) = learned;
         self.engine.set_templates(Arc::new(templates.among_themselves()));
     }
 
@@ -348,32 +406,11 @@ impl Inspection {
         Some(self.engine.lesson(&Unit { request: &captured.request, part }))
     }
 
-    /// Inspects `batch` on all cores; the results come in its order.
-    fn inspect(&self, batch: &[Source], lines: bool) -> Vec<Result<Inspected, String>> {
-        on_all_cores(batch, |path| self.inspect_file(path, lines))
-    }
-
     fn inspect_file(&self, source: &Source, lines: bool) -> Result<Inspected, String> {
-        let Loaded { captured, messages, damage, .. } = source.load()?;
+        let Loaded { captured, steps, damage, .. } = source.load()?;
         let mut flow = self.engine.open(source.id(), captured.request.clone());
-        let (mut findings, mut outgoing) = self.audit(&mut flow, &captured);
-        for message in messages {
-            let audit = flow.audit(message);
-            findings.extend(audit.findings);
-            if let Outgoing::Withheld(_) = audit.outgoing {
-                outgoing = audit.outgoing;
-                break;
-            }
-        }
-        let mut trailers = Outgoing::Unchanged(Bytes::new());
-        if let Some(part) = captured.trailers() {
-            let audit = flow.audit(part);
-            findings.extend(audit.findings);
-            match audit.outgoing {
-                Outgoing::Withheld(refusal) => outgoing = Outgoing::Withheld(refusal),
-                may_leave => trailers = may_leave,
-            }
-        }
+        let Audited { findings, outgoing, trailers, .. } =
+            audit(&mut flow, steps, self.body_limit, self.engine.on_error());
         let named = Named {
             path: flow.path(self.reveal),
             client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
@@ -408,37 +445,12 @@ impl Inspection {
             path: Some(&named.path),
             client: named.client.as_ref().map(|(name, _)| name.as_str()),
             client_version: named.client.as_ref().and_then(|(_, version)| version.as_deref()),
+            id: None,
+            user: None,
+            group: None,
             reveal: self.reveal,
             digest_key: &self.digest_key,
         }
-    }
-
-    /// As the proxy does: a body over the limit is not read, and `--on-error` says whether it may leave.
-    fn audit(&self, flow: &mut crate::engine::Flow, captured: &Captured) -> (Vec<Finding>, Outgoing) {
-        let body = captured.body();
-        if body.len() <= self.body_limit {
-            let audit = flow.audit(captured.part());
-            return (audit.findings, audit.outgoing);
-        }
-        let audit = flow.audit(Part::Head);
-        let mut findings = audit.findings;
-        let location = Location { root: Root::Body, steps: Vec::new() };
-        findings.push(flow.unread(location, body.len() as u64, "limit"));
-        let outgoing = match audit.outgoing {
-            Outgoing::Withheld(refusal) => Outgoing::Withheld(refusal),
-            _ if self.engine.on_error() == OnError::Closed => {
-                flow.withhold();
-                let message =
-                    format!("the request body is longer than {} bytes and may not pass unread", self.body_limit);
-                Outgoing::Withheld(Refusal { reason: "limit", message })
-            }
-            Outgoing::Rewritten(mut rewritten) => {
-                rewritten.payload = body.clone();
-                Outgoing::Rewritten(rewritten)
-            }
-            Outgoing::Unchanged(_) => Outgoing::Unchanged(body.clone()),
-        };
-        (findings, outgoing)
     }
 
     fn write_out(&self, source: &Source, outgoing: Option<&Bytes>) -> io::Result<()> {
@@ -458,29 +470,6 @@ impl Inspection {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&target).and_then(|mut file| file.write_all(bytes)).map_err(named)
     }
-}
-
-/// What `work` makes of each of `paths`, in their order.
-fn on_all_cores<T: Send>(paths: &[Source], work: impl Fn(&Source) -> T + Sync) -> Vec<T> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
-    if workers <= 1 {
-        return paths.iter().map(&work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(path) = paths.get(index) else { return done };
-                done.push((index, work(path)));
-            }
-        };
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
-    });
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn status(fail_on: Option<Severity>, worst: Option<Severity>, damaged: usize) -> ExitCode {
@@ -518,7 +507,7 @@ fn progress(files: usize, quiet: bool) -> ProgressBar {
     }
     let bar = ProgressBar::with_draw_target(Some(files as u64), ProgressDrawTarget::stderr());
     // The template is a constant; without it the bar has its plain form.
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} requests · {elapsed} · {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% of {len} steps · {elapsed} · {eta} left") {
         bar.set_style(style);
     }
     bar

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod diff;
 pub mod doctor;
 pub mod env;
+mod gateway;
 pub mod inspect;
 pub mod probe;
 pub mod replay;
@@ -12,8 +13,11 @@ pub mod rules;
 pub mod run;
 pub mod serve;
 pub mod setup;
+#[cfg(feature = "fleet")]
+pub mod sink;
 pub mod start;
 pub mod system_proxy;
+pub mod user;
 pub mod watch;
 
 use std::io::IsTerminal;
@@ -71,6 +75,11 @@ enum Command {
     Rules(rules::Args),
     /// Live view of a running serve: flows, findings, what stays unread
     Watch(watch::Args),
+    /// Move findings from the fleet's stream into a database or files
+    #[cfg(feature = "fleet")]
+    Sink(Box<sink::Args>),
+    /// Add a user of a gateway: a line for the file of --users
+    User(user::Args),
     /// Print the completions of a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -105,6 +114,9 @@ pub fn main() -> ExitCode {
         Command::SystemProxy(args) => system_proxy::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Watch(args) => watch::run(args),
+        #[cfg(feature = "fleet")]
+        Command::Sink(args) => sink::run(*args),
+        Command::User(args) => user::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{INCOMPLETE, WRONG_USAGE, fail, printable, start};
 use crate::engine::kinds;
-use crate::engine::rules::{Rule, RuleSet, document, examples};
+use crate::engine::rules::{Pack, Rule, RuleSet, document, examples};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,10 +31,13 @@ enum Command {
         /// JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// The packs instead of their rules
+        #[arg(long, conflicts_with_all = ["kind", "pack"])]
+        packs: bool,
     },
-    /// What one rule finds, why, and its examples
+    /// What one rule finds, why, and its examples; or all that a pack knows of its client
     Show {
-        /// As `rules list` prints it
+        /// A rule or a pack, as `rules list` and `rules list --packs` print it
         id: String,
     },
     /// Run the examples of every rule, or of those named
@@ -61,7 +64,8 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, &error),
     };
     match args.command {
-        Command::List { pack, kind, json } => list(&rules, pack.as_deref(), kind.as_deref(), json),
+        Command::List { packs: true, json, .. } => list_packs(&rules, json),
+        Command::List { pack, kind, json, packs: false } => list(&rules, pack.as_deref(), kind.as_deref(), json),
         Command::Show { id } => show(&rules, &id),
         Command::Test { ids } => test(&rules, &ids),
         Command::Check { policies } => check(&policies),
@@ -123,7 +127,62 @@ fn list(rules: &RuleSet, pack: Option<&str>, kind: Option<&str>, json: bool) -> 
     print(&table(&rows))
 }
 
+fn list_packs(rules: &RuleSet, json: bool) -> ExitCode {
+    let count = |pack: &Pack| rules.rules().iter().filter(|rule| rule.pack == pack.id).count();
+    if json {
+        let one = |pack: &Pack| {
+            serde_json::json!({
+                "id": *pack.id, "title": pack.title, "rules": count(pack), "hosts": pack.hosts, "telemetry": pack.telemetry,
+                "shared_telemetry": pack.shared_telemetry, "base_url": pack.base_url, "set": pack.environment,
+                "known_from": pack.known_from, "wire": pack.wire, "trust": pack.trust, "opt_out": pack.opt_out,
+                "integrity": pack.integrity, "bypass": pack.bypass,
+            })
+        };
+        let list: Vec<_> = rules.packs().iter().map(one).collect();
+        return print(&format!("{:#}\n", serde_json::Value::Array(list)));
+    }
+    let mut rows = vec![["PACK", "RULES", "HOSTS", "KNOWN FROM", "CLIENT"].map(str::to_owned)];
+    rows.extend(rules.packs().iter().map(|pack| {
+        let hosts = pack.hosts.len() + pack.telemetry.len() + pack.shared_telemetry.len();
+        [
+            pack.id.to_string(),
+            count(pack).to_string(),
+            hosts.to_string(),
+            pack.known_from.join("; "),
+            pack.title.clone(),
+        ]
+    }));
+    print(&table(&rows))
+}
+
+fn show_pack(rules: &RuleSet, pack: &Pack) -> ExitCode {
+    let count = rules.rules().iter().filter(|rule| rule.pack == pack.id).count();
+    let mut rows = vec![
+        ["pack".to_owned(), pack.id.to_string()],
+        ["client".to_owned(), pack.title.clone()],
+        ["rules".to_owned(), format!("{count}; `divulge rules list --pack {}` names them", pack.id)],
+    ];
+    let known = pack.clients.iter().map(|sign| format!("{}: {}", sign.header, sign.value.as_str()));
+    rows.extend(known.map(|sign| ["known by".to_owned(), sign]));
+    for (label, list) in [
+        ("host", &pack.hosts),
+        ("telemetry host", &pack.telemetry),
+        ("shared telemetry", &pack.shared_telemetry),
+        ("base URL variable", &pack.base_url),
+    ] {
+        rows.extend(list.iter().map(|item| [label.to_owned(), item.clone()]));
+    }
+    rows.extend(pack.environment.iter().map(|(name, value)| ["sets".to_owned(), format!("{name}={value}")]));
+    for (label, sentences) in document::notes(pack) {
+        rows.extend(sentences.into_iter().map(|sentence| [label.to_lowercase(), sentence]));
+    }
+    print(&table(&rows))
+}
+
 fn show(rules: &RuleSet, id: &str) -> ExitCode {
+    if let Some(pack) = rules.packs().iter().find(|pack| *pack.id == *id) {
+        return show_pack(rules, pack);
+    }
     let Some(rule) = rules.rule(id) else {
         let near: Vec<_> =
             rules.rules().iter().map(|rule| &*rule.id).filter(|known| shares_word(known, id)).take(8).collect();

@@ -81,6 +81,7 @@ async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsSt
         intercept: Intercept::All,
         tally: true,
         keep: false,
+        gateway: false,
         recorded: None,
     };
     let started = match start::start(&options, plan, authority) {

@@ -5,34 +5,55 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::gateway::Picture;
 use super::start::{self, KeptPseudonyms, Plan, StartError, Started};
-use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, start_log};
+use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, gateway, start_log};
+use crate::access::Access;
 use crate::ca::{Authority, Scope};
-use crate::config::{Intercept, Options};
+use crate::config::{GatewayOptions, Intercept, Options, SettingsError};
+use crate::engine::Engine;
+use crate::gateway::admin::{self, Admin, AdminParts};
+use crate::gateway::{sinks, systemd};
+use crate::proxy::gate::Groups;
+use crate::proxy::transparent::{self, Rule};
+use crate::proxy::verify::Crl;
 use crate::proxy::{Shared, listener};
 use crate::recording::SessionTape;
 
-/// How long connections may finish after the first signal to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long sinks may take what is left at the end.
+const LAST_DELIVERY: Duration = Duration::from_secs(5);
+/// How often files are looked at: a change counts within twice this time.
+const LOOK: Duration = Duration::from_millis(800);
+/// For so long a file that changed has to stay as it is.
+const SETTLED: Duration = Duration::from_millis(150);
 
 /// A long-lived proxy with a CA of its own: the system proxy of one user. Decrypts only the hosts of the
 /// rule packs unless told otherwise; the rest is tunnelled unread and counted.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. SIGHUP reads policy, rules, facts and revocation lists again;\nSIGTERM and Ctrl-C let requests finish for 10 seconds, a second one stops at once."
+    after_help = "Examples:\n  divulge serve\n  divulge serve --policy balanced --findings findings.jsonl\n  divulge ca install        (so that programs trust it)\n\nPrints `listening on ADDR:PORT` on standard output when ready. Settings, policies, rules, users, facts and revocation\nlists are read again when their files change and on SIGHUP; what is wrong in them keeps the old state.\nSIGTERM and Ctrl-C let requests finish for --drain seconds, a second one stops at once."
 )]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    gateway: GatewayOptions,
+}
+
+impl Args {
+    /// What command line, environment and settings file say together.
+    fn options(&self) -> Result<Options, SettingsError> {
+        Options { gateway: self.gateway.clone(), ..self.options.clone() }.with_file(self.config.config.as_deref())
+    }
 }
 
 pub fn run(args: Args) -> ExitCode {
-    let options = match args.options.clone().with_file(args.config.config.as_deref()) {
+    let options = match args.options() {
         Ok(options) => options,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -57,39 +78,88 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, error.as_ref()),
     };
+    if let Err(error) = gateway::follow_fleet(&options, &state).await {
+        return fail(WRONG_USAGE, &error);
+    }
+    // Before anything is read: what changes meanwhile counts as a change.
+    let mut changes = Changes::watch(&args);
     let plan = Plan {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         intercept: Intercept::Ai,
         tally: false,
         keep: true,
+        gateway: true,
         recorded: None,
     };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let Started { shared, listener, address, keeper, policy, digest_key, mut kept } = started;
+    let Started { shared, listener, doors, sinks: addresses, spool, address, keeper, policy, digest_key, mut kept } =
+        started;
     let viewers = Viewers::open(&state, &shared, address, &policy, began);
     let mut signals = Signals::watch();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let accepting = tokio::spawn(listener::run(shared.clone(), listener, async {
         let _ = stopped.await;
     }));
+    for (door, rule) in [(doors.transparent, Rule::Redirect), (doors.tproxy, Rule::Tproxy)] {
+        let Some(door) = door else { continue };
+        if let Ok(address) = door.local_addr() {
+            println!("redirected connections on {address}");
+        }
+        tokio::spawn(transparent::run(shared.clone(), door, rule));
+    }
+    let parts = gateway::sink_parts(&options);
+    let sent = match (&spool, parts) {
+        (None, _) => Vec::new(),
+        (Some(spool), parts) => match parts.and_then(|parts| Ok(sinks::start(&addresses, &parts, spool)?)) {
+            Ok(sent) => sent,
+            Err(error) => return fail(WRONG_USAGE, &error),
+        },
+    };
+    let ready = Arc::new(AtomicBool::new(true));
+    if let Some(door) = doors.admin {
+        let token = match admin::token(&state) {
+            Ok(token) => token,
+            Err(error) => return fail(WRONG_USAGE, &error),
+        };
+        if let Ok(address) = door.local_addr() {
+            println!("admin on {address}");
+        }
+        let hosts = options.gateway.admin_host.clone();
+        let parts = AdminParts { shared: shared.clone(), token, hosts, sinks: sent.clone(), ready: ready.clone() };
+        tokio::spawn(Admin::new(parts).serve(door));
+    }
     println!("listening on {address}");
     let _ = io::stdout().flush();
     tracing::info!(%address, policy, state = %state.display(), "divulge serves; it decrypts the hosts asked for and tunnels the rest");
-    while let Signal::Reload = signals.next().await {
+    systemd::notify("READY=1");
+    loop {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = changes.next(&args) => Signal::Reload,
+        };
+        if let Signal::Stop = signal {
+            break;
+        }
+        systemd::reloading();
+        // Looked at first: what is changed while it is read counts as a change.
+        changes = Changes::watch(&args);
         reload(&args, &shared, digest_key, &mut kept);
+        systemd::notify("READY=1");
     }
+    ready.store(false, Ordering::Relaxed);
+    systemd::notify("STOPPING=1");
     let _ = stop.send(());
     let _ = accepting.await;
     let drained = async {
-        while shared.recorder.counters.active.load(Ordering::Relaxed) > 0 {
+        while shared.recorder.counters.active.load(Ordering::Relaxed) > 0 || shared.recorder.metrics.tunnels.get() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::select! {
-        _ = tokio::time::timeout(DRAIN, drained) => {}
+        _ = tokio::time::timeout(options.gateway.drain(), drained) => {}
         _ = signals.next() => {}
     }
     drop(viewers);
@@ -106,6 +176,18 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         tracing::info!("{told}");
     }
     let mut written = keeper.finish();
+    if let Some(spool) = &spool {
+        let end = *spool.end().borrow();
+        let all = async {
+            for sink in &sent {
+                sink.reached(end).await;
+            }
+        };
+        if tokio::time::timeout(LAST_DELIVERY, all).await.is_err() {
+            tracing::warn!("not every sink has every finding; the rest is sent after the next start");
+        }
+        written &= spool.lost_bytes() == 0;
+    }
     if let Some(tape) = &shared.intake.tape {
         written &= tape.finish();
     }
@@ -141,22 +223,98 @@ pub(super) fn authority(options: &Options, state: &Path) -> Result<Authority, Bo
 
 /// Reads policy, rules, facts and revocation lists again. What is wrong keeps the old state and says where.
 fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut KeptPseudonyms) {
-    let mut read = || -> Result<_, StartError> {
-        let options = args.options.clone().with_file(args.config.config.as_deref())?;
-        Ok((start::engine(&options, digest_key, kept)?, start::crls(&options)?))
-    };
-    match read() {
-        Ok((engine, crls)) => {
-            tracing::info!(policy = engine.policy().name(), "policy, rules, facts and revocation lists read again");
-            shared.dialer.set_crls(crls);
-            let templates = shared.engine.load().templates();
-            let engine = Arc::new(engine.with_templates(templates, true));
-            if let Some(tape) = &shared.intake.tape {
-                tape.engine(engine.clone());
-            }
-            shared.engine.store(engine);
+    match Fresh::read(args, shared, digest_key, kept) {
+        Ok(fresh) => {
+            tracing::info!(
+                policy = fresh.engine.policy().name(),
+                "settings, policies, rules, users, facts and revocation lists read again"
+            );
+            fresh.take_effect(shared);
         }
         Err(error) => tracing::error!(%error, "not reloaded; the old state stays"),
+    }
+}
+
+/// Notices when a file that a reload would read is another one. Looked at rather than told of: that also works for files on
+/// a network, and for those that a cluster exchanges by way of links.
+struct Changes(Picture);
+
+impl Changes {
+    fn watch(args: &Args) -> Self {
+        Self(Self::look(args))
+    }
+
+    /// A settings file that cannot be read now is itself among what is looked at.
+    fn look(args: &Args) -> Picture {
+        let options = args.options();
+        Picture::of(options.as_ref().unwrap_or(&args.options), args.config.config.as_deref())
+    }
+
+    async fn next(&mut self, args: &Args) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let mut seen = Self::look(args);
+            if seen == self.0 {
+                continue;
+            }
+            // A file that is being written is read when it is whole.
+            loop {
+                tokio::time::sleep(SETTLED).await;
+                let now = Self::look(args);
+                if now == seen {
+                    return;
+                }
+                seen = now;
+            }
+        }
+    }
+}
+
+/// All that a reload exchanges. It is read as a whole before any of it counts.
+struct Fresh {
+    engine: Arc<Engine>,
+    groups: Groups,
+    access: Access,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    crls: Vec<Crl>,
+    /// That of `--ca-cert`; the state folder's own changes by `divulge ca rotate` alone.
+    authority: Option<Authority>,
+}
+
+impl Fresh {
+    fn read(args: &Args, shared: &Shared, digest_key: [u8; 32], kept: &mut KeptPseudonyms) -> Result<Self, StartError> {
+        let options = args.options()?;
+        let engine = start::engine(&options, digest_key, kept)?;
+        let engine = Arc::new(engine.with_templates(shared.engine.load().templates(), true));
+        Ok(Self {
+            groups: gateway::groups(&options, shared, &engine, kept)?,
+            access: gateway::access(&options.gateway)?,
+            tls: gateway::tls(&options.gateway)?,
+            crls: start::crls(&options)?,
+            authority: match (&options.ca_cert, &options.ca_key) {
+                (Some(certificate), Some(key)) => {
+                    let read = Authority::from_files(certificate, key);
+                    Some(read.map_err(|e| StartError::Wrong(e.to_string()))?)
+                }
+                _ => None,
+            },
+            engine,
+        })
+    }
+
+    /// Requests that have begun keep what they began with.
+    fn take_effect(self, shared: &Shared) {
+        shared.dialer.set_crls(self.crls);
+        if let Some(authority) = self.authority {
+            shared.authority.store(Arc::new(authority));
+        }
+        if let Some(tape) = &shared.intake.tape {
+            tape.engine(self.engine.clone());
+        }
+        shared.engine.store(self.engine);
+        shared.gate.groups.store(Arc::new(self.groups));
+        shared.gate.access.store(Arc::new(self.access));
+        shared.gate.tls.store(Arc::new(self.tls));
     }
 }
 

@@ -9,14 +9,20 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpListener;
 
+use super::gateway::{self, Doors};
 use crate::ca::Authority;
-use crate::config::{DialPolicy, Intercept, Options, RecordBodies, SettingsError, UpstreamProxy};
+use crate::config::{
+    DialPolicy, GatewayOptions, Groups, Intercept, Options, RecordBodies, SettingsError, UpstreamProxy,
+};
 use crate::engine::Vault;
 use crate::engine::facts::{Fact, Facts};
 use crate::engine::policy::{Mode, PRESETS, Policy};
 use crate::engine::pseudonym::{Alias, parse_aliases};
 use crate::engine::rules::{PackSource, RuleSet};
 use crate::engine::{DecodeLimits, Engine, EngineParts};
+use crate::gateway::sinks::SinkAddress;
+use crate::gateway::spool::{self, Spool};
+use crate::gateway::systemd;
 use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
@@ -48,6 +54,11 @@ impl StartError {
 pub struct Started {
     pub shared: Arc<Shared>,
     pub listener: TcpListener,
+    /// The other ports, where the settings name any.
+    pub doors: Doors,
+    /// Where findings go as well, and what waits for that.
+    pub sinks: Vec<SinkAddress>,
+    pub spool: Option<Arc<Spool>>,
     pub address: SocketAddr,
     pub keeper: RecordKeeper,
     pub policy: String,
@@ -62,6 +73,8 @@ pub struct Plan {
     pub tally: bool,
     /// Keep what is learned about clients in the state folder.
     pub keep: bool,
+    /// Be what the tables `gateway` and `group` of the settings say.
+    pub gateway: bool,
     /// A recording that answers in the place of every upstream.
     pub recorded: Option<Arc<Recorded>>,
 }
@@ -149,10 +162,15 @@ impl Aliases {
 
 /// Everything that a snapshot of the engine is made of, read from the files that the settings name.
 pub fn engine(options: &Options, digest_key: [u8; 32], kept: &mut KeptPseudonyms) -> Result<Engine, StartError> {
-    let facts = match &options.facts {
+    engine_with(options, digest_key, facts(options)?, kept)
+}
+
+/// Those of `--facts`, else of this machine.
+pub(super) fn facts(options: &Options) -> Result<Facts, StartError> {
+    match &options.facts {
         Some(path) => {
             let text = read(path)?;
-            Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))?
+            Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))
         }
         None => {
             let own = crate::facts::collect().into_iter().map(|(kind, value)| Fact::new(&kind, &value));
@@ -160,10 +178,9 @@ pub fn engine(options: &Options, digest_key: [u8; 32], kept: &mut KeptPseudonyms
                 host: Some(credential.host.as_str().into()),
                 ..Fact::new("secret.api_key", &credential.value)
             });
-            Facts::new(own.chain(credentials).collect())
+            Ok(Facts::new(own.chain(credentials).collect()))
         }
-    };
-    engine_with(options, digest_key, facts, kept)
+    }
 }
 
 /// The same with facts from elsewhere.
@@ -174,6 +191,17 @@ pub fn engine_with(
     kept: &mut KeptPseudonyms,
 ) -> Result<Engine, StartError> {
     let policy = policy(options)?;
+    engine_of(options, policy, digest_key, facts, kept)
+}
+
+/// The same with another policy than the settings' own.
+pub(super) fn engine_of(
+    options: &Options,
+    policy: Policy,
+    digest_key: [u8; 32],
+    facts: Facts,
+    kept: &mut KeptPseudonyms,
+) -> Result<Engine, StartError> {
     for warning in policy.warnings() {
         tracing::warn!("{warning}");
     }
@@ -259,7 +287,19 @@ pub(super) fn read(path: &Path) -> Result<String, StartError> {
 /// Builds the proxy and binds its port. Must be called within the runtime.
 pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>) -> Result<Started, StartError> {
     let authority = authority.into();
-    let listen = options.listen(plan.listen)?;
+    let private;
+    let options = if plan.gateway {
+        options
+    } else {
+        private = Options { gateway: GatewayOptions::default(), group: Groups::new(), ..options.clone() };
+        &private
+    };
+    let passed = if plan.gateway { systemd::passed_socket() } else { None };
+    let listen = match &passed {
+        Some(socket) => socket.local_addr().map_err(StartError::io("the socket of the service manager"))?,
+        None => options.listen(plan.listen)?,
+    };
+    options.gateway.check_open(listen)?;
     let digest_key = digest_key(&options.state_dir()?);
     let file = options.state_dir()?.join("templates.json");
     let templates = learning::load(&file);
@@ -267,17 +307,36 @@ pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>
     let engine = engine(options, digest_key, &mut kept)?.with_templates(Arc::new(templates.clone()), true);
     let policy = engine.policy().name().to_owned();
     let on_error = options.on_error(enforces(engine.policy()));
-    let listener = listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?;
+    let listener = match passed {
+        Some(socket) => {
+            let adopted = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+            adopted.map_err(StartError::io("the socket of the service manager"))?
+        }
+        None => listener::bind(listen).map_err(|e| StartError::Wrong(format!("--listen: {e}")))?,
+    };
     let address = listener.local_addr().map_err(StartError::io("the listening address"))?;
     let deadlines = options.deadlines()?;
     let addresses = DialPolicy::parse(options, address)?;
-    let dialer = dialer_with(options, address, addresses, verifier(options, Some(&authority))?, plan.recorded)?;
+    let doors = Doors::open(options)?;
+    let own = std::iter::once(address).chain(doors.addresses()).collect();
+    let dialer = dialer_with(options, own, addresses, verifier(options, Some(&authority))?, plan.recorded)?;
     let engine = Arc::new(engine);
+    let gate = gateway::gate(options, digest_key)?;
     let session = session_id();
     let tape = tape(options, &session, &engine)?;
+    let sinks = gateway::sinks(options)?;
+    let (spool, spool_writer) = match sinks.is_empty() {
+        true => (None, None),
+        false => {
+            let opened = spool::open(&options.state_dir()?.join("spool"), options.gateway.spool_limit());
+            let (spool, writer) = opened.map_err(StartError::io("the spool of findings"))?;
+            (Some(spool), Some(writer))
+        }
+    };
     let (recorder, keeper) = record::start(RecorderParts {
         session,
         tape: tape.clone(),
+        spool: spool_writer,
         findings: options.findings.clone(),
         reveal: options.reveal,
         digest_key,
@@ -301,15 +360,21 @@ pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>
         reveal: options.reveal,
         learner,
         tape,
+        gate,
     }));
+    let groups = gateway::groups(options, &shared, &shared.engine.load_full(), &mut kept)?;
+    shared.gate.groups.store(Arc::new(groups));
     let audited = Arc::downgrade(&shared);
     let publish = move |templates| {
         if let Some(shared) = audited.upgrade() {
+            for group in shared.gate.groups.load().values() {
+                group.engine.set_templates(Arc::clone(&templates));
+            }
             shared.engine.load().set_templates(templates);
         }
     };
     lessons.start(templates, plan.keep.then_some(file), publish).map_err(StartError::io("the learner"))?;
-    Ok(Started { shared, listener, address, keeper, policy, digest_key, kept })
+    Ok(Started { shared, listener, doors, sinks, spool, address, keeper, policy, digest_key, kept })
 }
 
 /// What connects to upstreams, for commands that are no proxy.
@@ -319,12 +384,12 @@ pub fn dialer(
     addresses: DialPolicy,
     recorded: Option<Arc<Recorded>>,
 ) -> Result<Dialer, StartError> {
-    dialer_with(options, own, addresses, verifier(options, None)?, recorded)
+    dialer_with(options, vec![own], addresses, verifier(options, None)?, recorded)
 }
 
 fn dialer_with(
     options: &Options,
-    own: SocketAddr,
+    own: Vec<SocketAddr>,
     addresses: DialPolicy,
     verifier: UpstreamVerifier,
     recorded: Option<Arc<Recorded>>,
@@ -402,6 +467,7 @@ fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option
         session: session.to_owned(),
         policy: engine.policy().name().to_owned(),
         policy_text,
+        required: options.record_required,
         engine: engine.clone(),
     };
     let limit = options.body_limit()?.0;
@@ -409,7 +475,7 @@ fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option
 }
 
 /// The platform's roots and those of `--upstream-ca`.
-fn roots(options: &Options) -> Result<Vec<CertificateDer<'static>>, StartError> {
+pub(super) fn roots(options: &Options) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let mut roots = Vec::new();
     if !options.offline || !options.connect_to.is_empty() {
         let native = rustls_native_certs::load_native_certs();
@@ -485,7 +551,7 @@ fn kept_key(state: &Path, path: &Path) -> io::Result<[u8; 32]> {
     Err(io::Error::other("the digest key vanished while it was read"))
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0u8; N];
     // Without randomness there can be no TLS either: nothing sensible could follow.
     getrandom::fill(&mut bytes).expect("the system gives random bytes");

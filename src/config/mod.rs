@@ -1,6 +1,7 @@
 //! Settings: command line, then environment, then the settings file, then the defaults. Read once, checked,
 //! handed down; never global.
 
+mod gateway;
 mod route;
 mod untrusted;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::engine::{OnError, Severity};
 
+pub use gateway::{GatewayOptions, GroupOptions, Groups, IdentityShown, address, ranges};
 pub use route::{ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address, split_authority};
 pub use untrusted::AllowUntrusted;
 
@@ -123,6 +125,14 @@ pub struct Options {
     #[serde(skip)]
     pub in_room: bool,
 
+    /// Table `gateway` of the settings file; on the command line only `serve` has its options.
+    #[arg(skip)]
+    pub gateway: GatewayOptions,
+
+    /// Tables `group.NAME` of the settings file.
+    #[arg(skip)]
+    pub group: Groups,
+
     /// Findings as JSON Lines, written as they are found; - is standard output
     #[arg(long, value_name = "FILE|-", env = "DIVULGE_FINDINGS")]
     pub findings: Option<PathBuf>,
@@ -142,6 +152,10 @@ pub struct Options {
     /// Days after which session files that were set aside are removed [default: 30]
     #[arg(long, value_name = "DAYS", env = "DIVULGE_RECORD_AGE", hide_short_help = true)]
     pub record_age: Option<u64>,
+
+    /// Refuse requests while the session cannot be written, rather than let them pass unrecorded
+    #[arg(long, env = "DIVULGE_RECORD_REQUIRED", value_parser = clap::builder::BoolishValueParser::new(), requires = "record", hide_short_help = true)]
+    pub record_required: bool,
 
     /// Raw values in findings, for your own eyes
     #[arg(long, env = "DIVULGE_REVEAL", value_parser = clap::builder::BoolishValueParser::new())]
@@ -282,8 +296,10 @@ impl Options {
             option: listen state ca_scope ca_cert ca_key policy facts aliases upstream_ca upstream_proxy findings record record_bodies record_limit record_age on_error body_limit inspections
                 fail_on color log_format head_timeout connect_timeout body_timeout response_timeout idle_timeout;
             list: rules intercept connect_to crl allow_untrusted dial_allow dial_deny;
-            switch: offline sealed reveal quiet
+            switch: offline sealed reveal quiet record_required
         );
+        self.gateway.fill(file.gateway);
+        self.group = file.group;
         Ok(self)
     }
 

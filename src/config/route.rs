@@ -171,18 +171,9 @@ const METADATA: [IpAddr; 4] = [
 
 impl DialPolicy {
     pub fn parse(options: &Options, listen: SocketAddr) -> Result<Self, SettingsError> {
-        let read = |option: &'static str, list: &[String]| {
-            list.iter()
-                .map(|text| {
-                    text.parse::<ipnet::IpNet>().or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from)).map_err(
-                        |_| SettingsError::option(option, format_args!("`{text}` is not a CIDR such as 10.0.0.0/8")),
-                    )
-                })
-                .collect::<Result<Vec<_>, _>>()
-        };
         Ok(Self {
-            allow: read("--dial-allow", &options.dial_allow)?,
-            deny: read("--dial-deny", &options.dial_deny)?,
+            allow: super::ranges("--dial-allow", &options.dial_allow)?,
+            deny: super::ranges("--dial-deny", &options.dial_deny)?,
             public_only: !listen.ip().is_loopback(),
             no_loopback: options.in_room,
         })

@@ -1,6 +1,6 @@
 //! One request on its way: its units audited in the order they are sent, and what they came to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
@@ -9,11 +9,12 @@ use bytes::Bytes;
 use super::audit::{Audit, Outgoing, Part, Refusal, Request, Rewritten, Unit, Unread};
 use super::certificate::{Certificate, CertifiedEdit};
 use super::decode::{Decoded, Layer, Origin, walk};
+use super::detect::RawFinding;
 use super::detect::credentials::Destination;
-use super::detect::facts::{FactFindings, Met};
-use super::detect::hash::Keyed;
-use super::detect::template::{Lesson, Scan, Templates};
-use super::detect::{RawFinding, covert};
+use super::detect::facts::FactFindings;
+use super::detect::template::{self, Lesson, Scan, Templates};
+use super::detectors::{Detectors, PlainNames};
+use super::digest::Digest;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
@@ -21,8 +22,7 @@ use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
-use super::settle::{Judge, Planned, Recalled, Settled};
-use super::visit::{Leaf, LeafKind, Place, Visitor};
+use super::settle::{Judge, Planned, Settled};
 use super::{Engine, OnError};
 use crate::wire::span::Span;
 
@@ -42,6 +42,8 @@ pub struct Flow {
     id: String,
     request: Arc<Request>,
     client: Option<(Arc<str>, Option<String>)>,
+    /// Of the user, where a gateway knows its users.
+    group: Option<Arc<str>>,
     templates: Arc<Templates>,
     summary: FlowSummary,
 }
@@ -82,10 +84,10 @@ impl FlowSummary {
 }
 
 impl Flow {
-    pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, id: String, request: Arc<Request>, group: Option<Arc<str>>) -> Self {
         let client = engine.rules.client_of(&request);
         let templates = engine.templates();
-        Self { engine, id, request, client, templates, summary: FlowSummary::default() }
+        Self { engine, id, request, client, group, templates, summary: FlowSummary::default() }
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -101,6 +103,10 @@ impl Flow {
         self.client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()))
     }
 
+    fn sender(&self) -> Sender<'_> {
+        Sender { client: self.client(), group: self.group.as_deref() }
+    }
+
     /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
     pub fn path(&self, reveal: bool) -> String {
         let target = self.request.head.target();
@@ -111,28 +117,46 @@ impl Flow {
     /// Audits one unit, in wire order. Never fails: what cannot be read is reported, and the policy or
     /// `on_error` decides whether it may leave.
     pub fn audit(&mut self, part: Part) -> Audit {
-        self.audit_by(part, |engine, unit, client, templates| engine.audit(unit, client, templates))
+        self.audit_by(part, true, |engine, unit, sender, templates| engine.audit(unit, sender, templates))
     }
 
     /// Lets a unit go, or not, that nobody inspects: `on_error` decides.
     pub fn pass_over(&mut self, part: Part, reason: &'static str) -> Audit {
-        self.audit_by(part, |engine, unit, client, _| engine.failed(unit, client, reason))
+        self.audit_by(part, false, |engine, unit, sender, _| engine.failed(unit, sender, reason))
     }
 
+    /// `known`: what the same unit came to before may stand for it.
     fn audit_by(
         &mut self,
         part: Part,
-        inspect: impl FnOnce(&Engine, &Unit<'_>, Client<'_>, &Templates) -> Audited,
+        known: bool,
+        inspect: impl FnOnce(&Engine, &Unit<'_>, Sender<'_>, &Templates) -> Audited,
     ) -> Audit {
         let unit = Unit { request: &self.request, part };
-        let (engine, client) = (&self.engine, self.client());
-        // A detector that panics costs its unit's findings, never the request or the process.
-        let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, client, &self.templates)));
-        let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, client, "inspector"));
-        self.summary.names.learn(&audited.findings);
-        for finding in &mut audited.findings {
-            finding.shown_location = self.summary.names.masked(&finding.location);
-        }
+        let (engine, sender) = (&self.engine, self.sender());
+        // What was found before decides how places are shown, so only the first unit can be one that was seen already.
+        let first = known && self.summary.names.is_empty();
+        let digest = first.then(|| engine.digest(&unit, sender, &self.templates)).flatten();
+        let audited = match digest.and_then(|digest| engine.again(digest, &unit)) {
+            Some(audited) => {
+                self.summary.names.learn(&audited.findings);
+                audited
+            }
+            None => {
+                // A detector that panics costs its unit's findings, never the request or the process.
+                let audited = catch_unwind(AssertUnwindSafe(|| inspect(engine, &unit, sender, &self.templates)));
+                let digest = digest.filter(|_| audited.is_ok());
+                let mut audited = audited.unwrap_or_else(|_| engine.failed(&unit, sender, "inspector"));
+                self.summary.names.learn(&audited.findings);
+                for finding in &mut audited.findings {
+                    finding.shown_location = self.summary.names.masked(&finding.location);
+                }
+                if let Some(digest) = digest {
+                    engine.remember(digest, &unit, &audited, &self.templates);
+                }
+                audited
+            }
+        };
         self.count(&audited);
         if let Some(body) = audited.turn {
             self.summary.turn = Some((self.request.clone(), body));
@@ -151,11 +175,16 @@ impl Flow {
     pub fn unread(&mut self, location: Location, bytes: u64, reason: &'static str) -> Finding {
         self.summary.bytes_sent += bytes;
         let unread = Unread { location, bytes, reason, entropy: 0.0 };
-        let mut finding = self.engine.unread_finding(&unread, self.client(), &self.request);
+        let mut finding = self.engine.unread_finding(&unread, self.sender(), &self.request);
         finding.shown_location = self.summary.names.masked(&finding.location);
         *self.summary.kinds.entry(finding.kind.clone()).or_default() += 1;
         self.summary.unread.push(unread);
         finding
+    }
+
+    /// Whether the policy acts on what it finds.
+    pub fn enforces(&self) -> bool {
+        self.engine.policy.mode() == Mode::Enforce
     }
 
     /// Notes that a unit was withheld by the caller, which the engine could not know.
@@ -191,10 +220,6 @@ impl Flow {
     }
 }
 
-/// Member names that are remembered in one unit, and how long they may be.
-const MOST_NAMES: usize = 512;
-const LONGEST_NAME: usize = 64;
-
 /// What one unit came to.
 pub(super) struct Audited {
     findings: Vec<Finding>,
@@ -216,6 +241,13 @@ pub struct Unmasked;
 
 type Client<'a> = Option<(&'a str, Option<&'a str>)>;
 
+/// Whose request it is, as far as policies ask.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    client: Client<'a>,
+    group: Option<&'a str>,
+}
+
 impl Engine {
     /// The unit with every value that is found in it replaced by one of its shape, whatever the policy says: for
     /// recordings. None where nothing is found; where a value cannot be replaced, an error.
@@ -225,7 +257,8 @@ impl Engine {
         let client = self.rules.client_of(unit.request);
         let client = client.as_ref().map(|(pack, version)| (&**pack, version.as_deref()));
         let masking = || {
-            let (decoded, mut settled, _) = self.settle(unit, client, &Templates::default(), &MASK, None);
+            let sender = Sender { client, group: None };
+            let (decoded, mut settled, _) = self.settle(unit, sender, &Templates::default(), &MASK, None);
             let (made, unmade) = make(unit, &decoded, &mut settled);
             if unmade > 0 || decoded.unread.iter().any(is_failure) {
                 Err(Unmasked)
@@ -236,11 +269,46 @@ impl Engine {
         catch_unwind(AssertUnwindSafe(masking)).unwrap_or(Err(Unmasked))
     }
 
+    /// By what the unit would be known again; none where more than its bytes decides what becomes of it.
+    fn digest(&self, unit: &Unit<'_>, sender: Sender<'_>, templates: &Templates) -> Option<Digest> {
+        let closed = self.on_error == OnError::Closed && self.policy.mode() == Mode::Enforce;
+        // What a model wrote with pseudonyms is put back whatever the policy says of this host.
+        if closed || self.policy.may_restore() || self.policy.may_change(&subject(unit.request, sender)) {
+            return None;
+        }
+        self.repeats.digest(unit, template::revision(templates, &self.digest_key, unit.request, sender.client))
+    }
+
+    /// What a unit of this digest came to, if it is remembered.
+    fn again(&self, digest: Digest, unit: &Unit<'_>) -> Option<Audited> {
+        let outcome = self.repeats.get(digest)?;
+        Some(Audited {
+            findings: outcome.findings(unit, self.facts.list())?,
+            unread: outcome.unread.to_vec(),
+            bytes_read: outcome.bytes_read,
+            bytes_sent: outcome.bytes_sent,
+            outgoing: Outgoing::Unchanged(payload(&unit.part)),
+            certificate: None,
+            lesson: Lesson::default(),
+            unmade: 0,
+            turn: None,
+        })
+    }
+
+    /// Remembers what a unit came to, unless there is more to be learned from it the next time.
+    fn remember(&self, digest: Digest, unit: &Unit<'_>, audited: &Audited, templates: &Templates) {
+        if self.learns && templates.gains_from(&audited.lesson) {
+            return;
+        }
+        let bytes = (audited.bytes_read, audited.bytes_sent);
+        self.repeats.put(digest, unit, self.facts.list(), &audited.findings, &audited.unread, bytes);
+    }
+
     /// The path of a unit: decode, inspect, decide, rewrite.
-    fn audit(&self, unit: &Unit<'_>, client: Client<'_>, templates: &Templates) -> Audited {
+    fn audit(&self, unit: &Unit<'_>, sender: Sender<'_>, templates: &Templates) -> Audited {
         let drawing = Some(&*self.vault);
-        let (decoded, settled, lesson) = self.settle(unit, client, templates, &self.policy, drawing);
-        Audited { lesson, ..self.conclude(unit, client, decoded, settled) }
+        let (decoded, settled, lesson) = self.settle(unit, sender, templates, &self.policy, drawing);
+        Audited { lesson, ..self.conclude(unit, sender, decoded, settled) }
     }
 
     /// Decodes and inspects a unit, and decides about what is found by `policy`. Pseudonyms come from `vault`; without one
@@ -248,7 +316,7 @@ impl Engine {
     fn settle(
         &self,
         unit: &Unit<'_>,
-        client: Client<'_>,
+        sender: Sender<'_>,
         templates: &Templates,
         policy: &Policy,
         vault: Option<&Vault>,
@@ -256,18 +324,23 @@ impl Engine {
         let mut detectors = Detectors {
             rules: self
                 .rules
-                .inspector_with(&self.scanner, unit.request, client.map(|(pack, _)| pack))
-                .knowing(self.facts.matcher()),
+                .inspector_with(&self.scanner, unit.request, sender.client.map(|(pack, _)| pack))
+                .knowing(self.facts.matcher())
+                .remembering(self.scans.as_ref()),
             facts: self.facts.matcher(),
             found: FactFindings::default(),
             marks: Vec::new(),
-            plain_names: HashSet::default(),
-            template: self.scan(unit, client, templates),
+            names: self.plain_names.as_ref().map(PlainNames::known).unwrap_or_default(),
+            fresh: HashMap::default(),
+            template: self.scan(unit, sender.client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);
+        if let Some(names) = &self.plain_names {
+            names.remember(&detectors.fresh);
+        }
         let (mut found, lesson) = detectors.finish(&decoded.layers);
         if vault.is_none() {
             // A recording goes to nobody who would check what seals it.
@@ -283,7 +356,7 @@ impl Engine {
         .mark(&mut found);
         let judge = Judge {
             policy,
-            subject: subject(unit.request, client),
+            subject: subject(unit.request, sender),
             stand_ins: StandIns {
                 key: &self.digest_key,
                 offset: self.facts.offset(),
@@ -316,7 +389,7 @@ impl Engine {
         scan
     }
 
-    fn conclude(&self, unit: &Unit<'_>, client: Client<'_>, decoded: Decoded, mut settled: Settled) -> Audited {
+    fn conclude(&self, unit: &Unit<'_>, sender: Sender<'_>, mut decoded: Decoded, mut settled: Settled) -> Audited {
         let enforced = self.policy.mode() == Mode::Enforce;
         let mut refusal =
             settled.block.and_then(|index| settled.findings.get(index)).map(|finding| self.blocked(finding));
@@ -341,8 +414,12 @@ impl Engine {
             }
         }
         let mut findings = settled.findings;
-        for unread in &decoded.unread {
-            let finding = self.unread_finding(unread, client, unit.request);
+        for unread in &mut decoded.unread {
+            if unread.reason == "opaque" && self.rules.encryption(unit.request, &unread.location.to_string()).is_some()
+            {
+                unread.reason = "encrypted";
+            }
+            let finding = self.unread_finding(unread, sender, unit.request);
             if finding.action == Action::Block && enforced && refusal.is_none() {
                 refusal = Some(self.blocked(&finding));
             }
@@ -355,7 +432,7 @@ impl Engine {
         {
             refusal = Some(failure(unread.reason, "the body cannot be read as far as the policy asks"));
         }
-        let turn = refusal.is_none().then(|| self.turn(unit, &decoded, edited_body)).flatten();
+        let turn = refusal.is_none().then(|| self.turn(unit, sender.group, &decoded, edited_body)).flatten();
         let outgoing = match (refusal, rewritten) {
             (Some(refusal), _) => Outgoing::Withheld(refusal),
             (None, Some(rewritten)) => Outgoing::Rewritten(rewritten),
@@ -382,12 +459,12 @@ impl Engine {
     }
 
     /// A conversation's body as it leaves, its content codings undone. Where nothing could have changed nobody asks.
-    fn turn(&self, unit: &Unit<'_>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
+    fn turn(&self, unit: &Unit<'_>, group: Option<&str>, decoded: &Decoded, edited: Option<Bytes>) -> Option<Bytes> {
         let whole = matches!(unit.part, Part::Document(_));
         if !whole
             || self.policy.mode() == Mode::Audit
             || Family::of_path(unit.request.head.target()).is_none()
-            || !self.may_change(unit.request)
+            || !self.may_change(unit.request, group)
         {
             return None;
         }
@@ -395,7 +472,7 @@ impl Engine {
     }
 
     /// What becomes of a unit whose inspection did not come to an end.
-    fn failed(&self, unit: &Unit<'_>, client: Client<'_>, reason: &'static str) -> Audited {
+    fn failed(&self, unit: &Unit<'_>, sender: Sender<'_>, reason: &'static str) -> Audited {
         let bytes = payload(&unit.part);
         let sent = bytes.len() as u64;
         let location = Location { root: root_of(&unit.part), steps: Vec::new() };
@@ -408,7 +485,7 @@ impl Engine {
             OnError::Closed => Outgoing::Withheld(failure(reason, "the inspection failed")),
         };
         Audited {
-            findings: vec![self.unread_finding(&unread, client, unit.request)],
+            findings: vec![self.unread_finding(&unread, sender, unit.request)],
             unread: vec![unread],
             bytes_read: 0,
             bytes_sent: sent,
@@ -420,13 +497,18 @@ impl Engine {
         }
     }
 
-    fn unread_finding(&self, unread: &Unread, client: Client<'_>, request: &Request) -> Finding {
+    fn unread_finding(&self, unread: &Unread, sender: Sender<'_>, request: &Request) -> Finding {
         let kind: Arc<str> = "audit.unread".into();
         // A few bytes of noise are in every body; what could hold a document is worth a look.
         let severity = if is_failure(unread) || unread.bytes >= 1024 { Severity::Medium } else { Severity::Low };
+        let how = match unread.reason {
+            "encrypted" => self.rules.encryption(request, &unread.location.to_string()),
+            _ => None,
+        };
+        let how = how.map(|how| format!(" ({how})")).unwrap_or_default();
         let question =
             Question { kind: &kind, location: &unread.location, severity, confidence: 1.0, proposed: Action::Log };
-        let decision = self.policy.decide(&subject(request, client), &question);
+        let decision = self.policy.decide(&subject(request, sender), &question);
         let (action, would) = match self.policy.mode() {
             Mode::Audit => (Action::Log, Some(decision.action)),
             Mode::Enforce => (decision.action, None),
@@ -439,7 +521,7 @@ impl Engine {
             rule: None,
             severity,
             confidence: 1.0,
-            value: format!("{} bytes: {}", unread.bytes, unread.reason).into(),
+            value: format!("{} bytes: {}{how}", unread.bytes, unread.reason).into(),
             observed: None,
             part: None,
             span: None,
@@ -460,83 +542,6 @@ impl Engine {
                 finding.kind,
             ),
         }
-    }
-}
-
-/// All detectors see every value in one walk.
-struct Detectors<'e> {
-    rules: super::detect::Inspector<'e>,
-    facts: Option<&'e super::detect::facts::Matcher>,
-    found: FactFindings,
-    marks: Vec<RawFinding>,
-    /// Member names in which nothing is: the same few stand in a document again and again.
-    plain_names: HashSet<Box<[u8]>, Keyed>,
-    template: Scan<'e>,
-    /// Where texts of earlier answers are remembered, if any are.
-    memory: Option<&'e Vault>,
-    recalled: Vec<Recalled>,
-}
-
-impl Visitor for Detectors<'_> {
-    fn around(&mut self, value: &Leaf<'_>, place: &dyn Place) {
-        self.remember(value, place);
-    }
-
-    #[inline]
-    fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        if self.memory.is_some() {
-            self.remember(leaf, place);
-        }
-        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
-        if name && self.plain_names.contains(leaf.text) {
-            self.template.leaf(leaf, place);
-            return;
-        }
-        let before = (self.rules.count(), self.found.count(), self.marks.len());
-        self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            let hits = self.rules.hits();
-            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(place) };
-            match self.rules.label() {
-                Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
-                None => facts.inspect(leaf, place, &met, &mut self.found),
-            }
-        }
-        covert::inspect(leaf, place, &mut self.marks);
-        self.template.leaf(leaf, place);
-        let nothing = before == (self.rules.count(), self.found.count(), self.marks.len());
-        if name && nothing && self.plain_names.len() < MOST_NAMES {
-            self.plain_names.insert(leaf.text.into());
-        }
-    }
-
-    fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
-        self.rules.unread(place, bytes, reason);
-        self.template.unread(place, bytes, reason);
-    }
-}
-
-impl Detectors<'_> {
-    /// Notes a text of an earlier answer that the client sends back.
-    fn remember(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        let Some(vault) = self.memory.filter(|_| matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonName)) else {
-            return;
-        };
-        let Ok(text) = std::str::from_utf8(leaf.text) else { return };
-        if let Some(written) = vault.recall(text) {
-            let (target, location) = (leaf.target, place.location());
-            self.recalled.push(Recalled { target, location, shown: text.to_owned(), written });
-        }
-    }
-
-    fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
-        let mut found = self.rules.finish();
-        found.extend(self.found.finish(layers));
-        super::detect::places::settle(&mut found, layers);
-        found.extend(self.marks);
-        let (unlike, lesson) = self.template.finish(layers);
-        found.extend(unlike);
-        (found, lesson)
     }
 }
 
@@ -563,12 +568,13 @@ fn in_wire_order(found: Vec<RawFinding>, decoded: &Decoded) -> Vec<RawFinding> {
     placed.into_iter().map(|(_, raw)| raw).collect()
 }
 
-fn subject<'a>(request: &'a Request, client: Client<'a>) -> Subject<'a> {
+fn subject<'a>(request: &'a Request, sender: Sender<'a>) -> Subject<'a> {
+    let client = sender.client;
     Subject {
         host: &request.host,
         client: client.map(|(pack, _)| pack),
         client_version: client.and_then(|(_, version)| version),
-        group: None,
+        group: sender.group,
     }
 }
 

@@ -22,7 +22,7 @@ fn outcome(on_error: OnError, reason: &'static str) -> (Audit, FlowSummary) {
     let mut flow = flow(on_error);
     let part = Part::Document(Bytes::from_static(b"{\"a\":1}"));
     let audit = match reason {
-        "inspector" => flow.audit_by(part, |_, _, _, _| panic!("a detector that has a bug")),
+        "inspector" => flow.audit_by(part, false, |_, _, _, _| panic!("a detector that has a bug")),
         reason => flow.pass_over(part, reason),
     };
     (audit, flow.close())
@@ -49,7 +49,7 @@ fn a_unit_whose_inspector_panics_or_has_no_room_follows_on_error_and_is_reported
 #[test]
 fn a_unit_after_one_whose_inspector_panicked_is_inspected() {
     let mut flow = flow(OnError::Open);
-    flow.audit_by(Part::Line { index: 0, bytes: Bytes::from_static(b"{}\n") }, |_, _, _, _| panic!("a bug"));
+    flow.audit_by(Part::Line { index: 0, bytes: Bytes::from_static(b"{}\n") }, false, |_, _, _, _| panic!("a bug"));
     let audit = flow.audit(Part::Line { index: 1, bytes: Bytes::from_static(b"{\"a\":1}\n") });
     assert_eq!((audit.bytes_read, audit.unread.len()), (8, 0));
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use hmac::Mac;
 use serde::Serialize;
@@ -35,6 +36,11 @@ pub struct LineContext<'a> {
     pub path: Option<&'a str>,
     pub client: Option<&'a str>,
     pub client_version: Option<&'a str>,
+    /// One for each line of a gateway, so that whoever gets it twice can tell.
+    pub id: Option<&'a str>,
+    /// The user and its group, where a gateway knows them: a name or a digest, as set.
+    pub user: Option<&'a str>,
+    pub group: Option<&'a str>,
     /// Raw values, for the user's own eyes.
     pub reveal: bool,
     pub digest_key: &'a [u8; 32],
@@ -106,6 +112,12 @@ struct FindingLine<'a> {
     path: Option<Cow<'a, str>>,
     client: Option<&'a str>,
     client_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     kind: &'a str,
     location: Cow<'a, str>,
     layers: Vec<String>,
@@ -151,10 +163,13 @@ pub fn finding_line(finding: &Finding, context: &LineContext<'_>) -> String {
         method: context.method,
         path: path.map(|path| match context.reveal {
             true => path.into(),
-            false => mask(path, telling(finding)),
+            false => mask(path, telling(finding).map(|value| &**value)),
         }),
         client: context.client,
         client_version: context.client_version,
+        id: context.id,
+        user: context.user,
+        group: context.group,
         kind: &finding.kind,
         location,
         layers: layers(&finding.location),
@@ -197,9 +212,9 @@ fn bits(finding: &Finding) -> Option<f64> {
 
 /// The spellings of a value that must not be read off the names around it. Short and common values occur in
 /// names by chance: hiding them would hide the place.
-pub(super) fn telling(finding: &Finding) -> impl Iterator<Item = &str> {
+pub(super) fn telling(finding: &Finding) -> impl Iterator<Item = &Arc<str>> {
     let common = kinds::find(&finding.kind).is_some_and(|kind| kind.entropy == Entropy::Low);
-    let spellings = [Some(&*finding.value), finding.observed.as_deref()];
+    let spellings = [Some(&finding.value), finding.observed.as_ref()];
     spellings.into_iter().flatten().filter(move |value| !common && value.len() >= 4)
 }
 
@@ -225,6 +240,12 @@ struct FlowLine<'a> {
     path: Option<&'a str>,
     client: Option<&'a str>,
     client_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     bytes_sent: u64,
     bytes_read: u64,
     unread: Vec<UnreadLine>,
@@ -307,6 +328,9 @@ pub fn flow_line(summary: &FlowSummary, context: &LineContext<'_>) -> String {
         path: context.path.map(|path| path.split('?').next().unwrap_or(path)),
         client: context.client,
         client_version: context.client_version,
+        id: context.id,
+        user: context.user,
+        group: context.group,
         bytes_sent: summary.bytes_sent,
         bytes_read: summary.bytes_read,
         unread: summary
@@ -447,6 +471,9 @@ mod tests {
             path: Some("/x/anderson-long-login/y?token=1"),
             client: None,
             client_version: None,
+            id: None,
+            user: None,
+            group: None,
             reveal,
             digest_key: &[7; 32],
         };

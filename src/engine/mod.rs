@@ -13,6 +13,8 @@ pub mod certificate;
 pub mod codec;
 pub mod decode;
 pub mod detect;
+mod detectors;
+mod digest;
 pub mod facts;
 pub mod finding;
 pub mod flow;
@@ -23,6 +25,8 @@ pub mod names;
 pub mod policy;
 pub mod pseudonym;
 pub mod refusal;
+mod remembered;
+mod repeat;
 pub mod replace;
 pub mod rewrite;
 pub mod rules;
@@ -84,8 +88,11 @@ pub struct Engine {
     templates: RwLock<Arc<Templates>>,
     learns: bool,
     vault: Arc<Vault>,
-    /// Saves time and changes nothing.
+    /// These save time and change nothing.
     texts: detect::template::Cache,
+    repeats: repeat::Repeats,
+    scans: Option<detect::Scans>,
+    plain_names: Option<detectors::PlainNames>,
 }
 
 impl Engine {
@@ -94,6 +101,7 @@ impl Engine {
         let scanner = detect::Scanner::new(&rules.literals, facts.matcher());
         let templates = RwLock::default();
         let texts = detect::template::Cache::default();
+        let repeats = repeat::Repeats::default();
         let vault = Arc::new(Vault::new(digest_key));
         let engine = Self {
             rules,
@@ -107,6 +115,9 @@ impl Engine {
             learns: false,
             vault,
             texts,
+            repeats,
+            scans: Some(detect::Scans::default()),
+            plain_names: Some(detectors::PlainNames::default()),
         };
         engine.know_facts();
         engine
@@ -164,9 +175,11 @@ impl Engine {
         self
     }
 
-    #[cfg(test)]
-    fn without_cache(mut self) -> Self {
-        self.texts = detect::template::Cache::OFF;
+    /// Works everything out anew, whatever was seen before: for comparisons. Nothing but time depends on it.
+    pub fn without_memory(mut self) -> Self {
+        self.texts = detect::template::Cache::off();
+        self.repeats = repeat::Repeats::off();
+        (self.scans, self.plain_names) = (None, None);
         self
     }
 
@@ -203,12 +216,17 @@ impl Engine {
 
     /// Starts the audit of one request.
     pub fn open(self: &Arc<Self>, id: String, request: Arc<Request>) -> Flow {
-        Flow::new(self.clone(), id, request)
+        self.open_for(id, request, None)
+    }
+
+    /// Starts the audit of one request of a user in `group`.
+    pub fn open_for(self: &Arc<Self>, id: String, request: Arc<Request>, group: Option<Arc<str>>) -> Flow {
+        Flow::new(self.clone(), id, request, group)
     }
 
     /// Whether anything of such a request could be edited or withheld: if not, its body need not be held
     /// back until it has been read.
-    pub fn may_change(&self, request: &Request) -> bool {
+    pub fn may_change(&self, request: &Request, group: Option<&str>) -> bool {
         if self.on_error == OnError::Closed && self.policy.mode() == policy::Mode::Enforce {
             return true;
         }
@@ -217,7 +235,7 @@ impl Engine {
             host: &request.host,
             client: client.as_ref().map(|(pack, _)| &**pack),
             client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
-            group: None,
+            group,
         })
     }
 }

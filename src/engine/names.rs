@@ -1,7 +1,7 @@
 //! Keeps found values out of what names their places: a member called `/home/ann/p`, a path segment.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::finding::Finding;
 use super::line::telling;
@@ -10,27 +10,46 @@ use super::location::{Location, Root, Step, write_name};
 /// The values found in one flow so far that must not be read off a location. Has no `Debug` that shows them.
 #[derive(Clone, Default)]
 pub struct Names {
-    /// As they are spelled in a location, and as they are.
-    values: Vec<(Arc<str>, Box<str>)>,
+    values: Vec<Value>,
     /// Path segments that hold a finding.
     segments: BTreeSet<u32>,
+}
+
+#[derive(Clone)]
+struct Value {
+    text: Arc<str>,
+    /// As it is spelled in a location.
+    spelled: OnceLock<Box<str>>,
+}
+
+impl Value {
+    fn spelled(&self) -> &str {
+        self.spelled.get_or_init(|| {
+            let mut spelled = String::with_capacity(self.text.len() + 4);
+            // Writing to a string cannot fail.
+            let _ = write_name(&self.text, &mut spelled);
+            spelled.into()
+        })
+    }
 }
 
 /// Values of a flow that are remembered; a request with more has no names worth hiding left.
 const MOST: usize = 512;
 
 impl Names {
+    /// Whether nothing was found yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.segments.is_empty()
+    }
+
     pub(super) fn learn(&mut self, findings: &[Finding]) {
         for finding in findings {
             if let Root::Path(segment) = finding.location.root {
                 self.segments.insert(segment);
             }
             for value in telling(finding) {
-                if self.values.len() < MOST && !self.values.iter().any(|(known, _)| **known == *value) {
-                    let mut spelled = String::with_capacity(value.len() + 4);
-                    // Writing to a string cannot fail.
-                    let _ = write_name(value, &mut spelled);
-                    self.values.push((value.into(), spelled.into()));
+                if self.values.len() < MOST && !self.values.iter().any(|known| known.text == *value) {
+                    self.values.push(Value { text: value.clone(), spelled: OnceLock::new() });
                 }
             }
         }
@@ -49,10 +68,10 @@ impl Names {
         }
         let printed = location.to_string();
         let mut masked: Option<String> = None;
-        for (_, spelled) in &self.values {
+        for spelled in self.values.iter().map(Value::spelled) {
             let shown = masked.as_deref().unwrap_or(&printed);
             if memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
-                masked = Some(shown.replace(&**spelled, "…"));
+                masked = Some(shown.replace(spelled, "…"));
             }
         }
         masked.filter(|masked| *masked != printed).map(Into::into)
@@ -75,7 +94,7 @@ impl Names {
             }
             // Segments are counted from the one after the first slash.
             let found = index > 0 && self.segments.contains(&(index as u32 - 1));
-            let holds = self.values.iter().any(|(value, _)| segment.contains(&**value));
+            let holds = self.values.iter().any(|value| segment.contains(&*value.text));
             masked.push_str(if found || holds { "…" } else { segment });
         }
         masked

@@ -108,6 +108,11 @@ pub trait Visitor {
     /// A value that is a document for certain, before what it holds: it is no leaf itself.
     fn around(&mut self, _value: &Leaf<'_>, _place: &dyn Place) {}
 
+    /// Fills `runs` with [`Leaf::runs`] of `text`, the value that is handed out next.
+    fn runs(&mut self, text: &[u8], runs: &mut Vec<Range<usize>>) {
+        super::decode::runs_of(text, runs);
+    }
+
     /// Bytes that could not be decoded.
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str);
 }

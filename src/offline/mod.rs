@@ -26,7 +26,7 @@ mod route;
 mod schema;
 mod service;
 mod skim;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};

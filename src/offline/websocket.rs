@@ -41,25 +41,37 @@ pub fn wanted<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET && lists(request.headers(), header::UPGRADE, "websocket")
 }
 
+/// The value of `Sec-WebSocket-Accept` for a key.
+pub fn accept_of(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Status and fields of the answer that accepts a WebSocket without extensions, or refuses it.
+pub fn handshake<B>(request: &Request<B>) -> (StatusCode, HeaderMap) {
+    let mut headers = HeaderMap::new();
+    if request.version() == Version::HTTP_2 {
+        return (StatusCode::OK, headers);
+    }
+    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+    let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY).filter(|_| version == Some(b"13")) else {
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return (StatusCode::UPGRADE_REQUIRED, headers);
+    };
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&accept_of(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    (StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
 /// Accepts the WebSocket; it is served beside the connection, in `sockets`.
 pub fn accept(request: &mut Request<Incoming>, sockets: &Sockets) -> Reply {
-    let mut reply = answer::empty(StatusCode::OK);
-    if request.version() != Version::HTTP_2 {
-        let headers = request.headers();
-        let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
-        let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| version == Some(b"13")) else {
-            let mut refused = answer::empty(StatusCode::UPGRADE_REQUIRED);
-            refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            return refused;
-        };
-        let accept = STANDARD.encode(Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize());
-        *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = reply.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if let Ok(accept) = HeaderValue::from_str(&accept) {
-            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        }
+    let (status, headers) = handshake(request);
+    let mut reply = answer::empty(status);
+    reply.headers_mut().extend(headers);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        return reply;
     }
     let uri = request.uri().clone();
     let upgraded = hyper::upgrade::on(request);

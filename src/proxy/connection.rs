@@ -7,6 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustls::server::Acceptor;
@@ -23,14 +24,7 @@ use super::tally::Became;
 use super::upstream::{Dialled, Offer, Origin, Version};
 use super::{Decision, Peer, Shared, tunnel};
 use crate::engine::{OnError, Severity};
-
-/// A connection fresh from the listener.
-pub async fn accept(shared: Arc<Shared>, tcp: TcpStream, peer: Peer) {
-    let _ = tcp.set_nodelay(true);
-    let client = Half::new(Wire::ClientPlain(ClientSocket::new(tcp, Bytes::new())));
-    let plain = Http1::new(shared, peer, client, Intended::Proxy, None);
-    http1::serve(plain).await;
-}
+use crate::metrics::Side;
 
 /// A connection that was redirected to us: like a tunnel to where it was meant to go.
 pub async fn redirected(shared: Arc<Shared>, tcp: TcpStream, peer: Peer, host: String, port: u16) {
@@ -55,9 +49,9 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     let by_address = host.parse::<IpAddr>().is_ok();
     // An address says nothing about whose host it is: the ClientHello's name decides then.
     if !by_address {
-        shared.note_around(peer, &host);
+        shared.note_around(&peer, &host);
     }
-    if !by_address && let Decision::Tunnel(reason) = shared.decide(&host) {
+    if !by_address && let Decision::Tunnel(reason) = shared.decide(&peer, &host) {
         shared.tally.note(Became::Unread);
         return raw(&shared, client, Bytes::new(), &host, port, reason).await;
     }
@@ -78,14 +72,14 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     let opening = Opening::of(&first);
     // TLS to an address may name its host yet.
     if by_address && opening != Opening::Tls {
-        shared.note_around(peer, &host);
+        shared.note_around(&peer, &host);
     }
     match opening {
         Opening::Tls => tokio::spawn(tls(shared, peer, client, host, port)),
         Opening::Text => tokio::spawn(plain_http(shared, peer, client, host, port, text(&first))),
-        Opening::OldTls => tokio::spawn(refused(shared, client, host, "a TLS hello that no HTTPS client sends")),
-        Opening::Undecided => tokio::spawn(undecided(shared, client, host)),
-        Opening::Other => tokio::spawn(not_tls(shared, client, host, port, "neither TLS nor HTTP")),
+        Opening::OldTls => tokio::spawn(refused(shared, peer, client, host, "a TLS hello that no HTTPS client sends")),
+        Opening::Undecided => tokio::spawn(undecided(shared, peer, client, host)),
+        Opening::Other => tokio::spawn(not_tls(shared, peer, client, host, port, "neither TLS nor HTTP")),
     };
 }
 
@@ -161,9 +155,9 @@ async fn raw(shared: &Arc<Shared>, client: ClientSocket, first: Bytes, host: &st
 }
 
 /// A tunnel that was to be decrypted and cannot be: a finding always, passed on only under `--on-error open`.
-async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: u16, what: &'static str) {
+async fn not_tls(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, port: u16, what: &'static str) {
     shared.tally.note(Became::Unread);
-    shared.note_connection(&host, "audit.not_tls", Severity::Medium, 1.0, what);
+    shared.note_connection(&peer, &host, "audit.not_tls", Severity::Medium, 1.0, what);
     if shared.intake.on_error == OnError::Closed {
         tracing::warn!(host, port, what, "tunnel refused (--on-error closed)");
         return;
@@ -173,14 +167,14 @@ async fn not_tls(shared: Arc<Shared>, client: ClientSocket, host: String, port: 
 
 /// A tunnel that was to be decrypted and whose client did not say what it carries. Never passed on: a client
 /// that spoke only after the deadline would go unread.
-async fn undecided(shared: Arc<Shared>, client: ClientSocket, host: String) {
-    refused(shared, client, host, "the client did not say what the tunnel carries").await;
+async fn undecided(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String) {
+    refused(shared, peer, client, host, "the client did not say what the tunnel carries").await;
 }
 
 /// A tunnel that is never passed on, whatever `--on-error` says.
-async fn refused(shared: Arc<Shared>, client: ClientSocket, host: String, what: &'static str) {
+async fn refused(shared: Arc<Shared>, peer: Peer, client: ClientSocket, host: String, what: &'static str) {
     shared.tally.note(Became::Unread);
-    shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.5, what);
+    shared.note_connection(&peer, &host, "audit.not_tls", Severity::Medium, 0.5, what);
     drop(client);
 }
 
@@ -195,7 +189,7 @@ async fn plain_http(
 ) {
     let origin = Origin { host: host.into(), port, secure: false };
     shared.tally.note(Became::Plain);
-    shared.note_connection(&origin.host, "audit.not_tls", Severity::Medium, 1.0, what);
+    shared.note_connection(&peer, &origin.host, "audit.not_tls", Severity::Medium, 1.0, what);
     let half = Half::new(Wire::ClientPlain(client));
     http1::serve(Http1::new(shared, peer, half, Intended::Origin { origin, silent: true, name: None }, None)).await;
 }
@@ -207,15 +201,22 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Ok(Ok(start)) => start,
         Ok(Err(error)) => {
             shared.tally.note(Became::Unread);
-            shared.note_around(peer, &host);
-            shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "a malformed ClientHello");
+            shared.note_around(&peer, &host);
+            shared.note_connection(&peer, &host, "audit.not_tls", Severity::Medium, 0.9, "a malformed ClientHello");
             tracing::debug!(host, %error, "malformed ClientHello");
             return;
         }
         Err(_) => {
             shared.tally.note(Became::Unread);
-            shared.note_around(peer, &host);
-            shared.note_connection(&host, "audit.not_tls", Severity::Medium, 0.9, "no ClientHello within the deadline");
+            shared.note_around(&peer, &host);
+            shared.note_connection(
+                &peer,
+                &host,
+                "audit.not_tls",
+                Severity::Medium,
+                0.9,
+                "no ClientHello within the deadline",
+            );
             return;
         }
     };
@@ -228,13 +229,14 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Some(sni) if by_address => sni.clone(),
         _ => host.clone(),
     };
-    shared.note_around(peer, &name);
-    let decision = shared.decide(&name);
+    shared.note_around(&peer, &name);
+    let decision = shared.decide(&peer, &name);
     let (Decision::Intercept, Some(offer)) = (decision, offer) else {
         let reason = match decision {
             Decision::Tunnel(reason) => reason,
             Decision::Intercept => {
                 shared.note_connection(
+                    &peer,
                     &name,
                     "audit.not_tls",
                     Severity::Medium,
@@ -255,10 +257,10 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
     };
     if let Some(sni) = sni.as_deref().filter(|sni| *sni != name) {
         let observed = format!("the tunnel was opened for {name}, the ClientHello names {sni}");
-        shared.note_connection(&name, "audit.identity", Severity::High, 1.0, &observed);
+        shared.note_connection(&peer, &name, "audit.identity", Severity::High, 1.0, &observed);
     }
     let origin = Origin { host: name.as_str().into(), port, secure: true };
-    let upstream = reach(&shared, peer, &origin, offer).await;
+    let upstream = reach(&shared, &origin, offer).await;
     let (version, choice) = match &upstream {
         Reached::Known(choice) => (choice.unwrap_or(Version::Http1), *choice),
         Reached::Fresh(dialled) => (dialled.version(), dialled.choice),
@@ -266,7 +268,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         Reached::Failed(_) => (offer.first(), (offer != Offer::Silent).then(|| offer.first())),
     };
     let leaf_name = sni.as_deref().unwrap_or(&name);
-    let config = match shared.authority.server_config(leaf_name, choice.map(Version::alpn)) {
+    let config = match shared.authority.load().server_config(leaf_name, choice.map(Version::alpn)) {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(host = leaf_name, %error, "no certificate could be made");
@@ -274,13 +276,14 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
             return;
         }
     };
+    let began = Instant::now();
     let accepted = tokio::time::timeout(shared.deadlines.head, start.into_stream(config)).await;
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let (confidence, observed) = refusal(&error);
             shared.tally.note(Became::Refused);
-            shared.note_connection(&name, "audit.untrusted", Severity::Medium, confidence, &observed);
+            shared.note_connection(&peer, &name, "audit.untrusted", Severity::Medium, confidence, &observed);
             return;
         }
         Err(_) => {
@@ -288,6 +291,7 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
             return;
         }
     };
+    shared.recorder.metrics.handshake(Side::Client, began.elapsed());
     shared.tally.note(Became::Audited);
     let intended = Intended::Origin { origin: origin.clone(), silent: choice.is_none(), name: sni };
     let client = Wire::ClientTls(Box::new(stream));
@@ -321,7 +325,7 @@ impl Reached {
     }
 }
 
-async fn reach(shared: &Shared, _: Peer, origin: &Origin, offer: Offer) -> Reached {
+async fn reach(shared: &Shared, origin: &Origin, offer: Offer) -> Reached {
     if let Some(choice) = shared.dialer.known_choice(origin, offer) {
         return Reached::Known(choice);
     }

@@ -321,7 +321,10 @@ impl<'a> Exchange<'a> {
             // Nothing can be changed any more, so the last bytes went out before they are inspected.
             self.judged = true;
             let _ = self.intake.finish();
-            if let Some(trailers) = self.request.reader.trailers() {
+            // Those that were held are judged already.
+            if self.request.trailers.is_none()
+                && let Some(trailers) = self.request.reader.trailers()
+            {
                 let _ = self.intake.trailers(trailers.raw());
             }
         }

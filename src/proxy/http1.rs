@@ -1,6 +1,8 @@
 //! HTTP/1.1 with a client: head, exchange, next head. The upstream's connection stays beside the client's
 //! while both are idle, so that its end is noticed before the next request meets it.
 
+mod asked;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,11 @@ use super::exchange::{Broken, End, Exchange, RequestState, collect};
 use super::half::Half;
 use super::intake::{Intake, Release};
 use super::stream::Wire;
-use super::tally::Became;
 use super::upstream::{Offer, Origin, Version};
 use super::{Peer, Shared, connection, pool, websocket};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
-use crate::wire::head::{HeadError, RequestHead, TargetForm, TargetOut};
+use crate::wire::head::{Framing, HeadError, RequestHead, TargetForm, TargetOut};
 
 /// Whom the client believes to talk to.
 #[derive(Clone, Debug)]
@@ -148,9 +149,9 @@ pub async fn serve(mut connection: Http1) {
                 }
                 let ahead = client.input.split().freeze();
                 let Wire::ClientPlain(socket) = client.io else { return };
-                let (tcp, earlier) = socket.into_parts();
+                let (carrier, earlier) = socket.into_parts();
                 let ahead = if earlier.is_empty() { ahead } else { [ahead, earlier].concat().into() };
-                let socket = super::stream::ClientSocket::new(tcp, ahead);
+                let socket = super::stream::ClientSocket::new(carrier, ahead);
                 tokio::spawn(connection::tunnel(shared, peer, socket, host, port));
                 return;
             }
@@ -179,7 +180,7 @@ impl Http1 {
             if self.shared.trusted.get(&key).is_none() {
                 // Some run times accept the handshake and judge the certificate afterwards.
                 let observed = "the client ended the connection without a request; it may not trust our CA";
-                self.shared.note_connection(&origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
+                self.shared.note_connection(&self.peer, &origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
             }
         }
     }
@@ -200,7 +201,14 @@ impl Http1 {
                         {
                             let observed =
                                 format!("the connection is for {}, the request names two places", origin.host);
-                            self.shared.note_connection(&origin.host, "audit.identity", Severity::High, 1.0, &observed);
+                            self.shared.note_connection(
+                                &self.peer,
+                                &origin.host,
+                                "audit.identity",
+                                Severity::High,
+                                1.0,
+                                &observed,
+                            );
                             return Next::Refuse { status: 421, reason: error.reason };
                         }
                         return Next::Refuse { status: error.status, reason: error.reason };
@@ -242,24 +250,7 @@ impl Http1 {
 
     async fn one(&mut self, head: RequestHead) -> After {
         match self.intended.clone() {
-            Intended::Proxy => match head.target_form() {
-                TargetForm::Authority => match split_authority(head.target()) {
-                    Some((host, Some(port))) => After::Connect { host, port },
-                    _ => self.refuse(400, "CONNECT needs host:port"),
-                },
-                TargetForm::Absolute => match absolute_origin(head.target()) {
-                    Some(origin) => {
-                        if self.requests == 1 {
-                            self.shared.tally.note(Became::Plain);
-                        }
-                        self.request(head, origin, false, None).await
-                    }
-                    None => self.refuse(400, "the target is no http:// URL"),
-                },
-                TargetForm::Origin | TargetForm::Asterisk => {
-                    self.refuse(400, "this is a proxy: set it as HTTP(S) proxy rather than opening it as a server")
-                }
-            },
+            Intended::Proxy => self.asked(head).await,
             Intended::Origin { origin, silent, name } => {
                 if head.target_form() == TargetForm::Authority {
                     return self.refuse(400, "CONNECT within a tunnel");
@@ -287,7 +278,7 @@ impl Http1 {
         let shared = self.shared.clone();
         let (limits, deadlines) = (shared.limits, shared.deadlines);
         if let Some(observed) = self.misdirected(&head, &origin, name.as_deref()) {
-            shared.note_connection(&origin.host, "audit.identity", Severity::High, 1.0, &observed);
+            shared.note_connection(&self.peer, &origin.host, "audit.identity", Severity::High, 1.0, &observed);
             return self.refuse(421, "the names of tunnel, certificate and request disagree");
         }
         if origin.secure && self.requests == 1 {
@@ -296,9 +287,11 @@ impl Http1 {
         let keep = head.keep_alive() && head.minor_version() > 0;
         let request =
             Request { host: origin.host.to_string(), port: origin.port, secure: origin.secure, head: head.clone() };
-        let engine = shared.engine.load_full();
-        let mut intake =
-            Intake::new(&engine, &shared.recorder, &shared.intake, shared.next_flow(), request, head.framing());
+        let treatment = match shared.treat(&self.peer) {
+            Ok(treatment) => treatment,
+            Err(wait) => return self.too_many(&head, wait),
+        };
+        let mut intake = Intake::new(&shared, &treatment, &self.peer, request, head.framing());
         let mut state = RequestState::new(&head, &limits);
         let release = match intake.begin() {
             Ok(release) => release,
@@ -378,7 +371,20 @@ impl Http1 {
         Ok(Half::new(dialled.wire))
     }
 
+    /// A user has sent as many requests as its group may.
+    fn too_many(&mut self, head: &RequestHead, wait: Duration) -> After {
+        self.shared.refused();
+        let wait = wait.as_secs_f64().ceil().max(1.0).to_string();
+        let keep = head.keep_alive() && head.framing() == Framing::None;
+        let body = error_body("rate-limit", "too many requests: this group's limit is reached");
+        let fields =
+            [("content-type", "application/json"), ("x-divulge-error", "rate-limit"), ("retry-after", wait.as_str())];
+        write_answer(&mut self.client.output, 429, &fields, &body, !keep, head.method() == "HEAD");
+        if keep { After::Keep } else { After::Close }
+    }
+
     fn refuse(&mut self, status: u16, reason: &str) -> After {
+        self.shared.refused();
         self.answer(status, &[("x-divulge-error", "refused")], "refused", reason, true);
         After::Close
     }

@@ -5,15 +5,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use super::gate::Treatment;
 use super::restoring::Counts;
 use super::turns::Turns;
-use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root};
+use super::{Peer, Shared};
+use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root, Verdict};
 use crate::learning::Learner;
+use crate::metrics::RequestResult;
 use crate::record::{FlowMeta, Recorder};
 use crate::recording::{SessionTape, Tape};
+use crate::session::flow::Piece as Recorded;
 use crate::wire::envelope::{EnvelopeEvent, EnvelopeReader, LineEvent, LineReader};
 use crate::wire::head::{Framing, HeadEdit};
 
@@ -64,7 +69,7 @@ pub struct Intake {
     turns: Arc<Turns>,
     index: u64,
     head_due: bool,
-    messages: bool,
+    began: Instant,
 }
 
 /// What an intake needs to know beside the request.
@@ -84,20 +89,16 @@ pub struct IntakeSettings {
 
 impl Intake {
     /// Opens the flow. `framing` tells whether a body follows and whether its length is known.
-    pub fn new(
-        engine: &Arc<Engine>,
-        recorder: &Recorder,
-        settings: &IntakeSettings,
-        id: String,
-        request: Request,
-        framing: Framing,
-    ) -> Self {
+    pub fn new(shared: &Shared, treatment: &Treatment, peer: &Peer, request: Request, framing: Framing) -> Self {
+        let (engine, recorder, settings) = (&treatment.engine, &shared.recorder, treatment.intake(shared));
+        let (id, user) = (shared.next_flow(), peer.user.as_ref());
+        let group = user.and_then(|user| user.group.clone());
         // Closed means that nothing may pass unread, so even a policy that only logs has to see it first.
-        let hold = engine.may_change(&request) || settings.on_error == OnError::Closed;
+        let hold = engine.may_change(&request, group.as_deref()) || settings.on_error == OnError::Closed;
         let shape = shape_of(&request, framing, hold, settings.body_limit);
         let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
-        let flow = engine.open(id.clone(), request.clone());
+        let flow = engine.open_for(id.clone(), request.clone(), group.clone());
         let client = flow.client();
         let meta = FlowMeta {
             flow: id,
@@ -106,6 +107,8 @@ impl Intake {
             path: None,
             client: client.map(|(client, _)| client.to_owned()),
             client_version: client.and_then(|(_, version)| version.map(str::to_owned)),
+            user: user.and_then(|user| user.shown.clone()),
+            group,
         };
         recorder.counters.flows.fetch_add(1, Ordering::Relaxed);
         recorder.counters.active.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +129,7 @@ impl Intake {
             turns: settings.turns.clone(),
             index: 0,
             head_due: true,
-            messages: false,
+            began: Instant::now(),
         }
     }
 
@@ -172,6 +175,9 @@ impl Intake {
 
     /// Before the body: the head of a request that need not wait for it.
     pub fn begin(&mut self) -> Result<Release, Refusal> {
+        if self.tape.as_ref().is_some_and(Tape::refuses) {
+            return Err(self.refuse("recording", "the session cannot be written, and every request has to be".into()));
+        }
         match (&self.shape, self.hold) {
             (Shape::Document(_), true) => Ok(Release::default()),
             // Nothing can change: inspected at the end, beside the traffic.
@@ -207,10 +213,7 @@ impl Intake {
                     let _ = self.chunk();
                 }
             }
-            Shape::Uninspected(bytes) => {
-                *bytes += data.len() as u64;
-                self.unseen();
-            }
+            Shape::Uninspected(bytes) => *bytes += data.len() as u64,
             Shape::Bare => {}
         }
     }
@@ -233,17 +236,9 @@ impl Intake {
             }
             Shape::Uninspected(bytes) => {
                 *bytes += data.len() as u64;
-                self.unseen();
                 Ok(Release { head: None, payload: data.split().freeze() })
             }
             Shape::Bare => Ok(Release::default()),
-        }
-    }
-
-    /// Bytes went by that are not recorded.
-    fn unseen(&self) {
-        if let Some(tape) = &self.tape {
-            tape.sent_unseen();
         }
     }
 
@@ -277,7 +272,7 @@ impl Intake {
             Shape::Uninspected(bytes) => {
                 let bytes = std::mem::take(bytes);
                 if bytes > 0 {
-                    self.note_unread(bytes, "limit");
+                    self.leave_unread(bytes, "limit");
                 }
                 Ok(Release::default())
             }
@@ -302,26 +297,38 @@ impl Intake {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
             summary.place(self.engine.vault());
-            self.learner.learn(std::mem::take(&mut summary.lesson));
+            let lesson = std::mem::take(&mut summary.lesson);
+            // What says nothing new is not worth waking somebody.
+            if self.engine.templates().gains_from(&lesson) {
+                self.learner.learn(lesson);
+            }
             self.recorder.counters.active.fetch_sub(1, Ordering::Relaxed);
             if let Some(tape) = &self.tape {
                 tape.end();
             }
+            let result = match summary.verdict {
+                Verdict::Forwarded => RequestResult::Forwarded,
+                Verdict::Edited => RequestResult::Edited,
+                Verdict::Withheld => RequestResult::Withheld,
+            };
+            self.recorder.metrics.request(result, Some(self.began));
             self.recorder.closed(&self.meta, summary);
         }
     }
 
     /// The refusal of a unit that the engine itself would have let pass.
-    fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
+    pub(super) fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
         if let Some(flow) = &mut self.flow {
             flow.withhold();
+        }
+        if let Some(tape) = &self.tape {
+            tape.refused();
         }
         Refusal { reason, message }
     }
 
     /// One message of a WebSocket: what may go in its place.
     pub fn message(&mut self, text: bool, payload: Bytes) -> Result<Option<Bytes>, Refusal> {
-        self.messages = true;
         let index = self.index;
         self.index += 1;
         let before = payload.clone();
@@ -330,8 +337,22 @@ impl Intake {
     }
 
     /// Bytes of a WebSocket message over the limit, or of an opaque upgrade.
-    pub fn note_unread(&mut self, bytes: u64, reason: &'static str) {
-        let root = if self.messages { Root::Message(self.index) } else { Root::Body };
+    pub fn note_unread_message(&mut self, bytes: u64, reason: &'static str) {
+        if let Some(tape) = &self.tape {
+            tape.unread_message(self.index, bytes, reason);
+        }
+        self.note_unread(Root::Message(self.index), bytes, reason);
+    }
+
+    /// Bytes of a body that nobody reads or keeps.
+    fn leave_unread(&mut self, bytes: u64, reason: &'static str) {
+        if let Some(tape) = &self.tape {
+            tape.sent_unseen(bytes, reason);
+        }
+        self.note_unread(Root::Body, bytes, reason);
+    }
+
+    fn note_unread(&mut self, root: Root, bytes: u64, reason: &'static str) {
         if let Some(flow) = &mut self.flow {
             let finding = flow.unread(Location { root, steps: Vec::new() }, bytes, reason);
             self.recorder.note(&self.meta, vec![finding]);
@@ -359,15 +380,18 @@ impl Intake {
         let Shape::Document(body) = &mut self.shape else { return Ok(Release::default()) };
         let mut held = std::mem::take(body);
         held.unsplit(data.split());
+        self.shape = Shape::Uninspected(0);
+        // The head is judged by itself: what it says is known however long the body is.
+        let head = match self.head_due {
+            true => self.audit(Part::Head)?.head,
+            false => None,
+        };
         if self.on_error == OnError::Closed {
-            self.shape = Shape::Uninspected(0);
-            self.note_unread(held.len() as u64, "limit");
+            self.leave_unread(held.len() as u64, "limit");
             let message = format!("the request body is longer than {} bytes and may not pass unread", self.limit);
             return Err(self.refuse("limit", message));
         }
         self.shape = Shape::Uninspected(held.len() as u64);
-        let head = self.head_due.then(Vec::new);
-        self.head_due = false;
         Ok(Release { head, payload: held.freeze() })
     }
 
@@ -389,7 +413,7 @@ impl Intake {
                 Some(Piece::Envelope(bytes)) => Part::Frame { index, bytes },
                 Some(Piece::Line(bytes)) => Part::Line { index, bytes },
                 Some(Piece::Unread(bytes, reason)) => {
-                    self.over_frame(bytes.len() as u64, reason)?;
+                    self.over_frame(&bytes, reason)?;
                     push(bytes);
                     continue;
                 }
@@ -431,8 +455,11 @@ impl Intake {
         }
     }
 
-    fn over_frame(&mut self, bytes: u64, reason: &'static str) -> Result<(), Refusal> {
-        self.note_unread(bytes, reason);
+    fn over_frame(&mut self, bytes: &Bytes, reason: &'static str) -> Result<(), Refusal> {
+        if let Some(tape) = &self.tape {
+            tape.unread(bytes, reason);
+        }
+        self.note_unread(Root::Body, bytes.len() as u64, reason);
         if self.hold && self.on_error == OnError::Closed {
             return Err(self.refuse(reason, "a frame of the request cannot be read".into()));
         }
@@ -465,15 +492,12 @@ impl Intake {
         if let Some(tape) = &self.tape {
             match &part {
                 Part::Message { text, bytes, .. } => tape.message(true, *text, bytes),
-                Part::Document(bytes)
-                | Part::Frame { bytes, .. }
-                | Part::Line { bytes, .. }
-                | Part::Chunk { bytes, .. } => tape.sent(bytes),
+                Part::Document(bytes) => tape.sent(Recorded::Document, bytes),
+                Part::Frame { bytes, .. } => tape.sent(Recorded::Frame, bytes),
+                Part::Line { bytes, .. } => tape.sent(Recorded::Line, bytes),
+                Part::Chunk { bytes, .. } => tape.sent(Recorded::Chunk, bytes),
                 Part::Trailers(bytes) => tape.trailers(bytes),
                 Part::Head => {}
-            }
-            if matches!(part, Part::Document(_)) {
-                tape.requested();
             }
         }
         let first = std::mem::replace(&mut self.head_due, false);

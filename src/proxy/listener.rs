@@ -7,14 +7,35 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::{Peer, Shared, Way, connection};
+use super::{Peer, Shared, Way, entry};
 
 /// Binds, with a message that says what to do when the address is taken.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_with(address, |_| Ok(()))
+}
+
+/// The same for a port to which TPROXY rules lead: it takes connections to addresses that are not this machine's.
+#[cfg(target_os = "linux")]
+pub fn bind_transparent(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_with(address, |socket| {
+        // One flag for both families.
+        socket.set_ip_transparent_v4(true).map_err(|error| {
+            io::Error::new(error.kind(), format!("{address}: TPROXY needs the capability CAP_NET_ADMIN: {error}"))
+        })
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn bind_transparent(_: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "TPROXY is of Linux alone"))
+}
+
+fn bind_with(address: SocketAddr, prepare: impl FnOnce(&socket2::Socket) -> io::Result<()>) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    prepare(&socket)?;
     socket.bind(&address.into()).map_err(|error| explain(error, address))?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())
@@ -42,7 +63,7 @@ pub async fn run(shared: Arc<Shared>, listener: TcpListener, stop: impl Future<O
             () = &mut stop => return,
             accepted = listener.accept() => match accepted {
                 Ok((tcp, address)) => {
-                    tokio::spawn(connection::accept(shared.clone(), tcp, Peer { address, way: Way::Asked }));
+                    tokio::spawn(entry::accept(shared.clone(), tcp, Peer::at(address, Way::Asked)));
                 }
                 // One client that broke off early says nothing about the next.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -7,8 +7,10 @@
 //! It decides nothing about content: every request goes through an `intake` to the engine.
 
 pub mod connection;
+pub mod entry;
 pub mod error;
 pub mod exchange;
+pub mod gate;
 pub mod half;
 pub mod http1;
 pub mod http2;
@@ -17,8 +19,10 @@ pub mod listener;
 pub mod pool;
 pub mod presence;
 pub mod restoring;
+pub mod socks;
 pub mod stream;
 pub mod tally;
+pub mod transparent;
 pub mod tunnel;
 pub mod turns;
 pub mod upstream;
@@ -28,6 +32,7 @@ pub mod websocket;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
@@ -36,6 +41,7 @@ use crate::ca::Authority;
 use crate::config::{Deadlines, Intercept, glob_fits};
 use crate::engine::{Action, Detector, Engine, Finding, Location, OnError, Root, Severity};
 use crate::learning::Learner;
+use crate::metrics::{RequestResult, Side};
 use crate::record::{FlowMeta, Recorder};
 use crate::recording::SessionTape;
 use crate::wire::limits::Limits;
@@ -48,7 +54,8 @@ use upstream::{Dialer, Dialled, Offer, Origin};
 pub struct Shared {
     /// One request sees one snapshot; a reload swaps it.
     pub engine: ArcSwap<Engine>,
-    pub authority: Arc<Authority>,
+    /// A reload may bring another intermediate of the same root.
+    pub authority: ArcSwap<Authority>,
     pub dialer: Dialer,
     pub pool: pool::Pool,
     pub recorder: Recorder,
@@ -63,6 +70,8 @@ pub struct Shared {
     /// Hosts that a connection around the proxy went to, reported once.
     around: Cache<Arc<str>, ()>,
     pub tally: tally::Tally,
+    /// Who is let in, and what differs for its group.
+    pub gate: gate::Gate,
     flows: AtomicU64,
 }
 
@@ -87,6 +96,7 @@ pub struct SharedParts {
     pub reveal: bool,
     pub learner: Learner,
     pub tape: Option<SessionTape>,
+    pub gate: gate::Gate,
 }
 
 impl Shared {
@@ -95,7 +105,7 @@ impl Shared {
         let last_flow = parts.tape.as_ref().map_or(0, |tape| tape.last_flow);
         Self {
             engine: ArcSwap::new(parts.engine),
-            authority: parts.authority,
+            authority: ArcSwap::from(parts.authority),
             dialer: parts.dialer,
             pool: pool::Pool::default(),
             recorder: parts.recorder,
@@ -114,16 +124,17 @@ impl Shared {
             warned: Cache::new(4096),
             around: Cache::new(4096),
             tally: tally::Tally::default(),
+            gate: parts.gate,
             flows: AtomicU64::new(last_flow),
         }
     }
 
     /// Whether `host` is decrypted. Without the CA's scope it is tunnelled, and the user is told once.
-    pub fn decide(&self, host: &str) -> Decision {
-        if !self.wants(host) {
+    pub fn decide(&self, peer: &Peer, host: &str) -> Decision {
+        if !self.wanted_by(peer, host) {
             return Decision::Tunnel("not intercepted");
         }
-        if self.authority.permits(host) {
+        if self.authority.load().permits(host) {
             return Decision::Intercept;
         }
         let name: Arc<str> = host.into();
@@ -137,8 +148,8 @@ impl Shared {
         Decision::Tunnel("outside the CA's scope")
     }
 
-    fn wants(&self, host: &str) -> bool {
-        self.intercept.iter().any(|rule| match rule {
+    fn wants(&self, list: &[Intercept], host: &str) -> bool {
+        list.iter().any(|rule| match rule {
             Intercept::All => true,
             Intercept::Ai => self.engine.load().rules().is_ai_host(host),
             Intercept::Glob(glob) => glob_fits(glob, host),
@@ -151,26 +162,57 @@ impl Shared {
 
     /// A fresh connection to `origin`. One that an exception made possible is reported.
     pub async fn dial(&self, origin: &Origin, offer: Offer) -> Result<Dialled, UpstreamError> {
+        let began = Instant::now();
         let dialled = self.dialer.dial(origin, offer).await?;
+        if origin.secure {
+            // With the connection it runs on: what a request waits for.
+            self.recorder.metrics.handshake(Side::Upstream, began.elapsed());
+        }
         if let Some(observed) = &dialled.overlooked {
             tracing::debug!(host = %origin.host, "{observed}");
-            self.note_connection(&origin.host, "audit.identity", Severity::Medium, 1.0, observed);
+            self.note_flow(None, &origin.host, "audit.identity", Severity::Medium, 1.0, observed);
         }
         Ok(dialled)
     }
 
     /// Reports that a client went around the proxy to `host`, once for each host.
-    pub fn note_around(&self, peer: Peer, host: &str) {
+    pub fn note_around(&self, peer: &Peer, host: &str) {
         if peer.way != Way::Around || self.around.get(host).is_some() {
             return;
         }
         self.around.insert(host.into(), ());
         let observed = "a connection that did not go to the proxy of the variables; it was audited all the same";
-        self.note_connection(host, "audit.bypass", Severity::Low, 1.0, observed);
+        self.note_connection(peer, host, "audit.bypass", Severity::Low, 1.0, observed);
     }
 
     /// A finding about a connection rather than a request.
-    pub fn note_connection(&self, host: &str, kind: &'static str, severity: Severity, confidence: f32, observed: &str) {
+    pub fn note_connection(
+        &self,
+        peer: &Peer,
+        host: &str,
+        kind: &'static str,
+        severity: Severity,
+        confidence: f32,
+        observed: &str,
+    ) {
+        self.note_flow(Some(peer), host, kind, severity, confidence, observed);
+    }
+
+    /// A request that was not let in.
+    pub(super) fn refused(&self) {
+        self.recorder.metrics.request(RequestResult::Refused, None);
+    }
+
+    fn note_flow(
+        &self,
+        peer: Option<&Peer>,
+        host: &str,
+        kind: &'static str,
+        severity: Severity,
+        confidence: f32,
+        observed: &str,
+    ) {
+        let user = peer.and_then(|peer| peer.user.as_ref());
         let meta = Arc::new(FlowMeta {
             flow: self.next_flow(),
             host: host.to_owned(),
@@ -178,6 +220,8 @@ impl Shared {
             path: None,
             client: None,
             client_version: None,
+            user: user.and_then(|user| user.shown.clone()),
+            group: user.and_then(|user| user.group.clone()),
         });
         self.recorder.note(&meta, vec![connection_finding(kind, severity, confidence, host, observed)]);
     }
@@ -211,10 +255,20 @@ pub fn connection_finding(
 }
 
 /// Who is at the other end, as far as pools and findings tell clients apart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     pub way: Way,
+    /// Who it is, where that is asked for.
+    pub user: Option<Arc<gate::User>>,
+    /// A certificate said so: nothing else is asked.
+    pub certified: bool,
+}
+
+impl Peer {
+    pub fn at(address: SocketAddr, way: Way) -> Self {
+        Self { address, way, user: None, certified: false }
+    }
 }
 
 /// How a connection came to us.

@@ -13,17 +13,45 @@ use tokio_rustls::{client, server};
 
 use super::presence::Presence;
 
+/// What a client's bytes come in.
+pub enum Carrier {
+    Tcp(TcpStream),
+    /// TLS to the proxy itself.
+    Tls(Box<server::TlsStream<TcpStream>>),
+}
+
+impl Carrier {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Carrier::Tcp(tcp) => tcp,
+            Carrier::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl From<TcpStream> for Carrier {
+    fn from(tcp: TcpStream) -> Self {
+        Carrier::Tcp(tcp)
+    }
+}
+
+impl From<Box<server::TlsStream<TcpStream>>> for Carrier {
+    fn from(tls: Box<server::TlsStream<TcpStream>>) -> Self {
+        Carrier::Tls(tls)
+    }
+}
+
 /// A client's socket: bytes that an earlier phase read too far come first, and what a ClientHello took can
 /// be kept so that a tunnel sends exactly what the client sent.
 pub struct ClientSocket {
-    tcp: TcpStream,
+    carrier: Carrier,
     ahead: Bytes,
     record: Option<BytesMut>,
 }
 
 impl ClientSocket {
-    pub fn new(tcp: TcpStream, ahead: Bytes) -> Self {
-        Self { tcp, ahead, record: None }
+    pub fn new(carrier: impl Into<Carrier>, ahead: Bytes) -> Self {
+        Self { carrier: carrier.into(), ahead, record: None }
     }
 
     /// From now on keeps a copy of what is read.
@@ -38,12 +66,13 @@ impl ClientSocket {
 
     /// Who is at either end: the client, and we.
     pub fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.tcp.peer_addr()?, self.tcp.local_addr()?))
+        let tcp = self.carrier.tcp();
+        Ok((tcp.peer_addr()?, tcp.local_addr()?))
     }
 
-    /// The socket and what was read ahead of it.
-    pub fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.tcp, self.ahead)
+    /// What carries the bytes, and what was read ahead of it.
+    pub fn into_parts(self) -> (Carrier, Bytes) {
+        (self.carrier, self.ahead)
     }
 }
 
@@ -51,7 +80,7 @@ impl AsyncRead for ClientSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.ahead.is_empty() {
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.carrier).poll_read(cx, buf))?;
         } else {
             let n = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..n]);
@@ -66,7 +95,7 @@ impl AsyncRead for ClientSocket {
 
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        Pin::new(&mut self.carrier).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -74,19 +103,19 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.carrier).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.carrier.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.carrier).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.carrier).poll_shutdown(cx)
     }
 }
 
@@ -124,7 +153,7 @@ impl Wire {
     /// is no TLS to tell one from the other, a body that was cut would look whole.
     pub fn reset_when_dropped(&self) {
         if let Wire::ClientPlain(client) = self {
-            let _ = socket2::SockRef::from(&client.tcp).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(client.carrier.tcp()).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 
@@ -179,5 +208,6 @@ macro_rules! forward_io {
     };
 }
 
+forward_io!(Carrier, Carrier::Tcp, Carrier::Tls);
 forward_io!(Transport, Transport::Tcp, Transport::ProxyTls, Transport::Memory);
 forward_io!(Wire, Wire::ClientPlain, Wire::ClientTls, Wire::UpstreamPlain, Wire::UpstreamTls);

@@ -33,11 +33,22 @@ pub async fn relay(
         let down = copy(upstream_read, client_write, Bytes::new(), &received);
         tokio::join!(up, down);
     };
+    shared.recorder.metrics.tunnels.inc();
+    let _counted = Counted(shared);
     until_idle(both, shared.deadlines.idle, || sent.load(Ordering::Relaxed) + received.load(Ordering::Relaxed)).await;
     let tunnel =
         Tunnel { host: host.to_owned(), port, sent: sent.into_inner(), received: received.into_inner(), reason };
     tracing::debug!(host, port, reason, sent = tunnel.sent, received = tunnel.received, "tunnelled unread");
     shared.recorder.tunnel(tunnel);
+}
+
+/// A tunnel that goes on.
+struct Counted<'a>(&'a Shared);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.recorder.metrics.tunnels.dec();
+    }
 }
 
 async fn copy<R, W>(mut from: R, mut to: W, first: Bytes, count: &AtomicU64)

@@ -129,7 +129,7 @@ pub struct Dialer {
     connect_to: Vec<ConnectTo>,
     parent: Option<UpstreamProxy>,
     addresses: DialPolicy,
-    own: SocketAddr,
+    own: Vec<SocketAddr>,
     deadline: Duration,
     offline: bool,
     recorded: Option<Arc<Recorded>>,
@@ -170,7 +170,7 @@ pub struct DialerParts {
     pub parent: Option<UpstreamProxy>,
     pub addresses: DialPolicy,
     /// Where we listen: never dialled.
-    pub own: SocketAddr,
+    pub own: Vec<SocketAddr>,
     pub deadline: Duration,
     pub offline: bool,
     /// Answers in the place of every upstream.
@@ -191,6 +191,9 @@ impl Dialer {
                 config.alpn_protocols = offer.protocols().iter().map(|v| v.alpn().to_vec()).collect();
             }
             config.enable_sni = true;
+            if let Some(log) = crate::key_log::of_environment() {
+                config.key_log = log;
+            }
             Ok(Arc::new(config))
         };
         let [a, b, c, d, e] = Offer::ALL;
@@ -407,16 +410,13 @@ impl Dialer {
     /// Listening on every address: each of this machine's leads here.
     fn is_ourselves(&self, tcp: &TcpStream) -> bool {
         let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else { return false };
-        self.own.ip().is_unspecified() && peer.port() == self.own.port() && peer.ip() == local.ip()
+        peer.ip() == local.ip() && self.own.iter().any(|own| own.ip().is_unspecified() && peer.port() == own.port())
     }
 
     /// The address actually dialled is judged, not the name: a name can be made to resolve to anything.
     fn check_address(&self, address: SocketAddr, named: bool) -> Result<(), UpstreamError> {
         let ip = address.ip().to_canonical();
-        let own_ip = self.own.ip().to_canonical();
-        let ours = address.port() == self.own.port()
-            && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()));
-        if ours {
+        if self.own.iter().any(|own| is_own(*own, ip, address.port())) {
             return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
         }
         let policy = if named { self.addresses.named() } else { self.addresses.clone() };
@@ -428,6 +428,12 @@ impl Dialer {
         }
         Ok(())
     }
+}
+
+/// Whether `ip` and `port` lead to what listens at `own`.
+fn is_own(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
+    let own_ip = own.ip().to_canonical();
+    port == own.port() && (ip == own_ip || ip.is_unspecified() || (own_ip.is_unspecified() && ip.is_loopback()))
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, UpstreamError> {

@@ -49,8 +49,8 @@ impl Walker {
         }
         if self.lost {
             let bytes = data.split().len() as u64;
-            intake.note_unread(bytes, "malformed");
-            return if self.hold { Err(unreadable()) } else { Ok(()) };
+            intake.note_unread_message(bytes, "malformed");
+            return if self.hold { Err(unreadable(intake)) } else { Ok(()) };
         }
         self.waiting.unsplit(data.split());
         loop {
@@ -62,13 +62,13 @@ impl Walker {
                     }
                 }
                 Ok(Some(Event::Oversize { raw, compressed, .. })) => {
-                    intake.note_unread(raw.len() as u64, "limit");
-                    let long = || Refusal { reason: "limit", message: "a message is too long to be read".into() };
+                    intake.note_unread_message(raw.len() as u64, "limit");
+                    let long = |intake: &mut Intake| intake.refuse("limit", "a message is too long to be read".into());
                     if self.hold {
                         if intake.is_closed_on_error() {
-                            return Err(long());
+                            return Err(long(intake));
                         }
-                        self.writer.oversize(&raw, compressed, out).map_err(|_| long())?;
+                        self.writer.oversize(&raw, compressed, out).map_err(|_| long(intake))?;
                     }
                 }
                 Ok(Some(Event::Message { raw, text, mask, payload, compressed })) => {
@@ -85,16 +85,16 @@ impl Walker {
                     tracing::debug!(%error, "WebSocket frames cannot be followed");
                     self.lost = true;
                     let bytes = self.waiting.split();
-                    intake.note_unread(bytes.len() as u64, "malformed");
-                    return if self.hold { Err(unreadable()) } else { Ok(()) };
+                    intake.note_unread_message(bytes.len() as u64, "malformed");
+                    return if self.hold { Err(unreadable(intake)) } else { Ok(()) };
                 }
             }
         }
     }
 }
 
-fn unreadable() -> Refusal {
-    Refusal { reason: "malformed", message: "the WebSocket frames cannot be read".into() }
+fn unreadable(intake: &mut Intake) -> Refusal {
+    intake.refuse("malformed", "the WebSocket frames cannot be read".into())
 }
 
 /// A close frame of the server: 1008, policy violation (RFC 6455, section 7.4.1).

@@ -269,7 +269,7 @@ async fn redirected(shared: Arc<Shared>, door: Arc<Door>, way: Way) {
             Ok((tcp, destination)) => {
                 let address = tcp.peer_addr().unwrap_or(destination);
                 let host = door.name_of(destination.ip()).unwrap_or_else(|| destination.ip().to_string());
-                let peer = Peer { address, way };
+                let peer = Peer::at(address, way);
                 tokio::spawn(connection::redirected(shared.clone(), tcp, peer, host, destination.port()));
             }
             // One client that broke off early says nothing about the next.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use crate::engine::{Part, Request};
+use crate::engine::{Location, Part, Request, Root};
 use crate::wire::head::{HeadError, RequestHead};
 use crate::wire::limits::Limits;
 
@@ -28,6 +29,8 @@ pub struct Exchange {
     pub response: Option<Message>,
     /// Messages of a WebSocket, of both sides, in order.
     pub messages: Vec<WebSocketMessage>,
+    /// Messages of the client's that were not read, each before the message of that number.
+    pub unread_messages: Vec<UnreadMessage>,
     /// Findings and the flow as lines of JSON, as they were written when this was audited; empty for imports.
     pub lines: Vec<String>,
     /// The entry of the archive that this was imported from, with all that no field above has a place for. It holds what
@@ -47,6 +50,56 @@ pub struct Message {
     pub trailers: Bytes,
     /// Whether the body is all there; `Omitted` bodies are known by their digest alone.
     pub body_state: BodyState,
+    /// Of a request: what its body was audited in. Empty where that was one document, and where nobody knows.
+    pub pieces: Vec<Piece>,
+    /// Of an answer: when its head and each part of its body came. Empty where nobody knows.
+    pub pace: Vec<Beat>,
+}
+
+/// What a body was audited in: the same pieces give the same findings again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Piece {
+    Document(u64),
+    Frame(u64),
+    Line(u64),
+    Chunk(u64),
+    /// It was not read; only if `kept` it is in the body.
+    Unread {
+        bytes: u64,
+        reason: String,
+        kept: bool,
+    },
+}
+
+/// A part of an answer: milliseconds since the request began, and how many bytes came then.
+pub type Beat = (u64, u64);
+
+/// A message of a WebSocket that was not read: `before` so many others of the client's.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UnreadMessage {
+    pub before: u64,
+    pub bytes: u64,
+    pub reason: String,
+    /// It was the end of the conversation: it might not pass unread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// One step of an audit.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Audit(Part),
+    /// Bytes that the audit did not get to see.
+    Unread {
+        location: Location,
+        bytes: u64,
+        reason: &'static str,
+        /// Them, where the body has them.
+        kept: Bytes,
+        /// They were refused for that.
+        refused: bool,
+    },
 }
 
 /// How much of a body is kept.
@@ -79,7 +132,31 @@ impl Exchange {
         Ok(Arc::new(Request { host: self.host.clone(), port: self.port, secure: self.secure, head }))
     }
 
-    /// The request as the units that an audit takes, in wire order.
+    /// The request as the steps that an audit takes, in wire order: those that were taken when it was recorded.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = self.request.steps();
+        if !self.request.trailers.is_empty() {
+            steps.push(Step::Audit(Part::Trailers(self.request.trailers.clone())));
+        }
+        let mut unread = self.unread_messages.iter().peekable();
+        let mut passed_over = |next: u64, steps: &mut Vec<Step>| {
+            while let Some(message) = unread.next_if(|message| message.before <= next) {
+                let location = Location { root: Root::Message(message.before), steps: Vec::new() };
+                let (bytes, reason, refused) = (message.bytes, word(&message.reason), message.refused);
+                steps.push(Step::Unread { location, bytes, reason, kept: Bytes::new(), refused });
+            }
+        };
+        let sent = self.messages.iter().filter(|message| message.from_client);
+        for (index, message) in (0..).zip(sent) {
+            passed_over(index, &mut steps);
+            let bytes = message.data.clone();
+            steps.push(Step::Audit(Part::Message { index, text: message.text, bytes }));
+        }
+        passed_over(u64::MAX, &mut steps);
+        steps
+    }
+
+    /// What was sent, each body as one document: for those who look for what is in it, not for what the proxy did with it.
     pub fn parts(&self) -> Vec<Part> {
         let mut parts = vec![match self.request.body.is_empty() {
             true => Part::Head,
@@ -103,7 +180,55 @@ impl Exchange {
     }
 }
 
+/// The reasons for which a body is passed over unread are words of the proxy's own.
+fn word(reason: &str) -> &'static str {
+    ["limit", "malformed"].into_iter().find(|known| *known == reason).unwrap_or("opaque")
+}
+
 impl Message {
+    /// Head and body as an audit takes them.
+    fn steps(&self) -> Vec<Step> {
+        let whole = |body: &Bytes| match body.is_empty() {
+            true => Part::Head,
+            false => Part::Document(body.clone()),
+        };
+        if self.pieces.is_empty() {
+            return vec![Step::Audit(whole(&self.body))];
+        }
+        let mut steps = match self.pieces.first() {
+            Some(Piece::Document(_)) => Vec::new(),
+            _ => vec![Step::Audit(Part::Head)],
+        };
+        let mut at: usize = 0;
+        // What a damaged record says may be more than there is.
+        let mut take = |bytes: u64| {
+            let from = at;
+            at = at.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX)).min(self.body.len());
+            (from as u64, self.body.slice(from..at))
+        };
+        let mut index = 0;
+        for piece in &self.pieces {
+            let part = match piece {
+                Piece::Document(bytes) => Part::Document(take(*bytes).1),
+                Piece::Frame(bytes) => Part::Frame { index, bytes: take(*bytes).1 },
+                Piece::Line(bytes) => Part::Line { index, bytes: take(*bytes).1 },
+                Piece::Chunk(bytes) => {
+                    let (offset, bytes) = take(*bytes);
+                    Part::Chunk { offset, bytes }
+                }
+                Piece::Unread { bytes, reason, kept } => {
+                    let kept = if *kept { take(*bytes).1 } else { Bytes::new() };
+                    let location = Location { root: Root::Body, steps: Vec::new() };
+                    steps.push(Step::Unread { location, bytes: *bytes, reason: word(reason), kept, refused: false });
+                    continue;
+                }
+            };
+            index += 1;
+            steps.push(Step::Audit(part));
+        }
+        steps
+    }
+
     /// The status of a response; none of a request or of a head that cannot be read.
     pub fn status(&self) -> Option<u16> {
         let line = self.head.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
@@ -128,7 +253,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchange, Message};
+    use super::{Exchange, Message, Piece, Step};
     use crate::engine::Part;
 
     #[test]
@@ -139,8 +264,27 @@ mod tests {
             Exchange { host: "api.example.com".into(), port: 443, secure: true, request, ..Exchange::default() };
         assert_eq!(exchange.request().unwrap().head.target(), "/v1/x");
         assert_eq!(exchange.request.field("x-a"), Some(b"1".as_slice()));
-        assert!(matches!(&exchange.parts()[..], [Part::Document(body)] if body == "{}"));
+        assert!(matches!(&exchange.steps()[..], [Step::Audit(Part::Document(body))] if body == "{}"));
         let response = Message { head: "HTTP/1.1 204 No Content\r\n\r\n".into(), ..Message::default() };
         assert_eq!(response.status(), Some(204));
+    }
+
+    #[test]
+    fn a_body_is_audited_in_the_pieces_it_was_recorded_in() {
+        let unread = |kept, bytes| Piece::Unread { bytes, reason: "limit".to_owned(), kept };
+        let pieces = vec![Piece::Line(2), unread(true, 3), Piece::Line(1), unread(false, 70), Piece::Line(9)];
+        let request = Message { body: "abXXXcd".into(), pieces, ..Message::default() };
+        let steps = Exchange { request, ..Exchange::default() }.steps();
+        let said: Vec<String> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Audit(Part::Line { index, bytes }) => format!("{index} {}", String::from_utf8_lossy(bytes)),
+                Step::Audit(part) => format!("{part:?}"),
+                Step::Unread { location, bytes, reason, kept, .. } => {
+                    format!("{location} {bytes} {reason} {}", String::from_utf8_lossy(kept))
+                }
+            })
+            .collect();
+        assert_eq!(said, ["Head", "0 ab", "body 3 limit XXX", "1 c", "body 70 limit ", "2 d"]);
     }
 }

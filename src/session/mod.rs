@@ -1,5 +1,6 @@
 //! What a capture is. Pure: bytes in, requests out.
 
+pub mod audit;
 mod chunks;
 pub mod curl;
 mod damage;

@@ -56,6 +56,18 @@ impl Captured {
         })
     }
 
+    /// A request that was recorded or imported: transfer codings are undone, and where it went is known.
+    pub fn of(exchange: &Exchange) -> Result<Self, HeadError> {
+        let (head, body) = (&exchange.request.head, &exchange.request.body);
+        let limits = Limits { head_bytes: 1024 * 1024, fields: 10_000, ..Limits::default() };
+        let (parsed, body_at) = RequestHead::parse_captured(head, &limits)?;
+        let raw: Bytes = if body.is_empty() { head.clone() } else { [&head[..], &body[..]].concat().into() };
+        let request =
+            Request { host: exchange.host.clone(), port: exchange.port, secure: exchange.secure, head: parsed };
+        let body = raw.slice(body_at..);
+        Ok(Self { request: Arc::new(request), raw, body_at, body, chunked: false, trailers: Bytes::new() })
+    }
+
     /// What is wrong with the framing of the file, in words: it is read as far as it goes all the same.
     pub fn damage(&self) -> Option<String> {
         let head = &self.request.head;

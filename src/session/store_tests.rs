@@ -1,6 +1,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::session::flow::WebSocketMessage;
 
 fn exchange(id: &str, body: &str) -> Exchange {
     let head = format!("POST /v1/messages HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -11,12 +12,20 @@ fn exchange(id: &str, body: &str) -> Exchange {
         host: "api.example.com".to_owned(),
         port: 443,
         secure: true,
-        request: Message { head: head.into(), body: body.to_owned().into(), ..Message::default() },
+        request: Message {
+            head: head.into(),
+            body: body.to_owned().into(),
+            pieces: vec![Piece::Line(1), Piece::Unread { bytes: 2, reason: "limit".to_owned(), kept: true }],
+            ..Message::default()
+        },
+        unread_messages: vec![UnreadMessage { before: 1, bytes: 7, reason: "limit".to_owned(), refused: true }],
         response: Some(Message {
             head: "HTTP/1.1 200 OK\r\n\r\n".into(),
             body: format!("answer to {id}").into(),
             trailers: "x: y\r\n".into(),
             body_state: BodyState::Cut,
+            pace: vec![(4, 0), (9, 6)],
+            ..Message::default()
         }),
         messages: vec![WebSocketMessage {
             from_client: true,
@@ -94,18 +103,18 @@ fn a_conversation_costs_what_is_new_in_it() {
 fn a_torn_end_is_told_and_what_was_before_it_is_read() {
     let exchanges: Vec<Exchange> = (0..3).map(|n| exchange(&format!("{n:06}"), &text(900, n))).collect();
     let whole = written(&exchanges);
-    let sound = open(&whole).scan.end;
+    let sound = open(&whole).scan.position.end;
     assert_eq!(sound, whole.len() as u64);
     for cut in [1, 20, 40, 200] {
         let mut reader = open(&whole[..whole.len() - cut]);
         let damage = reader.scan.damage.clone().unwrap();
-        assert_eq!(damage.offset, reader.scan.end);
+        assert_eq!(damage.offset, reader.scan.position.end);
         assert!(damage.reason.contains("ends within"), "{damage:?}");
         assert_eq!(reader.exchange(2).unwrap().0.request, exchanges[2].request, "cut by {cut}");
     }
     // Whoever writes on begins behind the last sound record.
     let reader = open(&whole[..whole.len() - 20]);
-    let mut file = whole[..reader.scan.end as usize].to_vec();
+    let mut file = whole[..reader.scan.position.end as usize].to_vec();
     let more = exchange("000009", "more");
     let mut writer = SessionWriter::resume(&reader.scan);
     file.extend(writer.request(&more));
@@ -132,7 +141,7 @@ fn the_first_altered_missing_or_moved_record_is_named() {
     let mut moved = whole.clone();
     moved[third.start..].rotate_left(third.len());
     for (bytes, what) in [(altered, "altered"), (missing, "missing"), (moved, "moved")] {
-        let damage = open(&bytes).scan.damage.unwrap_or_else(|| panic!("{what} is not seen"));
+        let damage = open(&bytes).scan.damage.clone().unwrap_or_else(|| panic!("{what} is not seen"));
         assert_eq!(damage.offset, third.start as u64, "{what}");
     }
 }

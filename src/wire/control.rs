@@ -71,6 +71,10 @@ pub(super) fn forbidden_in_trailers(name: &[u8]) -> bool {
     Name::of(name) != Name::Other || FORBIDDEN.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 
+fn is_alt_svc(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"alt-svc")
+}
+
 /// Which way a head goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Way {
@@ -115,6 +119,8 @@ impl Control {
         let index = index as u32;
         let value = field.value.of_bytes(raw);
         match Name::of(field.name.of_bytes(raw)) {
+            // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
+            Name::Other if way == Way::Response && is_alt_svc(field.name.of_bytes(raw)) => field.hop = true,
             Name::Other => {}
             Name::Hop => field.hop = true,
             Name::ContentLength => {

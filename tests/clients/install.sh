@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs a pinned real client and prints the folder it is in; its command is in that folder's bin/.
 #
-#   tests/clients/install.sh claude-code|codex|gemini-cli|qwen-code
+#   tests/clients/install.sh claude-code|codex|gemini-cli|qwen-code|qoder|copilot|opencode|cursor-sdk
 #
 # Where: ${DIVULGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/divulge}/clients/<name>-<version>. The second run finds it
 # there and does nothing. Packages come from npm's configured registry, each checked against the digest in `pinned`; no
-# script of a package is run, and no dependency is resolved: these clients have none but their platform package.
+# script of a package is run, and no dependency is resolved: these clients need none but their platform package. The
+# Cursor SDK comes from PyPI, each of its wheels checked against the digest in `cursor-sdk.txt`.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +16,7 @@ fail() {
   exit 3
 }
 
-[[ $# -eq 1 ]] || { echo "usage: install.sh claude-code|codex|gemini-cli|qwen-code" >&2; exit 2; }
+[[ $# -eq 1 ]] || { echo "usage: install.sh claude-code|codex|gemini-cli|qwen-code|qoder|copilot|opencode|cursor-sdk" >&2; exit 2; }
 name=$1
 
 # The client's line for this platform, its command, and what must not be a small placeholder afterwards.
@@ -26,6 +27,10 @@ case $name in
   codex) command=codex needs_platform=yes ;;
   gemini-cli) command=gemini needs_platform=no ;;
   qwen-code) command=qwen needs_platform=no ;;
+  qoder) command=qodercli needs_platform=no ;;
+  copilot) command=copilot needs_platform=yes ;;
+  opencode) command=opencode needs_platform=yes ;;
+  cursor-sdk) command=cursor-agent needs_platform=no ;;
 esac
 
 cache=${DIVULGE_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set; set DIVULGE_CACHE to a folder}/.cache}/divulge}
@@ -89,26 +94,51 @@ platforms=0
 while read -r client _ for package where digest; do
   [[ $client == "$name" ]] || continue
   [[ $for == any || $for == "$platform" ]] || continue
+  [[ $package != pypi ]] || continue
   [[ $for == any ]] || platforms=$((platforms + 1))
   fetch "$package" "$where" "$digest"
 done <"$here/pinned"
 [[ $needs_platform == no || $platforms -gt 0 ]] || fail "no $name package is pinned for $platform"
 
-modules=$tree/node_modules
-case $name in
-  claude-code)
-    # The main package holds a placeholder, which its install script would replace by the platform's program.
-    ln -f "$modules/@anthropic-ai/claude-code-$platform/claude" "$modules/@anthropic-ai/claude-code/bin/claude.exe"
-    entry=@anthropic-ai/claude-code/bin/claude.exe ;;
-  codex) entry=@openai/codex/bin/codex.js ;;
-  gemini-cli) entry=@google/gemini-cli/bundle/gemini.js ;;
-  qwen-code) entry=@qwen-code/qwen-code/cli-entry.js ;;
-esac
-[[ -f $modules/$entry ]] || fail "$name $version holds no $entry"
-chmod +x "$modules/$entry"
-ln -s "../node_modules/$entry" "$tree/bin/$command"
-found=$(node -p 'require(process.argv[1]).version' "$modules/$(echo "$entry" | cut -d/ -f1,2)/package.json")
-[[ $found == "$version" ]] || fail "installed $name says it is $found, expected $version"
+if [[ $name == cursor-sdk ]]; then
+  python3 -m venv "$staging/venv" 2>"$staging/log" ||
+    fail "python3 cannot make a virtual environment (Debian: apt-get install python3-venv)" "$(tail -1 "$staging/log")"
+  if ! "$staging/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    --target "$tree/python" -r "$here/cursor-sdk.txt" 2>"$staging/log"; then
+    sed 's/^/  /' "$staging/log" >&2
+    fail "pip could not install $name (its words are above)"
+  fi
+  found=$(sed -n 's/^Version: //p' "$tree"/python/cursor_sdk-*.dist-info/METADATA)
+  [[ $found == "$version" ]] || fail "installed $name says it is $found, expected $version"
+  cp "$here/cursor.py" "$tree/python/turn.py"
+  cat >"$tree/bin/$command" <<'END'
+#!/usr/bin/env bash
+python=$(dirname "$(readlink -f "$0")")/../python
+PYTHONPATH=$python exec python3 "$python/turn.py" "$@"
+END
+  chmod +x "$tree/bin/$command"
+else
+  modules=$tree/node_modules
+  case $name in
+    claude-code)
+      # The main package holds a placeholder, which its install script would replace by the platform's program.
+      ln -f "$modules/@anthropic-ai/claude-code-$platform/claude" "$modules/@anthropic-ai/claude-code/bin/claude.exe"
+      entry=@anthropic-ai/claude-code/bin/claude.exe ;;
+    codex) entry=@openai/codex/bin/codex.js ;;
+    gemini-cli) entry=@google/gemini-cli/bundle/gemini.js ;;
+    qwen-code) entry=@qwen-code/qwen-code/cli-entry.js ;;
+    qoder) entry=@qoder-ai/qodercli/bundle/qodercli.js ;;
+    copilot) entry=@github/copilot-$platform/copilot ;;
+    opencode) entry=opencode-$platform/bin/opencode ;;
+  esac
+  [[ -f $modules/$entry ]] || fail "$name $version holds no $entry"
+  chmod +x "$modules/$entry"
+  ln -s "../node_modules/$entry" "$tree/bin/$command"
+  about=${entry%%/*}
+  [[ $entry != @* ]] || about=$(echo "$entry" | cut -d/ -f1,2)
+  found=$(node -p 'require(process.argv[1]).version' "$modules/$about/package.json")
+  [[ $found == "$version" ]] || fail "installed $name says it is $found, expected $version"
+fi
 : >"$tree/complete"
 
 # A folder that is not complete is left from another tool or a hand; ours are complete by construction.

@@ -17,6 +17,7 @@
 //! | `sessions` | what `--record` keeps |
 //! | `framing`, `smuggling` | malformed messages never pass: by themselves, and all of the codec's tables whichever way they come |
 //! | `conformance` | HTTP/2 section by section, with the codes of its errors |
+//! | `gateway` | many users, their groups, and the ways in |
 //! | `hostile` | HTTP/2 frames that no library sends, floods, readers of half a connection |
 //! | `overload` | bombs, more inspections than there is room for, peers that do not read, crowds, soaks |
 //! | `deadlines` | every phase ends |
@@ -34,17 +35,22 @@ mod cli;
 mod clients;
 mod conformance;
 mod deadlines;
+mod disk;
 mod fidelity;
 mod framing;
+mod gateway;
 mod hostile;
 mod interim;
+mod key_log;
 mod learning;
 #[path = "../wire/malformed.rs"]
 mod malformed;
+mod offline_audit;
 mod overload;
 mod peers;
 mod policy;
 mod pseudonyms;
+mod replaying;
 mod report;
 mod run;
 mod secrets;

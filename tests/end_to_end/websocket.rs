@@ -1,15 +1,11 @@
 //! WebSocket over HTTP/1.1 and over HTTP/2: frames pass as they are, and are read although compressed.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::{Buf, Bytes};
-use h2::{RecvStream, SendStream};
+use bytes::Bytes;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::common::h2_client::Http2;
 use crate::common::h2_upstream::Http2Upstream;
+use crate::common::tunnel::Tunnel;
 use crate::common::websocket::{WebSocket, upgrade_answer, upgrade_request};
 use crate::common::wire::{Wire, field};
 use crate::common::{Authority, Divulge, HOST, Route, Upstream, bounded, show, soon};
@@ -185,58 +181,6 @@ fn other_upgrades_are_not_passed_on() {
             show(&seen.head)
         );
     });
-}
-
-/// The two halves of an HTTP/2 stream as one stream of bytes.
-struct Tunnel {
-    recv: RecvStream,
-    send: SendStream<Bytes>,
-    left: Bytes,
-}
-
-impl AsyncRead for Tunnel {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
-        if this.left.is_empty() {
-            match std::task::ready!(this.recv.poll_data(context)) {
-                None => return Poll::Ready(Ok(())),
-                Some(Err(error)) => return Poll::Ready(Err(std::io::Error::other(error))),
-                Some(Ok(data)) => {
-                    let _ = this.recv.flow_control().release_capacity(data.len());
-                    this.left = data;
-                }
-            }
-        }
-        let count = this.left.len().min(into.remaining());
-        into.put_slice(&this.left[..count]);
-        this.left.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Tunnel {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        this.send.reserve_capacity(bytes.len());
-        match std::task::ready!(this.send.poll_capacity(context)) {
-            Some(Ok(granted)) => {
-                let count = granted.min(bytes.len());
-                this.send.send_data(Bytes::copy_from_slice(&bytes[..count]), false).map_err(std::io::Error::other)?;
-                Poll::Ready(Ok(count))
-            }
-            Some(Err(error)) => Poll::Ready(Err(std::io::Error::other(error))),
-            None => Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into())),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let _ = self.get_mut().send.send_data(Bytes::new(), true);
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[test]

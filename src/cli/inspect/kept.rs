@@ -4,24 +4,27 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::source::{self, Session, Source};
+use super::session::Session;
+use super::source;
 use crate::cli::start::{self, KeptPseudonyms, StartError};
 use crate::cli::{INCOMPLETE, WRONG_USAGE, fail, printable};
 use crate::config::Options;
 use crate::engine::facts::{Fact, Facts};
-use crate::engine::line::{LineContext, flow_line, value_hmac};
+use crate::engine::line::{LineContext, flow_line};
 use crate::engine::policy::Policy;
 use crate::engine::{DecodeLimits, Engine, EngineParts, Outgoing};
+use crate::index;
+use crate::session::audit::audit;
 
 /// Every session among `files`; an error for what is none.
-fn sessions(files: &[PathBuf]) -> Result<Vec<Session>, StartError> {
+pub(super) fn sessions(files: &[PathBuf]) -> Result<Vec<Session>, StartError> {
     let expected =
         |path: &Path| StartError::Wrong(format!("{}: is no session of divulge, which --record writes", path.display()));
-    files.iter().map(|path| source::session(path)?.ok_or_else(|| expected(path))).collect()
+    files.iter().map(|path| Session::open(path)?.ok_or_else(|| expected(path))).collect()
 }
 
 /// `--verify`: the chain of each file, and the certificates of what is kept whole.
@@ -34,18 +37,17 @@ pub fn verify(options: &Options, files: &[PathBuf]) -> ExitCode {
     for session in sessions {
         let session = Arc::new(session);
         let (head, chain) = {
-            let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let scan = &reader.scan;
+            let scan = &session.scan;
             let erased = match scan.erased {
                 0 => String::new(),
                 count => format!(", {count} erased"),
             };
             match &scan.damage {
-                None => (format!("{} records in order{erased}, chain {}", scan.records, scan.chain()), true),
+                None => (format!("{} records in order{erased}, chain {}", scan.position.records, scan.chain()), true),
                 Some(damage) => {
                     let said = format!(
                         "record {} (byte {}): {}; the {} before it are in order{erased}",
-                        scan.records, damage.offset, damage.reason, scan.records
+                        scan.position.records, damage.offset, damage.reason, scan.position.records
                     );
                     (said, false)
                 }
@@ -76,12 +78,13 @@ struct Told {
 
 /// Edits every request again under the session's own policy, and compares. None where nothing can be recomputed.
 fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told>, StartError> {
-    let (about, ids) = {
-        let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        (reader.scan.about.clone(), reader.ids().map(str::to_owned).collect::<Vec<_>>())
-    };
+    let about = &session.scan.about;
     if about.bodies != "full" {
         println!("{}: bodies are {}, so certificates cannot be recomputed", session.path.display(), about.bodies);
+        return Ok(None);
+    }
+    if about.policy_text.is_empty() {
+        println!("{}: its policy is not in it, so certificates cannot be recomputed", session.path.display());
         return Ok(None);
     }
     let policy = Policy::parse(&format!("{}.toml", about.policy), &about.policy_text)
@@ -107,17 +110,16 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
         Some(vault) => engine.with_vault(vault),
         None => engine,
     });
+    let limit = options.body_limit()?.0;
     let mut told = Told { held: 0, broken: Vec::new() };
-    for (index, id) in ids.into_iter().enumerate() {
-        let source = Source::Recorded { session: session.clone(), index, id: id.clone() };
+    for source in source::recorded(session) {
+        let id = source.id();
         let Ok(loaded) = source.load() else { continue };
         let live = loaded.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let Some(live) = live.map(|mut line| line["certificate"].take()).find(Value::is_object) else { continue };
         let mut flow = engine.open(id.clone(), loaded.captured.request.clone());
-        let mut withheld = false;
-        for part in std::iter::once(loaded.captured.part()).chain(loaded.messages) {
-            withheld |= matches!(flow.audit(part).outgoing, Outgoing::Withheld(_));
-        }
+        let audited = audit(&mut flow, loaded.steps, limit, engine.on_error());
+        let withheld = matches!(audited.outgoing, Outgoing::Withheld(_));
         let context = LineContext {
             time: "",
             session: "",
@@ -127,6 +129,9 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
             path: None,
             client: None,
             client_version: None,
+            id: None,
+            user: None,
+            group: None,
             reveal: false,
             digest_key: &digest_key,
         };
@@ -143,42 +148,6 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
         }
     }
     Ok(Some(told))
-}
-
-/// `--find VALUE`: the flows in which the value left, told by its keyed digest alone.
-pub fn find(options: &Options, files: &[PathBuf], value: &str) -> ExitCode {
-    let found = || -> Result<(), StartError> {
-        let key = start::digest_key(&options.state_dir()?);
-        let digests: Vec<String> =
-            [value.to_owned(), value.to_lowercase()].iter().map(|v| value_hmac(&key, v)).collect();
-        let mut count = 0;
-        for session in sessions(files)? {
-            let mut reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            for index in 0..reader.len() {
-                let lines = reader.lines(index).unwrap_or_default();
-                for line in lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-                    if line["value_hmac"].as_str().is_some_and(|digest| digests.iter().any(|known| known == digest)) {
-                        count += 1;
-                        let say = |name: &str| printable(line[name].as_str().unwrap_or_default());
-                        println!(
-                            "{}  {}  {}  {}  {}",
-                            say("time"),
-                            say("flow"),
-                            say("host"),
-                            say("kind"),
-                            say("location")
-                        );
-                    }
-                }
-            }
-        }
-        println!("{count} findings of this value");
-        Ok(())
-    };
-    match found() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(WRONG_USAGE, &error),
-    }
 }
 
 /// `--erase FLOW`: the sessions without these flows, in their places; their chains hold as before.
@@ -198,17 +167,19 @@ pub fn erase(files: &[PathBuf], flows: &[String]) -> ExitCode {
 }
 
 fn without(session: &Session, gone: &dyn Fn(&str) -> bool) -> io::Result<(usize, u64)> {
-    let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-    let flows = reader.ids().filter(|id| gone(id)).count();
+    let flows = session.scan.flows().iter().filter(|flow| gone(&flow.id)).count();
     let folder = session.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Made with mode 0600, and put in the session's place when it is whole.
     let mut out = tempfile::Builder::new().prefix(".erasing-").tempfile_in(folder)?;
     let mut file = File::open(&session.path)?;
     let mut buffered = io::BufWriter::new(out.as_file_mut());
-    let records = reader.scan.erase(&mut file, &mut buffered, gone).map_err(io::Error::other)?;
+    let records = session.scan.erase(&mut file, &mut buffered, gone).map_err(io::Error::other)?;
     buffered.flush()?;
     drop(buffered);
     out.as_file().sync_all()?;
+    // What the index knows of these flows goes before they do.
+    index::forget(&session.path)?;
     out.persist(&session.path).map_err(|error| error.error)?;
+    index::forget(&session.path)?;
     Ok((flows, records))
 }

@@ -4,15 +4,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::session::Session;
 use crate::cli::start::StartError;
-use crate::engine::{Part, Request};
-use crate::session::flow::{Exchange, Message};
+use crate::session::flow::{BodyState, Exchange, Message, Piece, Step};
 use crate::session::raw::Captured;
-use crate::session::store::{MAGIC, SessionReader};
 use crate::session::{Damage, Format};
 
 /// One request, not read yet.
@@ -30,17 +29,11 @@ pub struct Imported {
     damages: Vec<Damage>,
 }
 
-/// A session file.
-pub struct Session {
-    pub path: PathBuf,
-    pub reader: Mutex<SessionReader<File>>,
-}
-
 /// One request, read.
 pub struct Loaded {
     pub captured: Captured,
-    /// Messages of a WebSocket behind it.
-    pub messages: Vec<Part>,
+    /// What an audit of it takes, in wire order.
+    pub steps: Vec<Step>,
     /// What is wrong with it.
     pub damage: Option<String>,
     /// Findings and the flow as they were written live.
@@ -72,7 +65,7 @@ impl Source {
     /// What its session keeps of bodies, if that is not all.
     pub fn kept(&self) -> Option<String> {
         let Source::Recorded { session, .. } = self else { return None };
-        let bodies = &session.reader.lock().unwrap_or_else(PoisonError::into_inner).scan.about.bodies;
+        let bodies = &session.scan.about.bodies;
         (bodies != "full").then(|| bodies.clone())
     }
 
@@ -80,10 +73,7 @@ impl Source {
     pub fn lines(&self) -> Vec<String> {
         match self {
             Source::Http(_) | Source::Imported { .. } => Vec::new(),
-            Source::Recorded { session, index, .. } => {
-                let mut reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.lines(*index).unwrap_or_default()
-            }
+            Source::Recorded { session, index, .. } => session.read(|reader| reader.lines(*index)).unwrap_or_default(),
         }
     }
 
@@ -95,8 +85,7 @@ impl Source {
             return Some(format!("{lost} places could not be read, the first at {first}"));
         }
         let Source::Recorded { session, index: 0, .. } = self else { return None };
-        let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.scan.damage.as_ref().map(|damage| format!("{} at byte {}", damage.reason, damage.offset))
+        session.scan.damage.as_ref().map(|damage| format!("{} at byte {}", damage.reason, damage.offset))
     }
 
     /// For messages.
@@ -126,10 +115,17 @@ impl Source {
             }
             Source::Imported { capture, index } => Ok(capture.exchanges[*index].clone()),
             Source::Recorded { session, index, .. } => {
-                let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
+                let read = session.read(|reader| reader.exchange(*index));
                 read.map(|(exchange, _)| exchange).map_err(|error| format!("cannot be read: {error}"))
             }
         }
+    }
+
+    /// The same, of a session without what was answered but for its head.
+    pub fn asked(&self) -> Result<Exchange, String> {
+        let Source::Recorded { session, index, .. } = self else { return self.exchange() };
+        let read = session.read(|reader| reader.asked(*index));
+        read.map(|(exchange, _)| exchange).map_err(|error| format!("cannot be read: {error}"))
     }
 
     pub fn load(&self) -> Result<Loaded, String> {
@@ -140,10 +136,12 @@ impl Source {
                     format!("{error}; expected a raw HTTP request: request line, headers, empty line, body")
                 })?;
                 let damage = captured.damage();
-                Ok(Loaded { captured, messages: Vec::new(), damage, lines: Vec::new(), status: None, started: None })
+                let parts = [Some(captured.part()), captured.trailers()];
+                let steps = parts.into_iter().flatten().map(Step::Audit).collect();
+                Ok(Loaded { captured, steps, damage, lines: Vec::new(), status: None, started: None })
             }
             Source::Recorded { session, index, .. } => {
-                let read = session.reader.lock().unwrap_or_else(PoisonError::into_inner).exchange(*index);
+                let read = session.read(|reader| reader.asked(*index));
                 let (exchange, damages) = read.map_err(|error| format!("cannot be read: {error}"))?;
                 let damage = damages.first().map(|damage| format!("{} at byte {}", damage.reason, damage.offset));
                 loaded(exchange, damage)
@@ -154,19 +152,14 @@ impl Source {
 }
 
 fn loaded(exchange: Exchange, damage: Option<String>) -> Result<Loaded, String> {
-    let raw: Bytes = [&exchange.request.head[..], &exchange.request.body[..]].concat().into();
-    let mut captured = Captured::read(raw).map_err(|error| format!("its head cannot be read: {error}"))?;
-    // Where it went is known better than the head says.
-    let request = Request {
-        host: exchange.host.clone(),
-        port: exchange.port,
-        secure: exchange.secure,
-        head: captured.request.head.clone(),
-    };
-    captured.request = Arc::new(request);
-    let messages = exchange.parts().into_iter().skip(1).collect();
+    let captured = Captured::of(&exchange).map_err(|error| format!("its head cannot be read: {error}"))?;
+    let steps = exchange.steps();
     let status = exchange.response.as_ref().and_then(|response| response.status());
-    Ok(Loaded { captured, messages, damage, lines: exchange.lines, status, started: exchange.started })
+    // What nobody read is a finding, not a damage.
+    let told = matches!(exchange.request.pieces.last(), Some(Piece::Unread { kept: false, .. }));
+    let cut = exchange.request.body_state == BodyState::Cut && !told;
+    let damage = damage.or_else(|| cut.then(|| "its body was not kept whole".to_owned()));
+    Ok(Loaded { captured, steps, damage, lines: exchange.lines, status, started: exchange.started })
 }
 
 /// What is given, request by request, in order.
@@ -183,7 +176,7 @@ pub fn sources_with(given: &[PathBuf], key_log: Option<&Path>) -> Result<Vec<Sou
     };
     let mut out = Vec::new();
     for path in captures(given)? {
-        match session(&path)? {
+        match Session::open(&path)? {
             None => match imported(&path, &key_log)? {
                 None => out.push(Source::Http(path)),
                 Some(capture) => {
@@ -193,17 +186,17 @@ pub fn sources_with(given: &[PathBuf], key_log: Option<&Path>) -> Result<Vec<Sou
                 }
             },
             Some(session) => {
-                let session = Arc::new(session);
-                let ids: Vec<String> = {
-                    let reader = session.reader.lock().unwrap_or_else(PoisonError::into_inner);
-                    reader.ids().map(str::to_owned).collect()
-                };
-                let flows = ids.into_iter().enumerate();
-                out.extend(flows.map(|(index, id)| Source::Recorded { session: session.clone(), index, id }));
+                out.extend(recorded(&Arc::new(session)));
             }
         }
     }
     Ok(out)
+}
+
+/// The flows of a session.
+pub fn recorded(session: &Arc<Session>) -> Vec<Source> {
+    let flows = session.scan.flows().iter().enumerate();
+    flows.map(|(index, flow)| Source::Recorded { session: session.clone(), index, id: flow.id.clone() }).collect()
 }
 
 /// The capture of another tool in `path`, if it is one.
@@ -220,21 +213,6 @@ fn imported(path: &Path, key_log: &[u8]) -> Result<Option<Imported>, StartError>
         return Err(StartError::Wrong(format!("{}: no request in it can be read: {why}", path.display())));
     }
     Ok(Some(Imported { path: path.to_owned(), exchanges, damages }))
-}
-
-/// The session in `path`, if it is one.
-pub fn session(path: &Path) -> Result<Option<Session>, StartError> {
-    let wrong = |error: io::Error| StartError::Wrong(format!("{}: cannot be read: {error}", path.display()));
-    let mut file = File::open(path).map_err(wrong)?;
-    let begins = &MAGIC[..MAGIC.len() - 2];
-    let mut first = vec![0; begins.len()];
-    // A file that is shorter is no session.
-    if file.read_exact(&mut first).is_err() || first != begins {
-        return Ok(None);
-    }
-    let reader =
-        SessionReader::open(file).map_err(|error| StartError::Wrong(format!("{}: {error}", path.display())))?;
-    Ok(Some(Session { path: path.to_owned(), reader: Mutex::new(reader) }))
 }
 
 /// The files themselves, and of folders those with the endings of captures, sorted.

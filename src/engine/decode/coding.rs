@@ -166,6 +166,15 @@ thread_local! {
     static SPARE_FAST: std::cell::Cell<Option<Inflater>> = const { std::cell::Cell::new(None) };
 }
 
+/// Inflates with what an earlier stream has left: with a wrapper of zlib, or without.
+fn with_spare<T>(wrapped: bool, inflate: impl FnOnce(&mut Decompress) -> T) -> T {
+    let mut inflater = SPARE.take().unwrap_or_else(|| Box::new(Decompress::new(wrapped)));
+    inflater.reset(wrapped);
+    let made = inflate(&mut inflater);
+    SPARE.set(Some(inflater));
+    made
+}
+
 /// The size that a body of one member says it has (RFC 1952, section 2.3.1).
 fn gzip_size(input: &[u8]) -> usize {
     input.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
@@ -204,11 +213,7 @@ fn gzip(input: &[u8], bounds: Bounds) -> Undone {
                 if let Some(inflater) = fast.take() {
                     SPARE_FAST.set(Some(inflater));
                 }
-                let mut inflater = SPARE.take().unwrap_or_else(|| Box::new(Decompress::new(false)));
-                inflater.reset(false);
-                let inflated = inflate(&mut inflater, &input[body..], &mut content, bounds);
-                SPARE.set(Some(inflater));
-                inflated
+                with_spare(false, |inflater| inflate(inflater, &input[body..], &mut content, bounds))
             }
         };
         let end = body + taken;
@@ -265,7 +270,7 @@ fn gzip_header(bytes: &[u8]) -> Option<usize> {
 
 fn zlib(input: &[u8], bounds: Bounds) -> Undone {
     let mut content = Vec::new();
-    let (end, stop) = inflate(&mut Decompress::new(true), input, &mut content, bounds);
+    let (end, stop) = with_spare(true, |inflater| inflate(inflater, input, &mut content, bounds));
     let level = input.get(1).map_or(0, |flags| flags >> 6);
     let whole = stop.is_none();
     let stop = stop.or((end < input.len()).then_some("malformed"));
@@ -274,7 +279,7 @@ fn zlib(input: &[u8], bounds: Bounds) -> Undone {
 
 fn deflate(input: &[u8], bounds: Bounds) -> Undone {
     let mut content = Vec::new();
-    let (end, stop) = inflate(&mut Decompress::new(false), input, &mut content, bounds);
+    let (end, stop) = with_spare(false, |inflater| inflate(inflater, input, &mut content, bounds));
     let whole = stop.is_none();
     let stop = stop.or((end < input.len()).then_some("malformed"));
     Undone { content, codec: Codec::Deflate { end }, consumed: end, stop, whole }

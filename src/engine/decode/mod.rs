@@ -132,3 +132,8 @@ pub(crate) fn undo_all(coding: &str, coded: &[u8]) -> Option<(Vec<u8>, Codec)> {
     let undone = coding::Coding::named(coding)?.undo(coded, coding::Bounds { bytes: usize::MAX, ratio: usize::MAX });
     undone.stop.is_none().then_some((undone.content, undone.codec))
 }
+
+/// Adds the runs of base64 letters of `text` that a [`Leaf`](super::visit::Leaf) lists.
+pub(super) fn runs_of(text: &[u8], runs: &mut Vec<std::ops::Range<usize>>) {
+    base64::runs(text, super::visit::SHORTEST_RUN, runs);
+}

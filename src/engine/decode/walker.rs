@@ -303,7 +303,7 @@ impl<'v, V: Visitor> Walker<'v, V> {
     pub fn leaf(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         self.runs.clear();
         if text.len() >= SHORTEST_RUN && !matches!(kind, LeafKind::Method | LeafKind::PbVarint | LeafKind::PbFixed) {
-            super::base64::runs(text, SHORTEST_RUN, &mut self.runs);
+            self.visitor.runs(text, &mut self.runs);
         }
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);

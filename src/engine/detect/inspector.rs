@@ -13,12 +13,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::facts::Matcher;
+use super::hash::Keyed;
 use super::label::Label;
 use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{Hits, Scanner};
+use super::scans::{Scanned, Scans};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
-use crate::engine::decode::pairs;
+use crate::engine::decode::{pairs, runs_of};
+use crate::engine::digest::Digest;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::rules::rule::{Part, Rule};
 use crate::engine::rules::ruleset::{Candidates, NameMemory, RuleSet};
@@ -32,6 +35,12 @@ pub struct Inspector<'r> {
     scanner: &'r Scanner,
     /// Of this machine, where they are known.
     facts: Option<&'r Matcher>,
+    /// Of texts that were there before, where they are remembered.
+    scans: Option<&'r Scans>,
+    /// The text that comes next.
+    next: Next,
+    /// The text that was last seen holds no character that any mark could begin with: known only of what was seen before.
+    unmarked: bool,
     pub(super) hits: Hits,
     active: Vec<u64>,
     /// Findings below are dropped.
@@ -45,6 +54,11 @@ pub struct Inspector<'r> {
     role: Role,
     pub(super) prompt: Prompt,
     pub(super) found: Vec<Found>,
+}
+
+thread_local! {
+    /// Of the last unit, for the room that it has made.
+    static SPARE: std::cell::Cell<Option<Hits>> = const { std::cell::Cell::new(None) };
 }
 
 /// Layer, raw span and window: where two rules may meet.
@@ -63,7 +77,10 @@ impl<'r> Inspector<'r> {
             rules,
             scanner,
             facts: None,
-            hits: Hits::default(),
+            scans: None,
+            next: Next::Unknown,
+            unmarked: false,
+            hits: SPARE.take().unwrap_or_default(),
             active,
             floor: DEFAULT_CONFIDENCE,
             memory: rules.remembered(),
@@ -83,6 +100,12 @@ impl<'r> Inspector<'r> {
         self
     }
 
+    /// Knows texts again.
+    pub(crate) fn remembering(mut self, scans: Option<&'r Scans>) -> Self {
+        self.scans = scans;
+        self
+    }
+
     /// Also reports findings that are less sure than usual.
     pub fn with_floor(mut self, floor: f32) -> Self {
         self.floor = floor;
@@ -93,7 +116,7 @@ impl<'r> Inspector<'r> {
     pub fn finish(mut self) -> Vec<RawFinding> {
         self.settle();
         let rules = self.rules.rules();
-        let mut best: HashMap<Spot, usize> = HashMap::new();
+        let mut best: HashMap<Spot, usize, Keyed> = HashMap::default();
         let mut kept: Vec<Option<Found>> = Vec::with_capacity(self.found.len());
         for found in self.found.drain(..) {
             let target = found.finding.target;
@@ -128,6 +151,7 @@ impl<'r> Inspector<'r> {
     }
 
     fn settle(&mut self) {
+        SPARE.set(Some(std::mem::take(&mut self.hits).spare()));
         self.rules.remember(std::mem::take(&mut self.fresh));
         super::prompt::confirm_homes(self.found.iter_mut().map(|found| &mut found.finding));
         let floor = self.floor;
@@ -156,15 +180,34 @@ impl<'r> Inspector<'r> {
             || self.region(&location, place).is_shared() && !super::region::is_packed(&location)
     }
 
+    /// Whether the last leaf holds no mark for certain.
+    pub(crate) fn is_unmarked(&self) -> bool {
+        self.unmarked
+    }
+
     fn scan(&mut self, leaf: &Leaf<'_>) {
-        match leaf.kind {
-            LeafKind::Method
-            | LeafKind::JsonNumber
-            | LeafKind::JsonBool
-            | LeafKind::JsonNull
-            | LeafKind::PbVarint
-            | LeafKind::PbFixed => self.hits.clear(),
-            _ => self.scanner.scan(leaf.text, leaf.runs, &mut self.hits),
+        let next = std::mem::replace(&mut self.next, Next::Unknown);
+        self.unmarked = false;
+        match (leaf.kind, next) {
+            (
+                LeafKind::Method
+                | LeafKind::JsonNumber
+                | LeafKind::JsonBool
+                | LeafKind::JsonNull
+                | LeafKind::PbVarint
+                | LeafKind::PbFixed,
+                _,
+            ) => self.hits.clear(),
+            (_, Next::Known(scanned)) => {
+                scanned.hits(&mut self.hits);
+                self.unmarked = scanned.unmarked;
+            }
+            (_, next) => {
+                self.scanner.scan(leaf.text, leaf.runs, &mut self.hits);
+                if let (Next::New(digest), Some(scans)) = (next, self.scans) {
+                    scans.put(digest, leaf.text, leaf.runs, &self.hits);
+                }
+            }
         }
     }
 
@@ -298,7 +341,29 @@ impl Visitor for Inspector<'_> {
         }
     }
 
+    fn runs(&mut self, text: &[u8], runs: &mut Vec<Range<usize>>) {
+        let digest = self.scans.and_then(|scans| scans.digest(text));
+        let known = digest.and_then(|digest| self.scans?.get(digest));
+        match (&known, digest) {
+            (Some(scanned), _) => scanned.runs(runs),
+            _ => runs_of(text, runs),
+        }
+        self.next = match (known, digest) {
+            (Some(scanned), _) => Next::Known(scanned),
+            (None, Some(digest)) => Next::New(digest),
+            (None, None) => Next::Unknown,
+        };
+    }
+
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
+}
+
+/// A text that is about to be handed out.
+enum Next {
+    /// Too short, or nothing is remembered.
+    Unknown,
+    New(Digest),
+    Known(Arc<Scanned>),
 }
 
 /// Whether a leaf under `root` is in one of `parts`.

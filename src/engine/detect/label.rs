@@ -51,6 +51,8 @@ pub(super) struct Label {
     /// The label around a list of pairs, and where that list's pairs stand.
     outer: String,
     inner: Option<(u64, usize)>,
+    /// In a protobuf message: a text inside the value that may be the key of a map; empty where there is none.
+    key: String,
 }
 
 /// Steps from a JSON value to the pair that it belongs to: `value/stringValue`, and an array's
@@ -114,6 +116,14 @@ impl Label {
                     pointer.get(length + 1..),
                     Some([Segment::Index(6), Segment::Index(1), Segment::Index(1)])
                 );
+                // Or the first entry of a map beside a name: `{1: event, 2: {1: key, 2: value}}`.
+                match pointer.get(length + 1) {
+                    Some(Segment::Index(1)) if below == 2 && leaf.kind == LeafKind::PbString => {
+                        self.note_key(leaf.text)
+                    }
+                    Some(Segment::Index(2)) if !self.key.is_empty() => self.adopt(parent_of(pointer, below - 1)),
+                    _ => {}
+                }
                 if !is_key {
                     return true;
                 }
@@ -123,6 +133,23 @@ impl Label {
             self.keep(leaf.text, parent_of(pointer, 1), parent_of(pointer, 4), Some(*number));
         }
         false
+    }
+
+    /// The text may be the key of a map, in which case the value that follows it is called so.
+    fn note_key(&mut self, text: &[u8]) {
+        self.key.clear();
+        if Self::names(text) {
+            self.key.push_str(std::str::from_utf8(text).unwrap_or_default());
+        }
+    }
+
+    /// The text was a key: what stands beside it bears its name, and so will the entries that follow.
+    fn adopt(&mut self, parent: (u64, usize)) {
+        std::mem::swap(&mut self.text, &mut self.key);
+        self.key.clear();
+        self.parent = parent;
+        self.field = Some(1);
+        self.inner = None;
     }
 
     fn is_set(&self, field: Option<u64>) -> bool {
@@ -141,6 +168,7 @@ impl Label {
             self.inner = None;
         }
         self.set = Self::names(text);
+        self.key.clear();
         self.text.clear();
         if self.inner.is_some() {
             self.text.push_str(&self.outer);
@@ -267,6 +295,12 @@ mod tests {
             "plain = a value in a map",
         ];
         assert_eq!(named("application/x-protobuf", &body), expected);
+
+        // A map beside a name: its keys name their values, and the name before it those of other fields.
+        let entry = |key: &str, value: &str| pb(2, &[text(key), pb(2, &text(value))].concat());
+        let event = [text("agent.start"), entry("os", "linux"), entry("prompt_hash", "9f86d081")].concat();
+        let expected = ["agent.start = os", "os = linux", "prompt_hash = 9f86d081"];
+        assert_eq!(named("application/x-protobuf", &pb(1, &event)), expected);
         assert!(named("application/x-protobuf", &[text("tz"), text("UTC"), pb(7, b"bash")].concat()).is_empty());
     }
 }

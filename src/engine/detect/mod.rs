@@ -23,6 +23,7 @@ pub(super) mod places;
 mod prompt;
 mod region;
 mod scanner;
+mod scans;
 mod strangers;
 mod support;
 pub mod template;
@@ -34,6 +35,7 @@ pub use inspector::Inspector;
 pub(crate) use label::LabelTables;
 pub(crate) use prompt::BLOCK_SIGNS;
 pub(crate) use scanner::Scanner;
+pub(crate) use scans::Scans;
 
 use super::finding::{Action, Detector, Severity};
 use super::location::{Location, Step};

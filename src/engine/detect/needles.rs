@@ -79,6 +79,37 @@ struct Slot {
 struct Entry {
     needle: u32,
     offset: u32,
+    /// What tells nearly all that have the piece in common apart, so that the needle itself need not be fetched: its length,
+    /// and the first and the last of its bytes, folded.
+    length: u32,
+    first: u8,
+    last: u8,
+    /// The bound before it is in its folded form.
+    before: bool,
+}
+
+impl Entry {
+    fn of(number: u32, offset: usize, needle: &Needle) -> Self {
+        let end = |byte: Option<&u8>| byte.map_or(JOINT, |&byte| fold(byte));
+        Self {
+            needle: number,
+            offset: offset as u32,
+            length: needle.bytes.len() as u32,
+            first: end(needle.bytes.first()),
+            last: end(needle.bytes.last()),
+            before: needle.before,
+        }
+    }
+
+    /// Where the needle would stand in `text` if this piece of it is at `at`; none where its ends do not.
+    #[inline(always)]
+    fn range(&self, text: &[u8], at: usize) -> Option<(usize, usize)> {
+        // The place before the text counts, and so does the bound before the needle.
+        let start = (at + usize::from(self.before)).checked_sub(self.offset as usize + 1)?;
+        let end = start + self.length as usize;
+        let ends = (fold(*text.get(start)?), fold(*text.get(end.checked_sub(1)?)?));
+        (ends == (self.first, self.last)).then_some((start, end))
+    }
 }
 
 impl Needle {
@@ -113,7 +144,7 @@ impl Needles {
             let Some(best) = places else { continue };
             for offset in best..best + STRIDE {
                 if let Some(gram) = text.get(offset..offset + GRAM).and_then(gram_of) {
-                    pieces.push((gram, Entry { needle: number, offset: offset as u32 }));
+                    pieces.extend(needles.get(number as usize).map(|needle| (gram, Entry::of(number, offset, needle))));
                 }
             }
         }
@@ -240,18 +271,10 @@ impl Needles {
         }
         let entries = self.entries.get(slot.first as usize..).unwrap_or_default();
         for entry in entries.iter().take(slot.count as usize) {
-            let Some(needle) = self.needles.get(entry.needle as usize) else { continue };
-            // The place before the text counts, and so does the bound before the needle.
-            let Some(start) = (at + usize::from(needle.before)).checked_sub(entry.offset as usize + 1) else {
+            let Some((start, end)) = entry.range(text, at) else { continue };
+            let (Some(needle), Some(found)) = (self.needles.get(entry.needle as usize), text.get(start..end)) else {
                 continue;
             };
-            let end = start + needle.bytes.len();
-            let Some(found) = text.get(start..end) else { continue };
-            // Most of what has four bytes in common differs at its ends.
-            let ends = |bytes: &[u8]| bytes.first().map(|&byte| fold(byte)).zip(bytes.last().map(|&byte| fold(byte)));
-            if ends(found) != ends(&needle.bytes) {
-                continue;
-            }
             let same = match (needle.loose, needle.fold) {
                 (true, _) => found.iter().zip(&needle.bytes).all(|(&there, &wanted)| fold(there) == fold(wanted)),
                 (false, true) => found.eq_ignore_ascii_case(&needle.bytes),

@@ -81,7 +81,20 @@ const AROUND: usize = 256;
 /// Windows in one text: more would be the whole of it.
 const MOST_WINDOWS: usize = 4096;
 
+/// Entries of lists whose room is kept.
+const ROOM: usize = 4096;
+
 impl Hits {
+    /// Empty, with the room that an ordinary text needs.
+    pub fn spare(mut self) -> Self {
+        self.clear();
+        self.literals.shrink_to(ROOM);
+        self.forms.shrink_to(ROOM);
+        self.signs.shrink_to(ROOM);
+        self.windows.shrink_to(ROOM);
+        self
+    }
+
     pub fn clear(&mut self) {
         self.literals.clear();
         self.forms.clear();

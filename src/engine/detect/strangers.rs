@@ -3,8 +3,11 @@
 //! A report that somebody pasted, a fixture of a test, another customer's ticket: lines about a machine, and none of
 //! them is about this one. What stands in a block that names a stranger, and nobody known, is not reported.
 
+use std::collections::HashMap;
+
 use super::RawFinding;
 use super::facts::Matcher;
+use super::hash::Keyed;
 use super::inspector::Found;
 use crate::engine::finding::Detector;
 use crate::engine::rules::validate::home_of;
@@ -13,11 +16,16 @@ use crate::engine::rules::validate::home_of;
 const BLOCK: usize = 900;
 
 /// Says of each finding whether it is about a stranger.
-pub(super) fn are_strangers(found: &[Found], facts: &Matcher) -> Vec<bool> {
-    let findings: Vec<&RawFinding> = found.iter().map(|found| &found.finding).collect();
-    let says: Vec<Option<Says>> = findings.iter().map(|finding| says(finding, facts)).collect();
+pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> Vec<bool> {
+    let findings: Vec<&'f RawFinding> = found.iter().map(|found| &found.finding).collect();
+    // A conversation names the same few folders again and again.
+    let mut known: HashMap<(&str, &str), Option<Says>, Keyed> = HashMap::default();
+    let mut says = |finding: &&'f RawFinding| {
+        *known.entry((&finding.kind, &finding.value)).or_insert_with(|| says(finding, facts))
+    };
+    let says: Vec<Option<Says>> = findings.iter().map(&mut says).collect();
     let start = |finding: &RawFinding| finding.window.as_ref().map_or(0, |window| window.start);
-    let mut by_value: std::collections::HashMap<(u32, u32, u32), Vec<usize>> = std::collections::HashMap::new();
+    let mut by_value: HashMap<(u32, u32, u32), Vec<usize>, Keyed> = HashMap::default();
     for (index, finding) in findings.iter().enumerate() {
         let target = finding.target;
         by_value.entry((target.layer.0, target.raw.start, target.raw.end)).or_default().push(index);

@@ -275,6 +275,19 @@ impl Visitor for Scan<'_> {
     }
 }
 
+/// Changes with all that is known of the client of `request`.
+pub(in crate::engine) fn revision(
+    templates: &Templates,
+    key: &[u8; 32],
+    request: &Request,
+    client: Option<(&str, Option<&str>)>,
+) -> u64 {
+    if templates.is_empty() {
+        return 0;
+    }
+    templates.revision(templates.page(page_of(key, request, client)))
+}
+
 /// Client, version and endpoint. A client that is not known goes by what it calls itself.
 fn page_of(key: &[u8; 32], request: &Request, client: Option<(&str, Option<&str>)>) -> u64 {
     let mut page = digest(0, key);

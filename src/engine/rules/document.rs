@@ -1,5 +1,6 @@
 //! The page that lists every rule, written from the rules themselves.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::pack::Pack;
@@ -35,6 +36,9 @@ fn section(page: &mut String, pack: &Pack, rules: &[&Rule]) {
             let _ = write!(page, "\n{label}: {}.\n", list.join(", "));
         }
     }
+    for (label, sentences) in notes(pack) {
+        let _ = write!(page, "\n{label}: {}.\n", sentences.join("; "));
+    }
     page.push_str(
         "\n| rule | kind | severity | action | what it finds | why it matters |\n|---|---|---|---|---|---|\n",
     );
@@ -50,6 +54,22 @@ fn section(page: &mut String, pack: &Pack, rules: &[&Rule]) {
             cell(&rule.why),
         );
     }
+}
+
+/// What a pack says of its client in words, each with its heading; headings without a word are left out.
+pub fn notes(pack: &Pack) -> Vec<(&'static str, Vec<String>)> {
+    let told = |map: &BTreeMap<String, String>| map.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+    let encrypted = pack.encrypted.iter().map(|sealed| format!("{} ({})", sealed.location, sealed.how)).collect();
+    let all: [(_, Vec<String>); 7] = [
+        ("Known from", pack.known_from.clone()),
+        ("Speaks", pack.wire.clone()),
+        ("Trust in a CA", told(&pack.trust)),
+        ("Switches", told(&pack.opt_out)),
+        ("Integrity values", told(&pack.integrity)),
+        ("Goes around", told(&pack.bypass)),
+        ("Encrypted by the client", encrypted),
+    ];
+    all.into_iter().filter(|(_, said)| !said.is_empty()).collect()
 }
 
 fn cell(text: &str) -> String {

@@ -129,6 +129,41 @@ pub struct PackFile {
     pub labels: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     pub environment: EnvironmentFile,
+    /// How what is said here is known: `real client 0.169`, `cited`.
+    #[serde(default)]
+    pub known_from: Vec<String>,
+    /// What it speaks, in a few words each.
+    #[serde(default)]
+    pub wire: Vec<String>,
+    /// Ways to trust a CA, and whether they work: `NODE_EXTRA_CA_CERTS = "works"`.
+    #[serde(default)]
+    pub trust: BTreeMap<String, String>,
+    /// Switches against what is sent, and what each does: `DISABLE_TELEMETRY = "no events"`.
+    #[serde(default)]
+    pub opt_out: BTreeMap<String, String>,
+    /// Values that bind the body, and what an edit does to them.
+    #[serde(default)]
+    pub integrity: BTreeMap<String, String>,
+    /// What goes around a proxy, and what helps.
+    #[serde(default)]
+    pub bypass: BTreeMap<String, String>,
+    /// What the client encrypts under a key of its own, so that nobody on the way can read it.
+    #[serde(default)]
+    pub encrypted: Vec<EncryptedFile>,
+}
+
+/// A place whose bytes are unread for a reason that is known.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncryptedFile {
+    /// Regex on the request's path.
+    pub url: Spanned<String>,
+    /// `api.example.com` or `*.example.com`; any where it is left out.
+    pub host: Option<Spanned<String>>,
+    /// The place, with all that stands inside it: `body`, `body!json:/message`.
+    pub location: Spanned<String>,
+    /// How: `AES-GCM under a key that …`.
+    pub how: Spanned<String>,
 }
 
 /// One way to know the client; any of them is enough.
@@ -193,7 +228,7 @@ impl RuleFile {
 impl PackFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
         toml::from_str(source.text).map_err(|error| {
-            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, labels, environment")
+            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, labels, environment, wire, trust, opt_out, integrity, bypass, encrypted")
         })
     }
 }

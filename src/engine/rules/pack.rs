@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::{RuleError, Source};
 use super::file::PackFile;
+use super::glob;
 use super::rule::{Check, Compiler, Pattern};
 use crate::engine::audit::Request;
 
@@ -27,6 +28,38 @@ pub struct Pack {
     pub base_url: Vec<String>,
     /// Variables that the child needs beside the usual ones.
     pub environment: BTreeMap<String, String>,
+    /// How what is said here is known.
+    pub known_from: Vec<String>,
+    /// What it speaks.
+    pub wire: Vec<String>,
+    /// Ways to trust a CA, and whether they work.
+    pub trust: BTreeMap<String, String>,
+    /// Switches against what is sent, and what each does.
+    pub opt_out: BTreeMap<String, String>,
+    /// Values that bind the body, and what an edit does to them.
+    pub integrity: BTreeMap<String, String>,
+    /// What goes around a proxy, and what helps.
+    pub bypass: BTreeMap<String, String>,
+    pub encrypted: Vec<Encrypted>,
+}
+
+/// What the client encrypts under a key of its own.
+#[derive(Debug)]
+pub struct Encrypted {
+    url: Pattern,
+    host: Option<String>,
+    /// As locations are spelled, with all that stands inside.
+    pub(super) location: String,
+    pub how: String,
+}
+
+impl Encrypted {
+    fn covers(&self, host: &str, path: &str, location: &str) -> bool {
+        let inside = location.strip_prefix(self.location.as_str());
+        inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['!', '@', '/']))
+            && self.host.as_ref().is_none_or(|pattern| glob::host(pattern, host))
+            && self.url.is_match(path)
+    }
 }
 
 /// A header that only this client sends.
@@ -50,6 +83,13 @@ impl Pack {
             labels: BTreeMap::new(),
             base_url: Vec::new(),
             environment: BTreeMap::new(),
+            known_from: Vec::new(),
+            wire: Vec::new(),
+            trust: BTreeMap::new(),
+            opt_out: BTreeMap::new(),
+            integrity: BTreeMap::new(),
+            bypass: BTreeMap::new(),
+            encrypted: Vec::new(),
         }
     }
 
@@ -86,7 +126,31 @@ impl Pack {
         pack.labels = file.labels;
         pack.base_url = file.environment.base_url;
         pack.environment = file.environment.set;
+        pack.known_from = file.known_from;
+        pack.wire = file.wire;
+        pack.trust = file.trust;
+        pack.opt_out = file.opt_out;
+        pack.integrity = file.integrity;
+        pack.bypass = file.bypass;
+        for sealed in file.encrypted {
+            let root = sealed.location.get_ref().split(['!', ':']).next().unwrap_or_default();
+            if !["path", "query", "header", "body", "ws"].contains(&root) {
+                let problem = format!("location \"{}\" begins with no part of a request", sealed.location.get_ref());
+                return Err(compiler.error(&sealed.location, problem, "\"body\" or \"body!json:/message\""));
+            }
+            pack.encrypted.push(Encrypted {
+                url: compiler.pattern(&sealed.url)?,
+                host: sealed.host.map(|host| host.into_inner()),
+                location: sealed.location.into_inner(),
+                how: sealed.how.into_inner(),
+            });
+        }
         Ok(pack)
+    }
+
+    /// How the bytes at `location` of a request are encrypted, where that is known.
+    pub(crate) fn encryption(&self, host: &str, path: &str, location: &str) -> Option<&str> {
+        self.encrypted.iter().find(|sealed| sealed.covers(host, path, location)).map(|sealed| sealed.how.as_str())
     }
 
     /// The version that `request` states, empty where it states none; `None` for another client.

@@ -211,6 +211,13 @@ impl RuleSet {
         self.packs.iter().find_map(|pack| Some((pack.id.clone(), pack.recognise(request)?)))
     }
 
+    /// How the client encrypted the bytes at `location`, where a pack knows.
+    pub(crate) fn encryption(&self, request: &Request, location: &str) -> Option<&str> {
+        let target = request.head.target();
+        let path = target.split(['?', '#']).next().unwrap_or(target);
+        self.packs.iter().find_map(|pack| pack.encryption(&request.host, path, location))
+    }
+
     /// Collects what rules find in one unit of `request`.
     pub fn inspector<'r>(&'r self, request: &Request, client: Option<&str>) -> Inspector<'r> {
         let scanner = self.scanner.get_or_init(|| Scanner::new(&self.literals, None));

@@ -157,6 +157,7 @@ impl Lab {
             intercept: Intercept::All,
             tally: false,
             keep: false,
+            gateway: false,
             recorded: None,
         };
         let Started { shared, listener, keeper, .. } = start::start(&options, plan, self.authority.clone())?;

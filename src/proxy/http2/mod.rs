@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::intake::Intake;
-use super::restoring::{Answers, Counting, Restoring, RestoringMessages, recorded_head};
+use super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::websocket::{Walker, policy_close};
@@ -100,6 +100,7 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
 /// What the streams of one client connection share.
 struct Link {
     shared: Arc<Shared>,
+    peer: Peer,
     origin: Origin,
     name: Option<String>,
     upstream: Mutex<Option<UpstreamHandle>>,
@@ -180,7 +181,13 @@ pub async fn serve(
     else {
         return;
     };
-    let link = Arc::new(Link { shared: shared.clone(), origin: origin.clone(), name, upstream: Mutex::new(handle) });
+    let link = Arc::new(Link {
+        shared: shared.clone(),
+        peer: peer.clone(),
+        origin: origin.clone(),
+        name,
+        upstream: Mutex::new(handle),
+    });
     let mut streams = JoinSet::new();
     let mut requests = 0u64;
     loop {
@@ -217,7 +224,7 @@ pub async fn serve(
     }
     if requests == 0 && shared.trusted.get(&(peer.address.ip(), origin.host.clone())).is_none() {
         let observed = "the client ended the connection without a request; it may not trust our CA";
-        shared.note_connection(&origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
+        shared.note_connection(&peer, &origin.host, "audit.untrusted", Severity::Low, 0.5, observed);
     }
     let idle = streams.is_empty();
     // Streams under way end with their client: dropping them resets them upstream.
@@ -259,7 +266,7 @@ impl Stream {
             return answer(&mut respond, 400, "malformed-request", what);
         }
         if let Some(observed) = link.misdirected(&parts.uri, &parts.headers) {
-            shared.note_connection(&link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
+            shared.note_connection(&link.peer, &link.origin.host, "audit.identity", Severity::High, 1.0, &observed);
             return answer(&mut respond, 421, "refused", "the names of tunnel, certificate and request disagree");
         }
         if parts.method == http::Method::CONNECT && protocol.as_ref().is_none_or(|p| p.as_str() != "websocket") {
@@ -273,8 +280,15 @@ impl Stream {
             None => Framing::Chunked,
         };
         let request = Request { host: link.origin.host.to_string(), port: link.origin.port, secure: true, head };
-        let engine = shared.engine.load_full();
-        let intake = Intake::new(&engine, &shared.recorder, &shared.intake, shared.next_flow(), request, framing);
+        let treatment = match shared.treat(&link.peer) {
+            Ok(treatment) => treatment,
+            Err(_) => {
+                shared.refused();
+                let message = "too many requests: this group's limit is reached";
+                return answer(&mut respond, 429, "rate-limit", message);
+            }
+        };
+        let intake = Intake::new(&shared, &treatment, &link.peer, request, framing);
         let mut stream = Stream { link, intake, body };
         let result = stream.run(parts, protocol, &mut respond, &begun, failed).await;
         let Err(broken) = result else { return };
@@ -418,12 +432,18 @@ impl Stream {
         let (parts, mut from_upstream) = head.into_parts();
         let accepted = parts.status.is_success();
         let extensions = parts.headers.get("sec-websocket-extensions").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        if let Some(tape) = self.intake.tape() {
+            tape.answered(head_for_tape(&parts, false));
+            tape.received_all();
+        }
         let mut down = respond
             .send_response(Response::from_parts(parts, ()), from_upstream.is_end_stream())
             .map_err(client_broken)?;
         begun.store(true, Ordering::Relaxed);
         let hold = self.intake.may_edit();
-        let mut walker = Walker::new(hold, extensions.as_deref(), self.link.shared.intake.body_limit);
+        let limit = self.link.shared.intake.body_limit;
+        let mut walker = Walker::new(hold, extensions.as_deref(), limit);
+        let mut overheard = accepted.then(|| Overheard::of(&self.intake, extensions.as_deref(), limit)).flatten();
         let mut restoring = self.intake.answers().and_then(|answers| answers.messages(extensions.as_deref()));
         let Stream { intake, body, .. } = self;
         let client_to_upstream = async {
@@ -450,8 +470,13 @@ impl Stream {
         };
         let upstream_to_client = async {
             match restoring.as_mut().filter(|_| accepted) {
-                None => pump_down(&mut from_upstream, &mut down, deadlines.idle, Taps::default()).await,
-                Some(restoring) => messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring).await,
+                None => {
+                    let taps = Taps { overheard: overheard.as_mut(), ..Taps::default() };
+                    pump_down(&mut from_upstream, &mut down, deadlines.idle, taps).await
+                }
+                Some(restoring) => {
+                    messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring, overheard.as_mut()).await
+                }
             }
         };
         let result = {
@@ -623,12 +648,15 @@ async fn download(
             tape.received_all();
         }
     }
+    // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
+    parts.headers.remove(http::header::ALT_SVC);
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
         return Ok(());
     }
-    let taps = Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref() };
+    let taps =
+        Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref(), overheard: None };
     pump_down(&mut body, &mut down, deadlines.idle, taps).await
 }
 
@@ -667,6 +695,7 @@ struct Taps<'a> {
     restoring: Option<&'a mut Restoring>,
     counting: Option<&'a mut Counting>,
     tape: Option<&'a Tape>,
+    overheard: Option<&'a mut Overheard>,
 }
 
 fn head_for_tape(parts: &http::response::Parts, decoded: bool) -> Bytes {
@@ -689,6 +718,9 @@ async fn pump_down(
         let last = body.is_end_stream();
         if let Some(counting) = &mut taps.counting {
             counting.push(&chunk);
+        }
+        if let Some(overheard) = &mut taps.overheard {
+            overheard.listen(&chunk);
         }
         let chunk = match &mut taps.restoring {
             Some(restoring) => restored(restoring, &chunk, last)?,
@@ -747,6 +779,7 @@ async fn messages_down(
     down: &mut SendStream<Bytes>,
     idle: Duration,
     restoring: &mut RestoringMessages,
+    mut overheard: Option<&mut Overheard>,
 ) -> Result<(), Broken> {
     loop {
         let next = next_of(body, down, idle).await?;
@@ -758,6 +791,9 @@ async fn messages_down(
         };
         let chunk = chunk.map_err(upstream_broken)?;
         let length = chunk.len();
+        if let Some(overheard) = &mut overheard {
+            overheard.listen(&chunk);
+        }
         restoring.walk(&mut BytesMut::from(chunk), &mut out);
         send_all(down, out.freeze(), false, idle).await?;
         let _ = body.flow_control().release_capacity(length);

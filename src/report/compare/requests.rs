@@ -77,25 +77,16 @@ impl Comparison {
         Self { schema: 1, r#type: "diff of requests", requests }
     }
 
-    /// All requests of two sessions, one by one: those to the same endpoint are matched by likeness, in order. Ids and clocks are
-    /// known by their form.
-    pub fn of_sessions(a: &[Request], b: &[Request]) -> Self {
+    /// All requests of two captures, one by one: those to the same endpoint are matched by likeness, in order. Several captures
+    /// of one side are repeats of the first: what varies among them is noise. Ids and clocks are known by their form too.
+    pub fn of_captures(a: &[Vec<Request>], b: &[Vec<Request>]) -> Self {
+        let (left, right) = (Repeated::of(a), Repeated::of(b));
         let mut requests = Vec::new();
-        for (left, right) in by_endpoint(a, b) {
-            let samples = |side: &[&Request]| side.iter().map(|request| request.tree().sample()).collect::<Vec<_>>();
-            let pairs = match left.len() * right.len() <= MOST_WEIGHED {
-                true => tree::alike(&samples(&left), &samples(&right)),
-                false => (0..left.len().min(right.len())).map(|at| (at, at)).collect(),
-            };
-            let (mut i, mut j) = (0, 0);
-            for (x, y) in pairs.into_iter().chain([(left.len(), right.len())]) {
-                requests.extend(left[i..x].iter().map(|&gone| pair(&[gone], &[])));
-                requests.extend(right[j..y].iter().map(|&new| pair(&[], &[new])));
-                if let (Some(&x), Some(&y)) = (left.get(x), right.get(y)) {
-                    requests.push(pair(&[x], &[y]).with_noise_by_form());
-                }
-                (i, j) = (x + 1, y + 1);
-            }
+        for (one, other) in aligned(left.first, right.first) {
+            let lists = (left.repeats(one), right.repeats(other));
+            let both = one.is_some() && other.is_some();
+            let pair = pair(&lists.0, &lists.1);
+            requests.push(if both { pair.with_noise_by_form() } else { pair });
         }
         Self { schema: 1, r#type: "diff of requests", requests }
     }
@@ -124,6 +115,62 @@ impl Comparison {
         }
         out
     }
+}
+
+/// The requests of one side, each with those of the other captures that repeat it.
+struct Repeated<'a> {
+    first: &'a [Request],
+    others: Vec<Vec<&'a Request>>,
+}
+
+impl<'a> Repeated<'a> {
+    fn of(side: &'a [Vec<Request>]) -> Self {
+        let (first, rest) = match side.split_first() {
+            Some((first, rest)) => (first.as_slice(), rest),
+            None => (&[] as &[Request], &[] as &[Vec<Request>]),
+        };
+        let mut others = vec![Vec::new(); first.len()];
+        for other in rest {
+            for (one, repeat) in aligned(first, other) {
+                if let (Some(at), Some(repeat)) = (one.and_then(|one| place(first, one)), repeat) {
+                    others[at].push(repeat);
+                }
+            }
+        }
+        Self { first, others }
+    }
+
+    fn repeats(&self, request: Option<&'a Request>) -> Vec<&'a Request> {
+        let Some(request) = request else { return Vec::new() };
+        let others = place(self.first, request).map(|at| self.others[at].as_slice()).unwrap_or_default();
+        std::iter::once(request).chain(others.iter().copied()).collect()
+    }
+}
+
+fn place(list: &[Request], request: &Request) -> Option<usize> {
+    list.iter().position(|known| std::ptr::eq(known, request))
+}
+
+/// Which request of one capture is which of the other.
+fn aligned<'a>(a: &'a [Request], b: &'a [Request]) -> Vec<(Option<&'a Request>, Option<&'a Request>)> {
+    let mut out = Vec::new();
+    for (left, right) in by_endpoint(a, b) {
+        let samples = |side: &[&Request]| side.iter().map(|request| request.tree().sample()).collect::<Vec<_>>();
+        let pairs = match left.len() * right.len() <= MOST_WEIGHED {
+            true => tree::alike(&samples(&left), &samples(&right)),
+            false => (0..left.len().min(right.len())).map(|at| (at, at)).collect(),
+        };
+        let (mut i, mut j) = (0, 0);
+        for (x, y) in pairs.into_iter().chain([(left.len(), right.len())]) {
+            out.extend(left[i..x].iter().map(|&gone| (Some(gone), None)));
+            out.extend(right[j..y].iter().map(|&new| (None, Some(new))));
+            if let (Some(&x), Some(&y)) = (left.get(x), right.get(y)) {
+                out.push((Some(x), Some(y)));
+            }
+            (i, j) = (x + 1, y + 1);
+        }
+    }
+    out
 }
 
 /// Requests to one endpoint between which likeness is weighed, pair by pair.
@@ -514,7 +561,7 @@ mod tests {
         let (x, y) = ("9f86d081-884c-4d65-9a2f-eaa0c55ad015", "1b4e28ba-2fa1-41d2-883f-0016d3cca427");
         let a = [turn(x, 1), turn(x, 9), turn(x, 20)];
         let b = [turn(y, 9), turn(y, 20), turn(y, 40)];
-        let text = Comparison::of_sessions(&a, &b).render(Look::default());
+        let text = Comparison::of_captures(&[a.into()], &[b.into()]).render(Look::default());
         assert!(text.contains("  gone · 1 request\n") && text.contains("  new · 1 request\n"), "{text}");
         assert!(text.contains("2 requests the same, noise aside"), "{text}");
     }

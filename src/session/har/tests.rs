@@ -280,6 +280,7 @@ fn any_message(start: &'static str) -> impl Strategy<Value = Message> {
             body: if is_text { text.into() } else { binary.into() },
             trailers: "x-end: 1\r\n".into(),
             body_state: BodyState::Whole,
+            ..Message::default()
         },
     )
 }

@@ -169,6 +169,7 @@ impl Said {
             body: Bytes::from(self.body),
             trailers: trailers.into(),
             body_state: if self.done { BodyState::Whole } else { BodyState::Cut },
+            ..Message::default()
         }
     }
 }

@@ -22,8 +22,8 @@ pub(super) const CONTINUATION: u8 = 0;
 pub(super) const TEXT: u8 = 1;
 pub(super) const BINARY: u8 = 2;
 pub(super) const CLOSE: u8 = 8;
+pub(super) const PONG: u8 = 10;
 const PING: u8 = 9;
-const PONG: u8 = 10;
 
 impl FrameHead {
     /// Reads a head off the front of `bytes`. `None`: more bytes are needed.

@@ -75,6 +75,11 @@ impl MessageWriter {
         frame::write(self.side, 0x80 | frame::CLOSE, [0; 4], &payload, out);
     }
 
+    /// Appends the answer to a ping.
+    pub fn pong(&mut self, mask: [u8; 4], payload: &[u8], out: &mut BytesMut) {
+        frame::write(self.side, 0x80 | frame::PONG, mask, payload, out);
+    }
+
     fn message(&mut self, text: bool, mask: [u8; 4], compressed: bool, payload: &[u8], out: &mut BytesMut) {
         const FIN: u8 = 0x80;
         const DEFLATED: u8 = 0x40;

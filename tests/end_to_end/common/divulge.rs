@@ -31,7 +31,9 @@ pub struct Serve {
     arguments: Vec<String>,
     /// What the shell sets before it becomes divulge.
     shell: Vec<String>,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, String)>,
+    /// In a mount namespace of its own.
+    apart: bool,
 }
 
 impl Divulge {
@@ -50,7 +52,7 @@ impl Divulge {
             format!("--state={}", path("state")),
             format!("--findings={}", path("findings.jsonl")),
         ];
-        Serve { folder, arguments, shell: Vec::new(), variables: Vec::new() }
+        Serve { folder, arguments, shell: Vec::new(), variables: Vec::new(), apart: false }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -214,9 +216,18 @@ impl Serve {
         self
     }
 
+    /// With a file system of so many KiB in memory at `name` beside the state; none but it sees it.
+    pub fn small_disk(mut self, name: &str, kib: u32) -> Self {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        self.shell.push(format!("mount -t tmpfs -o size={kib}k tmpfs '{}'", path.display()));
+        self.apart = true;
+        self
+    }
+
     /// With this variable of the environment.
-    pub fn variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
+    pub fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 
@@ -242,7 +253,13 @@ impl Serve {
             let script = format!("{}; exec \"$0\" \"$@\"", self.shell.join("; "));
             let mut arguments = vec!["-c".to_owned(), script, BINARY.to_owned()];
             arguments.extend(self.arguments.clone());
-            command = program_command("sh", &arguments, self.folder.path());
+            command = match self.apart {
+                false => program_command("sh", &arguments, self.folder.path()),
+                true => {
+                    let apart = ["--user", "--map-root-user", "--mount", "sh"].map(str::to_owned);
+                    program_command("unshare", &[apart.to_vec(), arguments].concat(), self.folder.path())
+                }
+            };
         }
         let mut child = command.envs(self.variables).spawn().expect("the binary starts");
         let errors = collect(child.stderr.take().expect("piped"));

@@ -17,6 +17,7 @@ pub mod h2_client;
 pub mod h2_upstream;
 pub mod programs;
 pub mod route;
+pub mod tunnel;
 pub mod upstream;
 pub mod websocket;
 pub mod wire;

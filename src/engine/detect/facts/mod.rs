@@ -40,6 +40,7 @@ use strength::{Strength, strength};
 struct Known {
     kind: Arc<str>,
     value: Arc<str>,
+    lower: Box<str>,
     strength: Strength,
     /// A setting that most machines have.
     everyday: bool,
@@ -127,6 +128,7 @@ impl Matcher {
             .map(|fact| Known {
                 kind: fact.kind.clone(),
                 value: fact.value.trim().into(),
+                lower: fact.value.trim().to_lowercase().into(),
                 strength: strength(&fact.kind, fact.value.trim()),
                 everyday: support::is_everyday(&fact.value.trim().to_ascii_lowercase()),
                 severity: severity(&fact.kind),
@@ -143,13 +145,12 @@ impl Matcher {
             if fact.strength == Strength::Weak {
                 short.add(number, &fact.value);
             }
-            let lower = fact.value.to_lowercase();
-            for cased in [&*fact.value, &lower] {
+            for cased in [&*fact.value, &fact.lower] {
                 for order in [u16::to_le_bytes, u16::to_be_bytes] {
                     wide.entry(forms::utf16(cased, order).into()).or_insert(number);
                 }
             }
-            exact.entry(lower.into_bytes().into()).or_insert(number);
+            exact.entry(fact.lower.as_bytes().into()).or_insert(number);
         }
         Some(Self { facts: known, forms: forms.0, digests, exact, wide, short })
     }
@@ -171,10 +172,10 @@ impl Matcher {
             if fact.strength == Strength::Weak {
                 continue;
             }
-            let known = fact.value.to_lowercase();
+            let known = &*fact.lower;
             if known == value
-                || (known.len() >= 3 && value.contains(&known))
-                || (value.len() >= 3 && known.contains(&value))
+                || (known.len() >= 3 && is_inside(known, &value))
+                || (value.len() >= 3 && is_inside(&value, known))
             {
                 return Some(true);
             }
@@ -480,6 +481,17 @@ impl FactFindings {
             !found.pending || telling.range(near).any(|&(_, other)| other != at)
         });
     }
+}
+
+/// Whether `inner` stands in `outer`. Both are short, so what is looked for is not prepared first.
+fn is_inside(inner: &str, outer: &str) -> bool {
+    let (inner, outer) = (inner.as_bytes(), outer.as_bytes());
+    let Some((&first, rest)) = inner.split_first() else { return true };
+    if inner.len() > outer.len() {
+        return false;
+    }
+    let last = outer.len() - inner.len();
+    memchr::memchr_iter(first, &outer[..=last]).any(|at| outer[at + 1..].starts_with(rest))
 }
 
 /// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.

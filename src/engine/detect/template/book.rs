@@ -15,8 +15,11 @@ use std::sync::Arc;
 
 use super::text::mix;
 
-/// Places of one page: those of least digest are kept, whatever order they come in.
+/// Most places of one page: of more, those are kept whose digests begin with so many zero bits that they fit, whatever order
+/// they come in.
 const PLACES: usize = 131_072;
+/// Most zero bits that are asked for.
+const LEVELS: u32 = 63;
 /// Clients, versions and endpoints.
 const PAGES: usize = 192;
 /// Places of all pages: some 50 MB.
@@ -47,6 +50,8 @@ pub(super) struct Page {
     /// Day of the last lesson, as the caller counts.
     day: u32,
     places: Places,
+    /// Zero bits that the digests of its places begin with.
+    level: u32,
     /// Another one after each lesson, and for each order of lessons: knowledge that differs has another.
     revision: u64,
 }
@@ -240,16 +245,19 @@ impl Templates {
         page.day = page.day.max(day);
         for spellings in seen.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(place, _)) = spellings.first() else { continue };
+            let holds = page.holds(place);
             match page.places.entry(place) {
                 Entry::Occupied(mut known) => known.get_mut().add(spellings),
+                // Of a full page that many requests taught, nearly all that another one says anew.
+                Entry::Vacant(_) if !holds => {}
                 Entry::Vacant(new) => {
                     new.insert(Spellings::of(spellings));
                 }
             }
         }
-        if page.places.len() > PLACES {
-            let mut digests: Vec<u64> = page.places.keys().copied().collect();
-            let (_, &mut last, _) = digests.select_nth_unstable(PLACES - 1);
+        while page.places.len() > PLACES && page.level < LEVELS {
+            page.level += 1;
+            let last = u64::MAX >> page.level;
             page.places.retain(|&digest, _| digest <= last);
         }
         let new = |noted: &Noted| noted.texts.keys().any(|digest| !self.texts.contains_key(digest));
@@ -276,10 +284,9 @@ impl Templates {
         const ENOUGH: u32 = 100;
         let Some(page) = self.pages.get(&lesson.page) else { return !lesson.is_empty() };
         page.requests < ENOUGH
-            || lesson.all().flat_map(|noted| &noted.seen).any(|(place, spelling)| {
-                page.places.get(place).is_none_or(|known| {
-                    !known.is_free() && known.count(*spelling).is_none_or(|count| count < ENOUGH / 2)
-                })
+            || lesson.all().flat_map(|noted| &noted.seen).any(|(place, spelling)| match page.places.get(place) {
+                Some(known) => !known.is_free() && known.count(*spelling).is_none_or(|count| count < ENOUGH / 2),
+                None => page.holds(*place),
             })
     }
 
@@ -347,7 +354,8 @@ impl Templates {
                     mix(mix(hash, u64::from(count.0)), u64::from(count.1) << 8 | u64::from(known.mixed().min(255)))
                 }))
             });
-            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places, revision }))
+            let level = level_of(&places);
+            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places, level, revision }))
         };
         let texts: BTreeMap<u32, Box<str>> = kept.spellings.into_iter().take(TEXTS).collect();
         let revision = texts.keys().fold(1, |hash, &digest| mix(hash, u64::from(digest)));
@@ -356,7 +364,20 @@ impl Templates {
     }
 }
 
+/// The level at which a page holds `places`. One that is not half full has never held more.
+fn level_of(places: &Places) -> u32 {
+    match places.keys().max() {
+        Some(last) if places.len() > PLACES / 2 => last.leading_zeros().min(LEVELS),
+        _ => 0,
+    }
+}
+
 impl Page {
+    /// Whether `place` is one that this page may hold.
+    fn holds(&self, place: u64) -> bool {
+        place <= u64::MAX >> self.level
+    }
+
     pub fn requests(&self) -> u32 {
         self.requests
     }
@@ -600,6 +621,24 @@ mod tests {
         assert_eq!(book(&lessons).to_json(), forwards);
         let read = Templates::from_json(&forwards).expect("it was written so");
         assert_eq!(read.to_json(), forwards);
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_whatever_order_it_is_taught_and_one_that_is_full_gains_little() {
+        let many: Vec<(u64, &str)> = (1..400_000u64).map(|n| (mix(n, 7), "x")).collect();
+        let lessons: Vec<Lesson> = many.chunks(50_000).map(|some| Lesson::of_form(1, some)).collect();
+        let forwards = book(&lessons);
+        let backwards = book(&lessons.iter().rev().cloned().collect::<Vec<_>>());
+        assert_eq!(forwards.to_json(), backwards.to_json());
+        let page = forwards.page(1).expect("it was learned");
+        assert!((PLACES / 4..=PLACES).contains(&page.places.len()), "{}", page.places.len());
+        let read = Templates::from_json(&forwards.to_json()).expect("it was written so");
+        assert_eq!(read.page(1).expect("it was learned").level, page.level);
+        let high = Lesson::of_form(1, &[(u64::MAX, "x")]);
+        let mut taught = forwards.clone();
+        (0..100).for_each(|_| taught.learn(high.clone(), 0));
+        assert!(!taught.gains_from(&high), "what the page does not hold");
+        assert!(taught.gains_from(&Lesson::of_form(1, &[(3, "x")])), "what it may hold");
     }
 
     #[test]

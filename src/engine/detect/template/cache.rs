@@ -4,20 +4,20 @@
 //! the key of the installation; what was found in it holds as long as what is known of the client does. Nothing but
 //! time depends on what is kept here.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Worth;
 use super::book::Noted;
 use super::text::mix;
 use super::unlike::Odd;
+use crate::engine::remembered::{OVERHEAD, Remembered};
 
-/// Bytes of one half; the older half goes when the newer one is full.
+/// Bytes of the newer half of what is kept.
 const HALF: usize = 8 << 20;
 /// Shorter texts are read as fast as they are looked up.
 const SHORTEST: usize = 256;
-/// What an entry weighs beside what it holds.
-const OVERHEAD: usize = 160;
 
 /// What reading one text came to.
 #[derive(Clone)]
@@ -32,30 +32,34 @@ pub(super) struct Key(u64, u64);
 
 pub struct Cache {
     /// None where it is switched off.
-    halves: Option<Mutex<Halves>>,
-}
-
-#[derive(Default)]
-struct Halves {
-    young: HashMap<Key, (u64, Outcome)>,
-    old: HashMap<Key, (u64, Outcome)>,
-    weight: usize,
-    hits: u64,
+    kept: Option<Remembered<Key, (u64, Outcome)>>,
+    #[cfg(test)]
+    hits: AtomicU64,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { halves: Some(Mutex::default()) }
+        Self::with(Some(Remembered::new(HALF)))
     }
 }
 
 impl Cache {
     /// One that keeps nothing.
-    pub const OFF: Self = Self { halves: None };
+    pub fn off() -> Self {
+        Self::with(None)
+    }
+
+    fn with(kept: Option<Remembered<Key, (u64, Outcome)>>) -> Self {
+        Self {
+            kept,
+            #[cfg(test)]
+            hits: AtomicU64::default(),
+        }
+    }
 
     /// None for a text that is not worth it.
     pub(super) fn key(&self, text: &str, around: u64, asked: u64) -> Option<Key> {
-        self.halves.as_ref().filter(|_| text.len() >= SHORTEST)?;
+        self.kept.as_ref().filter(|_| text.len() >= SHORTEST)?;
         let mut lanes = (mix(around, asked), mix(around.rotate_left(32), !asked));
         let mut words = text.as_bytes().chunks_exact(8);
         for word in &mut words {
@@ -68,46 +72,22 @@ impl Cache {
 
     /// What the text came to when `revision` was known of its client.
     pub(super) fn get(&self, key: Key, revision: u64) -> Option<Outcome> {
-        let mut halves = self.halves.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = match halves.young.get(&key) {
-            Some(found) => found.clone(),
-            None => {
-                let found = halves.old.get(&key)?.clone();
-                halves.put(key, found.clone());
-                found
-            }
-        };
-        let (known, outcome) = found;
-        halves.hits += u64::from(known == revision);
+        let (known, outcome) = self.kept.as_ref()?.get(key)?;
+        #[cfg(test)]
+        self.hits.fetch_add(u64::from(known == revision), Ordering::Relaxed);
         (known == revision).then_some(outcome)
     }
 
     pub(super) fn put(&self, key: Key, revision: u64, outcome: Outcome) {
-        if let Some(halves) = &self.halves {
-            halves.lock().unwrap_or_else(PoisonError::into_inner).put(key, (revision, outcome));
+        if let Some(kept) = &self.kept {
+            let weight = outcome.weight();
+            kept.put(key, (revision, outcome), weight);
         }
     }
 
     #[cfg(test)]
     pub fn hits(&self) -> u64 {
-        self.halves.as_ref().map_or(0, |halves| halves.lock().unwrap_or_else(PoisonError::into_inner).hits)
-    }
-}
-
-impl Halves {
-    fn put(&mut self, key: Key, entry: (u64, Outcome)) {
-        let weight = entry.1.weight();
-        if weight > HALF / 2 {
-            return;
-        }
-        if self.weight + weight > HALF {
-            self.old = std::mem::take(&mut self.young);
-            self.weight = 0;
-        }
-        self.weight += weight;
-        if let Some((_, before)) = self.young.insert(key, entry) {
-            self.weight -= before.weight();
-        }
+        self.hits.load(Ordering::Relaxed)
     }
 }
 
@@ -141,7 +121,7 @@ mod tests {
             assert!(cache.get(other, 7).is_none());
         }
         assert!(cache.key("short", 1, 0).is_none());
-        assert!(Cache::OFF.key(&text, 1, 0).is_none());
+        assert!(Cache::off().key(&text, 1, 0).is_none());
     }
 
     #[test]
@@ -150,9 +130,8 @@ mod tests {
         for number in 0..4000u64 {
             cache.put(Key(number, 0), 0, outcome(1000));
         }
-        let halves = cache.halves.as_ref().expect("it is on").lock().expect("nobody else has it");
-        let held: usize = halves.young.values().chain(halves.old.values()).map(|(_, outcome)| outcome.weight()).sum();
-        assert!(held <= 2 * HALF, "{held}");
-        assert!(halves.young.contains_key(&Key(3999, 0)));
+        let kept = cache.kept.as_ref().expect("it is on");
+        assert!(kept.weight() <= 2 * HALF, "{}", kept.weight());
+        assert!(cache.get(Key(3999, 0), 0).is_some());
     }
 }

@@ -336,7 +336,7 @@ fn nothing_but_time_depends_on_what_was_read_before() {
         }
         (told, templates.to_json(), engine.texts.hits())
     };
-    let (with, without) = (run(engine()), run(engine().without_cache()));
+    let (with, without) = (run(engine()), run(engine().without_memory()));
     assert_eq!(with.0, without.0);
     assert_eq!(with.1, without.1);
     assert!(with.0.len() > 10 && with.2 > 10 && without.2 == 0, "{} {}", with.0.len(), with.2);

@@ -1,0 +1,117 @@
+// An upstream for clients that sign in before they ask a model: Qoder, the Cursor SDK, GitHub Copilot. It takes any
+// credential, names one model and says one sentence.
+//
+//   node services.mjs CERTIFICATE KEY SENTENCE
+//
+// Prints its port. HTTP/1.1 and HTTP/2; everything it does not know gets an empty object, or an empty message where the
+// request is protobuf.
+
+import fs from "node:fs";
+import http2 from "node:http2";
+
+const [certificate, key, SENTENCE] = process.argv.slice(2);
+const tomorrow = () => Math.floor(Date.now() / 1000) + 86400;
+
+// Protobuf: a field with a number or with bytes, and the envelope of a Connect stream (flag 2 ends it).
+const varint = (number) => {
+  const bytes = [];
+  for (; number > 127; number >>>= 7) bytes.push((number & 127) | 128);
+  return Buffer.from([...bytes, number]);
+};
+const field = (number, value) => {
+  if (typeof value === "number") return Buffer.concat([varint(number << 3), varint(value)]);
+  const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value);
+  return Buffer.concat([varint((number << 3) | 2), varint(bytes.length), bytes]);
+};
+const envelope = (message, flag = 0) => {
+  const head = Buffer.alloc(5);
+  head[0] = flag;
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+};
+
+const piece = (delta, finish_reason = null) => ({ id: "c-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] });
+const pieces = () => [
+  piece({ role: "assistant", content: "" }),
+  ...SENTENCE.match(/[\s\S]{1,9}/gu).map((content) => piece({ content })),
+  piece({}, "stop"),
+  { ...piece({}), choices: [], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } },
+];
+
+const qoder = (path) => {
+  if (path.endsWith("/jobToken/exchange")) return { token: "jt-dummy", refresh_token: "rt-dummy", expires_in: 86400, expires_at: new Date(tomorrow() * 1000).toISOString() };
+  if (path.endsWith("/userinfo")) return { id: "48291057", name: "nobody", email: "nobody@example.com" };
+  if (path.endsWith("/user/status")) return { status: "normal", userType: "personal", plan: "free", quota: 100, isQuotaExceeded: false };
+  if (path.endsWith("/model/list")) {
+    const model = { key: "auto", display_name: "Auto", model: "auto", is_default: true, enable: true, source: "system", format: "openai", max_input_tokens: 180000, max_output_tokens: 8000, is_vl: false, is_reasoning: false, price_factor: 1 };
+    return { chat: [model], assistant: [model] };
+  }
+};
+
+const copilot = (path) => {
+  const at = (name) => `https://${name}.individual.githubcopilot.com`;
+  if (path === "/copilot_internal/user")
+    return { login: "nobody", id: 1, copilot_plan: "individual", chat_enabled: true, cli_enabled: true, organization_login_list: [], organization_list: [], analytics_tracking_id: "0123456789abcdef0123456789abcdef", is_mcp_enabled: true, endpoints: { api: at("api"), telemetry: at("telemetry"), proxy: at("proxy"), "origin-tracker": at("origin-tracker") } };
+  if (path === "/models") {
+    const limits = { max_context_window_tokens: 200000, max_prompt_tokens: 128000, max_output_tokens: 16000 };
+    const model = (id) => ({ id, object: "model", name: id, vendor: "nobody", version: id, preview: false, model_picker_enabled: true, policy: { state: "enabled", terms: "" }, billing: { is_premium: false, multiplier: 0 }, capabilities: { type: "chat", family: id, object: "model_capabilities", tokenizer: "o200k_base", limits, supports: { streaming: true, tool_calls: true } }, supported_endpoints: ["/chat/completions"] });
+    return { object: "list", data: ["claude-sonnet-4.6", "claude-sonnet-4.5", "gpt-5"].map(model) };
+  }
+};
+
+const cursor = (path) => {
+  const claims = Buffer.from(JSON.stringify({ sub: "nobody", exp: tomorrow() })).toString("base64url");
+  if (path.endsWith("/exchange_user_api_key")) return { accessToken: `eyJhbGciOiJub25lIn0.${claims}.eA`, refreshToken: "r", authId: "nobody" };
+  if (path === "/v1/models") return { items: [{ id: "composer-2", displayName: "Composer 2", aliases: [], variants: [], parameters: [] }] };
+};
+
+// Cursor's agent: the server's stream of one run, which asks for the environment and then answers. What the client
+// says comes as appended messages, since the server switches HTTP/2 off (whose connections pass by any proxy).
+let stream;
+const appended = (body) => {
+  const hex = /[0-9a-f]{20,}/.exec(body.toString("latin1"));
+  const message = hex ? Buffer.from(hex[0], "hex") : Buffer.alloc(0);
+  if (!stream || message.length === 0) return;
+  const [RUN, RESULT] = [(1 << 3) | 2, (2 << 3) | 2];
+  if (message[0] === RUN) stream.write(envelope(field(2, Buffer.concat([field(1, 1), field(15, "e-1"), field(10, "")]))));
+  else if (message[0] === RESULT) {
+    stream.write(envelope(field(1, field(1, field(1, SENTENCE)))));
+    stream.write(envelope(field(1, field(14, field(1, 1)))));
+    stream.end(envelope(Buffer.from("{}"), 2));
+    stream = undefined;
+  }
+};
+
+const answer = (request, response, body) => {
+  const path = request.url.split("?")[0];
+  const kind = request.headers["content-type"] ?? "";
+  const send = (type, content) => {
+    response.writeHead(200, { "content-type": type });
+    response.end(content);
+  };
+  const known = qoder(path) ?? copilot(path) ?? cursor(path);
+  if (known) return send("application/json", JSON.stringify(known));
+  if (path.endsWith("/agent_chat_generation")) {
+    const wrapped = [...pieces().map((each) => JSON.stringify(each)), "[DONE]"].map((body) => ({ headers: {}, body, statusCodeValue: 200, statusCode: "OK" }));
+    return send("text/event-stream", `${wrapped.map((each) => `data:${JSON.stringify(each)}\n\n`).join("")}event:finish\ndata:{}\n\n`);
+  }
+  if (path.endsWith("/chat/completions")) return send("text/event-stream", `${pieces().map((each) => `data: ${JSON.stringify(each)}\n\n`).join("")}data: [DONE]\n\n`);
+  if (path.endsWith("/GetServerConfig")) return send("application/proto", field(7, 1)); // no HTTP/2
+  if (path.endsWith("/BidiAppend")) appended(body);
+  if (kind.includes("proto")) return send("application/proto", "");
+  send("application/json", "{}");
+};
+
+const server = http2.createSecureServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key), allowHTTP1: true }, (request, response) => {
+  if (request.url.endsWith("/RunSSE")) {
+    request.resume();
+    response.writeHead(200, { "content-type": "application/connect+proto" });
+    response.flushHeaders();
+    stream = response;
+    return;
+  }
+  const parts = [];
+  request.on("data", (part) => parts.push(part));
+  request.on("end", () => answer(request, response, Buffer.concat(parts)));
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# A gateway and a client in network namespaces of their own, joined by a cable, with nothing else to reach.
+#
+#   transparent.sh DIVULGE FOLDER BODY
+#
+# The client knows of no proxy: it connects to addresses that exist nowhere, and rules at the gateway take it to divulge, once
+# by redirect and once by TPROXY, over IPv4 and over IPv6. One request goes by CONNECT, to compare. To be run in a namespace
+# that is its own (unshare -n).
+set -euo pipefail
+divulge=$1 folder=$2 body=$3
+host=api.anthropic.com
+
+ip link set lo up
+unshare -n sleep 60 &
+client=$!
+trap 'kill $client $gateway 2>/dev/null || true' EXIT
+gateway=
+for _ in $(seq 2000); do
+    [ "$(readlink /proc/$client/ns/net)" != "$(readlink /proc/self/ns/net)" ] && [ "$(cat /proc/$client/comm)" = sleep ] && break
+done
+inside() { nsenter -t "$client" -n "$@"; }
+
+ip link add gw type veth peer name cable netns "$client"
+ip addr add 10.9.0.1/24 dev gw
+ip addr add fd09::1/64 dev gw nodad
+ip link set gw up
+inside ip link set lo up
+inside ip addr add 10.9.0.2/24 dev cable
+inside ip addr add fd09::2/64 dev cable nodad
+inside ip link set cable up
+inside ip route add default via 10.9.0.1
+inside ip -6 route add default via fd09::1
+
+# What is told to clients that ask is in docs/gateway.md; these are the same rules.
+nft -f - <<'RULES'
+table inet divulge {
+  chain redirected {
+    type nat hook prerouting priority dstnat
+    ip daddr 203.0.113.7 tcp dport 443 redirect to :9443
+    ip6 daddr 2001:db8::7 tcp dport 443 redirect to :9443
+  }
+  chain taken {
+    type filter hook prerouting priority mangle
+    ip daddr 203.0.113.8 tcp dport 443 tproxy ip to :9444 meta mark set 1 accept
+    ip6 daddr 2001:db8::8 tcp dport 443 tproxy ip6 to :9444 meta mark set 1 accept
+  }
+}
+RULES
+ip rule add fwmark 1 lookup 100
+ip route add local 0.0.0.0/0 dev lo table 100
+ip -6 rule add fwmark 1 lookup 100
+ip -6 route add local ::/0 dev lo table 100
+
+mkfifo "$folder/out"
+"$divulge" serve --offline --listen 10.9.0.1:9080 --transparent '[::]:9443' --tproxy '[::]:9444' \
+    --allow-from 10.9.0.0/24,fd09::/64 --state "$folder/state" --findings "$folder/findings.jsonl" \
+    --facts "$folder/facts.json" >"$folder/out" 2>"$folder/err" &
+gateway=$!
+exec 3<"$folder/out"
+while read -r line <&3; do
+    case $line in 'listening on '*) break ;; esac
+done
+
+ask() {
+    inside curl -sS --fail --noproxy '' --max-time 8 --cacert "$folder/state/ca.pem" -o "$folder/answer" "$@" \
+        -H 'content-type: application/json' -H 'x-api-key: dummy' -H 'anthropic-version: 2023-06-01' -d "$body" \
+        "https://$host/v1/messages"
+}
+ask -x http://10.9.0.1:9080
+for address in 203.0.113.7 '[2001:db8::7]' 203.0.113.8 '[2001:db8::8]'; do
+    ask --resolve "$host:443:$address"
+done
+# One that nobody redirected, straight at the port: closed.
+if ask --connect-to "$host:443:10.9.0.1:9443" 2>/dev/null; then
+    echo 'a connection to the transparent port itself was served' >&2
+    exit 1
+fi
+kill "$gateway"
+wait "$gateway"
