@@ -133,8 +133,8 @@ own_checks() {
     if ! $quick; then
         check "documentation examples" cargo test --locked --doc --quiet
         check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-        # The engine alone, without runtime, TLS or HTTP: another set of features, so a folder of its own.
-        check "engine alone" cargo test --locked --no-default-features --target-dir target/pure --quiet
+        # The engine alone, without runtime, TLS or HTTP. Its long tests have run above, with the same engine.
+        check "engine alone" cargo test --locked --no-default-features --quiet --lib --test cases --test clean --test repeats --test wire
     fi
 }
 

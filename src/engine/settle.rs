@@ -472,7 +472,11 @@ fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
         .map(|inner| {
             let target = inner.raw.target;
             let beside = by_value.get(&(target.layer, target.raw.start, target.raw.end))?;
-            let is_part = |outer: &Decided| part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence;
+            // What stays as it is shields nothing in it.
+            let gives_way = |outer: &Decided| outer.action.edits() || !inner.action.edits();
+            let is_part = |outer: &Decided| {
+                part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence && gives_way(outer)
+            };
             if inner.raw.detector != Detector::Prompt {
                 return None;
             }
