@@ -102,7 +102,7 @@ impl Opening {
             // Handshake record of TLS 1.x (RFC 8446, section 5.1).
             [0x16, 0x03, ..] => Opening::Tls,
             // Another version; or a hello of SSL 2, whose length has the highest bit set (RFC 5246, appendix E.2).
-            [0x16, ..] | [0x80..=0xff, _, 0x01, ..] => Opening::OldTls,
+            [0x16, _, ..] | [0x80..=0xff, _, 0x01, ..] => Opening::OldTls,
             [b'\t' | b'\r' | b'\n' | b' '..=b'~', _, _, ..] => Opening::Text,
             [_, _, _, ..] => Opening::Other,
             _ => Opening::Undecided,
