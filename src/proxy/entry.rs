@@ -37,7 +37,8 @@ pub async fn accept(shared: Arc<Shared>, mut tcp: TcpStream, mut peer: Peer) {
     match first {
         socks::VERSION => socks::serve(shared, tcp, peer).await,
         // A handshake record of TLS (RFC 8446, 5.1).
-        0x16 => over_tls(shared, tcp, peer, deadline).await,
+        0x16 if shared.gate.tls.load().is_some() => over_tls(shared, tcp, peer, deadline).await,
+        // Without a certificate of the proxy's own it is malformed HTTP, and hears so.
         _ => asked(shared, ClientSocket::new(tcp, Bytes::new()), peer).await,
     }
 }
@@ -50,10 +51,7 @@ async fn asked(shared: Arc<Shared>, socket: ClientSocket, peer: Peer) {
 
 /// TLS to the proxy itself; a client certificate says who the client is.
 async fn over_tls(shared: Arc<Shared>, tcp: TcpStream, mut peer: Peer, deadline: Duration) {
-    let Some(config) = shared.gate.tls.load().as_ref().clone() else {
-        tracing::debug!(address = %peer.address.ip(), "TLS to the proxy itself, which has no certificate (--tls-cert): closed");
-        return;
-    };
+    let Some(config) = shared.gate.tls.load().as_ref().clone() else { return };
     let Ok(Ok(stream)) = tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(tcp)).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     if let Some(identity) = certificate.and_then(|certificate| access::of_certificate(certificate)) {

@@ -358,7 +358,7 @@ fn beyond_loopback_inner_addresses_are_not_dialled_unless_allowed() {
             client.response().await
         };
         let host = format!("127.0.0.1:{}", upstream.port());
-        let divulge = Divulge::serve().listen("0.0.0.0:0").start().await;
+        let divulge = Divulge::serve().listen("0.0.0.0:0").arg("--allow-from=127.0.0.0/8").start().await;
         let response = ask(&divulge, &url, &host).await;
         assert!(
             matches!(response.status, 403 | 502) && response.field("x-divulge-error").is_some(),
@@ -366,7 +366,12 @@ fn beyond_loopback_inner_addresses_are_not_dialled_unless_allowed() {
             show(&response.head)
         );
         assert_eq!(upstream.log.connections(), 0);
-        let divulge = Divulge::serve().listen("0.0.0.0:0").arg("--dial-allow=127.0.0.0/8").start().await;
+        let divulge = Divulge::serve()
+            .listen("0.0.0.0:0")
+            .arg("--allow-from=127.0.0.0/8")
+            .arg("--dial-allow=127.0.0.0/8")
+            .start()
+            .await;
         assert_eq!(ask(&divulge, &url, &host).await.status, 200);
         // The clouds' metadata service is never dialled.
         let divulge = Divulge::serve().arg("--dial-allow=0.0.0.0/0").start().await;
