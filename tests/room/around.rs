@@ -291,7 +291,10 @@ answer, sender = datagram.recvfrom(500)
 print(sender[0], socket.inet_ntoa(answer[-4:]))
 stream = socket.create_connection(('9.9.9.9', 53), 20)
 stream.sendall(struct.pack('>H', len(question)) + question)
-print(socket.inet_ntoa(stream.recv(500)[-4:]))
+answer = b''
+while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2], 'big'):
+    answer += stream.recv(500)
+print(socket.inet_ntoa(answer[-4:]))
 ";
     runtime().block_on(async {
         let room = built(plan()).await;
