@@ -175,10 +175,9 @@ pub async fn serve(
     if handle.as_ref().is_some_and(|handle| handle.extended) {
         builder.enable_connect_protocol();
     }
-    let Ok(Ok(mut connection)) =
-        timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(Guarded::new(client, shared.deadlines.head)))
-            .await
-    else {
+    let guarded = Guarded::new(client, shared.deadlines.head);
+    let fragments = guarded.fragments();
+    let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(guarded)).await else {
         return;
     };
     let link = Arc::new(Link {
@@ -212,6 +211,10 @@ pub async fn serve(
             Some(Err(error)) => {
                 tracing::debug!(host = %origin.host, %error, "HTTP/2 client connection ended");
                 break;
+            }
+            Some(Ok((_, mut respond))) if fragments.take(respond.stream_id().as_u32()) => {
+                tracing::debug!(host = %origin.host, "HTTP/2 request refused: a fragment in :path");
+                respond.send_reset(Reason::PROTOCOL_ERROR);
             }
             Some(Ok((request, respond))) => {
                 if requests == 0 {
