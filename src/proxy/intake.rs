@@ -253,8 +253,11 @@ impl Intake {
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
         let release = self.finish_body();
-        if let Some(tape) = &self.tape {
-            tape.requested();
+        let tape = self.tape.as_ref();
+        let noted = || tape.into_iter().for_each(Tape::requested);
+        match &mut self.flow {
+            Some(flow) => flow.complete(noted),
+            None => noted(),
         }
         release
     }
@@ -296,7 +299,6 @@ impl Intake {
         if let Some(flow) = self.flow.take() {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
-            summary.place(self.engine.vault());
             let lesson = std::mem::take(&mut summary.lesson);
             // What says nothing new is not worth waking somebody.
             if self.engine.templates().gains_from(&lesson) {
