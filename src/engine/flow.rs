@@ -73,7 +73,7 @@ pub struct FlowSummary {
 
 impl FlowSummary {
     /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
-    /// the order in which the requests were sent.
+    /// the order in which the requests were sent; does nothing the second time.
     pub fn place(&mut self, vault: &Vault) {
         let Some((request, body)) = self.turn.take() else { return };
         let prefix = vault.turn(&request.host, request.head.target(), &body);
@@ -92,6 +92,11 @@ impl Flow {
 
     pub fn request(&self) -> &Arc<Request> {
         &self.request
+    }
+
+    /// [`FlowSummary::place`] of a request that is about to leave.
+    pub fn place(&mut self, vault: &Vault) {
+        self.summary.place(vault);
     }
 
     pub fn id(&self) -> &str {
