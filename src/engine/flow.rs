@@ -114,8 +114,8 @@ impl Flow {
 
     /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
     pub fn path(&self, reveal: bool) -> String {
-        let target = self.request.head.target();
-        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let target = self.request.head.path_and_query();
+        let path = target.split(['?', '#']).next().unwrap_or(&target);
         if reveal { path.to_owned() } else { self.summary.names.mask_path(path) }
     }
 
