@@ -75,7 +75,8 @@ pub struct FlowSummary {
 
 impl FlowSummary {
     /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
-    /// the order in which the requests were complete; `noted` notes that this one is, and no other turn comes between.
+    /// the order in which the requests were complete; `noted` notes that this one is, and no other turn comes between. Compares
+    /// nothing the second time.
     pub fn place(&mut self, vault: &Vault, noted: impl FnOnce()) {
         let Some((request, body)) = self.turn.take() else { return noted() };
         self.prefix = vault.turn(&request.host, request.head.target(), &body, noted);
@@ -115,8 +116,8 @@ impl Flow {
 
     /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
     pub fn path(&self, reveal: bool) -> String {
-        let target = self.request.head.target();
-        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let target = self.request.head.path_and_query();
+        let path = target.split(['?', '#']).next().unwrap_or(&target);
         if reveal { path.to_owned() } else { self.summary.names.mask_path(path) }
     }
 

@@ -125,8 +125,8 @@ pub fn observe(
 }
 
 fn seen(exchange: &Exchange, request: &Request, secrets: &[String], texts: &mut Texts) -> Seen {
-    let target = request.head.target();
-    let path = target.split(['?', '#']).next().unwrap_or(target).to_owned();
+    let target = request.head.path_and_query();
+    let path = target.split(['?', '#']).next().unwrap_or(&target).to_owned();
     let mut reader = Reader { secrets, texts, leaves: Vec::new(), orders: BTreeMap::new(), beyond: 0 };
     reader.head(request.head.raw());
     let (mut bytes_sent, mut bytes_read) = (0, 0);

@@ -253,6 +253,7 @@ impl Intake {
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
         let release = self.finish_body();
+        // Now, not when the flow has ended: the next turn may be under way before that.
         let tape = self.tape.as_ref();
         let noted = || tape.into_iter().for_each(Tape::requested);
         match &mut self.flow {

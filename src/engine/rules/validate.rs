@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+mod checksum;
 mod machine;
 mod places;
 mod times;
@@ -167,6 +168,7 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "size" => machine::is_size,
         "cores" => machine::is_cores,
         "remote" => is_remote,
+        "checked_token" => checksum::is_checked_token,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })
