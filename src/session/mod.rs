@@ -7,7 +7,7 @@ mod damage;
 pub mod flow;
 mod format;
 pub mod har;
-mod http;
+pub(crate) mod http;
 pub mod mitmproxy;
 pub mod pcap;
 pub mod raw;
