@@ -133,6 +133,7 @@ pub(super) fn decoded(body: &Bytes, codings: &[String]) -> Option<Bytes> {
 }
 
 /// The body without the codings that the field `content-encoding` names; as it is where they cannot be undone.
+#[cfg(feature = "proxy")]
 pub(crate) fn uncoded(body: &Bytes, encoding: Option<&[u8]>) -> Bytes {
     encoding.and_then(|value| decoded(body, &codings(value))).unwrap_or_else(|| body.clone())
 }
