@@ -9,6 +9,7 @@
 //! Pure but for [`lab`], which makes the runs: the same observations always give the same result.
 
 pub mod align;
+pub mod confirm;
 pub mod design;
 pub mod evidence;
 pub mod experiment;
@@ -16,6 +17,7 @@ pub mod factor;
 pub mod feature;
 #[cfg(feature = "proxy")]
 pub mod lab;
+pub mod linked;
 pub mod naming;
 pub mod observation;
 pub mod result;

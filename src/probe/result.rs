@@ -76,6 +76,9 @@ pub struct Dependency {
     /// What stands before it in a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// The other place that was sent along, beside which alone it says anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// In how many places of this location, or below it, the same shows.
     pub places: usize,
     /// Runs that `p` is about.

@@ -7,7 +7,7 @@ use super::evidence::{Evidence, Phase, Suspect, Tried};
 use super::experiment::Experiment;
 use super::factor::{Factor, Sort};
 use super::feature::Feature;
-use super::naming::{Form, of_feature, of_values};
+use super::naming::{Form, of_factor, of_feature, of_values};
 use super::observation::Aspect;
 use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA};
 use super::stats::{attainable, benjamini_hochberg, fisher};
@@ -93,6 +93,9 @@ struct Test {
 /// What all runs together must say at the least, those included that made it suspicious.
 const AGREED: f64 = 1e-4;
 
+/// One run in so many may show without its gate what a gated dependence shows: accidents of a noisy place.
+const MOST_WITHOUT: u32 = 50;
+
 impl Test {
     /// Run again, and there in nearly all of the runs.
     fn is_confirmed(&self) -> bool {
@@ -100,6 +103,8 @@ impl Test {
             && self.without.of > 0
             && self.q <= RATE
             && self.agreed
+            // Where one of both shows without the other, something else is behind it.
+            && (self.suspect.gate.is_none() || self.without.hits * MOST_WITHOUT <= self.without.of)
             && self.with.hits * 4 >= self.with.of * 3
     }
 
@@ -226,6 +231,7 @@ impl Teller<'_> {
                     .collect(),
                 code_points: code_points(factor, values),
                 before,
+                beside: None,
                 places,
                 runs: test.with.of + test.without.of,
                 p: test.p,
@@ -261,6 +267,12 @@ impl Teller<'_> {
             Trait::Slot { feature, before, .. } => {
                 let (kind, form) = of_feature(factor, *feature, usual, other);
                 one(kind, form, 2 + rank(*feature), Some(before.clone()))
+            }
+            Trait::Beside(along) => {
+                let kind = of_factor(factor, "");
+                let told =
+                    Dependency { beside: Some(along.to_string()), ..dependency(kind, Form::Derived, &texts, None, 1) };
+                vec![Told { column: suspect.column, rank: 1, dependency: told }]
             }
             Trait::Trait(feature) => {
                 let (kind, form) = of_feature(factor, *feature, usual, other);
