@@ -401,6 +401,13 @@ impl<'a> Evidence<'a> {
         (alone, all)
     }
 
+    /// Whether a condition has a setting of another factor that lets the suspect's column stray by itself.
+    pub fn others_show(&self, suspect: Suspect, condition: &Condition) -> bool {
+        let gate = suspect.gate.map(|gate| gate.0);
+        let other = |setting: &Setting| setting.0 != suspect.setting.0 && Some(setting.0) != gate;
+        condition.settings().filter(other).any(|setting| self.alone[suspect.column].contains(&setting))
+    }
+
     /// Whether the gate lets the column stray by itself.
     pub fn gate_shows(&self, suspect: Suspect) -> bool {
         suspect.gate.is_some_and(|gate| self.alone[suspect.column].contains(&gate))

@@ -9,7 +9,7 @@ use super::factor::{Factor, Sort};
 use super::feature::Feature;
 use super::naming::{Form, of_factor, of_feature, of_values};
 use super::observation::Aspect;
-use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA};
+use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA, Tells};
 use super::stats::{attainable, benjamini_hochberg, fisher};
 use super::table::{ABSENT, Column, Table, Trait};
 use super::template;
@@ -196,6 +196,36 @@ impl Teller<'_> {
         levels.map(|level| (level, usual(level))).collect()
     }
 
+    /// Whether every value of the factor shows as something of its own, in all runs with it, or several look the same.
+    fn tells(&self, suspect: Suspect) -> Option<Tells> {
+        let column = &self.table.columns[suspect.column];
+        let value = match column.of {
+            Trait::Presence => {
+                self.table.columns.iter().find(|other| other.spot == column.spot && other.of == Trait::Whole)?
+            }
+            _ => column,
+        };
+        let mut by_level: BTreeMap<u8, BTreeMap<Option<u32>, usize>> = BTreeMap::new();
+        for (run, (condition, _)) in self.tried.iter().enumerate() {
+            let said = column.cells[run].is_some() && suspect.gate.is_none_or(|gate| condition.has(gate));
+            if said && condition.fresh == 0 && !self.evidence.others_show(suspect, condition) {
+                let cells = by_level.entry(condition.levels[suspect.setting.0]).or_default();
+                *cells.entry(value.cells[run]).or_default() += 1;
+            }
+        }
+        by_level.retain(|_, cells| cells.values().sum::<usize>() >= 2);
+        if by_level.len() < 3 {
+            return None;
+        }
+        // One run in ten may be odd: a race, or something else that hides it.
+        let usual = |cells: &BTreeMap<Option<u32>, usize>| {
+            let all: usize = cells.values().sum();
+            cells.iter().find(|(_, count)| **count * 10 >= all * 9).map(|(cell, _)| *cell)
+        };
+        let usual: Option<BTreeSet<Option<u32>>> = by_level.values().map(usual).collect();
+        Some(if usual.is_some_and(|usual| usual.len() == by_level.len()) { Tells::Value } else { Tells::Class })
+    }
+
     /// What is to be told of a test: one dependency, or for a text one for every sort of difference in it.
     fn tell(&self, test: &Test) -> Vec<Told> {
         let suspect = test.suspect;
@@ -209,6 +239,7 @@ impl Teller<'_> {
         }
         let role = &self.table.roles[column.role];
         let shown = self.shown(suspect);
+        let tells = self.tells(suspect);
         let texts: Vec<(u8, Option<String>)> =
             shown.iter().filter_map(|(level, run)| Some((*level, self.text(column, (*run)?)))).collect();
         let dependency =
@@ -238,6 +269,7 @@ impl Teller<'_> {
                 q: test.q,
                 confirmed: test.is_confirmed(),
                 fresh: self.evidence.holds_for_fresh(suspect).filter(|_| suspect.gate.is_none()),
+                tells,
             };
         let usual = texts.iter().find(|(level, _)| *level == 0).and_then(|(_, text)| text.as_deref());
         let other = texts.iter().find(|(level, _)| *level == suspect.setting.1).and_then(|(_, text)| text.as_deref());
