@@ -161,7 +161,10 @@ fn packed(questions: &[&Question], turn: usize) -> Vec<Vec<Setting>> {
 /// What is to be run again, that first for which most speaks, each with the columns that it is about.
 pub fn questions(evidence: &Evidence<'_>) -> Vec<(Suspect, BTreeSet<usize>)> {
     let of = |suspects: &[Suspect], strength: Strength| {
-        chosen(&suspects.iter().copied().filter(|&suspect| evidence.strength(suspect) == strength).collect::<Vec<_>>())
+        chosen(
+            evidence,
+            &suspects.iter().copied().filter(|&suspect| evidence.strength(suspect) == strength).collect::<Vec<_>>(),
+        )
     };
     let (singles, gated) = (evidence.singles(), evidence.gated());
     let mut questions = of(&singles, Strength::Strong);
@@ -175,8 +178,8 @@ pub fn questions(evidence: &Evidence<'_>) -> Vec<(Suspect, BTreeSet<usize>)> {
     questions
 }
 
-/// Of suspects enough to have every column once for each pair of factors: those first that have most columns.
-fn chosen(suspects: &[Suspect]) -> Vec<(Suspect, BTreeSet<usize>)> {
+/// Of suspects enough to have every column once for each pair of factors: those first that say most.
+fn chosen(evidence: &Evidence<'_>, suspects: &[Suspect]) -> Vec<(Suspect, BTreeSet<usize>)> {
     type Asked = (Setting, Option<Setting>);
     let mut by_question: BTreeMap<Asked, BTreeSet<usize>> = BTreeMap::new();
     for suspect in suspects {
@@ -188,8 +191,8 @@ fn chosen(suspects: &[Suspect]) -> Vec<(Suspect, BTreeSet<usize>)> {
     loop {
         let new = |(question, columns): (&Asked, &BTreeSet<usize>)| {
             let known = told.get(&factors(question));
-            let new = columns.iter().filter(|column| known.is_none_or(|known| !known.contains(column))).count();
-            (new, std::cmp::Reverse(*question))
+            let new = columns.iter().filter(|column| known.is_none_or(|known| !known.contains(column)));
+            (evidence.weight(new), std::cmp::Reverse(*question))
         };
         let Some((1.., std::cmp::Reverse(question))) = by_question.iter().map(new).max() else { return chosen };
         let columns = by_question.remove(&question).unwrap_or_default();

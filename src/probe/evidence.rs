@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::design::{Condition, Setting};
+use super::feature::Feature;
 use super::stats::{Share, fisher};
-use super::table::{Column, Table};
+use super::table::{Column, Table, Trait};
 
 /// Why a run was made.
 #[derive(Clone, Copy, Debug, serde::Deserialize, Eq, PartialEq, serde::Serialize)]
@@ -66,6 +67,8 @@ pub struct Evidence<'a> {
     strays: Vec<Option<Vec<Option<bool>>>>,
     /// By column: settings that let it stray alone.
     alone: Vec<BTreeSet<Setting>>,
+    /// By column: which voice it is, and how much it counts. What is in many elements of a list speaks once.
+    voices: Vec<(usize, usize)>,
     /// Runs of exactly these settings, those that confirm aside.
     clean: HashMap<Vec<Setting>, Vec<usize>>,
     /// By setting, the runs that have it, as bits.
@@ -88,7 +91,8 @@ impl<'a> Evidence<'a> {
             }
         }
         let alone = vec![BTreeSet::new(); table.columns.len()];
-        let mut evidence = Self { table, tried, strays, alone, clean, holding };
+        let voices = voices(table, &base);
+        let mut evidence = Self { table, tried, strays, alone, voices, clean, holding };
         evidence.alone = (0..table.columns.len()).map(|column| evidence.strays_alone(column)).collect();
         evidence
     }
@@ -224,15 +228,14 @@ impl<'a> Evidence<'a> {
     /// The conditions that would tell most about what the design's rows show and no setting alone does, `most` of them:
     /// such a row again, part of its settings, at last two settings alone.
     pub fn questions(&self, most: usize) -> Vec<Condition> {
-        let mut votes: BTreeMap<Condition, BTreeSet<(usize, Option<usize>)>> = BTreeMap::new();
-        for (number, column) in self.table.columns.iter().enumerate().filter(|(at, _)| self.strays[*at].is_some()) {
+        let mut votes: BTreeMap<Condition, BTreeSet<usize>> = BTreeMap::new();
+        for number in (0..self.table.columns.len()).filter(|&at| self.strays[at].is_some()) {
             if let Some(question) = self.question(number) {
-                // Many traits of one value are one voice.
-                votes.entry(question).or_default().insert((column.role, column.spot));
+                votes.entry(question).or_default().insert(number);
             }
         }
         let mut questions: Vec<(Condition, usize)> =
-            votes.into_iter().map(|(condition, voices)| (condition, voices.len())).collect();
+            votes.into_iter().map(|(condition, columns)| (condition, self.weight(columns.iter()))).collect();
         questions.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         questions.into_iter().take(most).map(|(condition, _)| condition).collect()
     }
@@ -369,9 +372,20 @@ impl<'a> Evidence<'a> {
         runs.find(|(_, has, _)| *has).map(|(_, _, strays)| strays)
     }
 
+    /// How much columns say together: each voice once, by the surest of them.
+    pub fn weight<'c>(&self, columns: impl Iterator<Item = &'c usize>) -> usize {
+        let mut heard: BTreeMap<usize, usize> = BTreeMap::new();
+        for &column in columns {
+            let (voice, weight) = self.voices[column];
+            let known = heard.entry(voice).or_default();
+            *known = weight.max(*known);
+        }
+        heard.values().sum()
+    }
+
     /// Settings of other factors that show something in many of `columns` as well, or hide them.
     pub fn avoided(&self, settings: &[Setting], columns: &BTreeSet<usize>) -> BTreeSet<Setting> {
-        let mut met: BTreeMap<Setting, usize> = BTreeMap::new();
+        let mut met: BTreeMap<Setting, BTreeSet<usize>> = BTreeMap::new();
         for &column in columns {
             let cells = &self.table.columns[column].cells;
             let mut here: BTreeSet<Setting> = self.alone[column].clone();
@@ -382,10 +396,11 @@ impl<'a> Evidence<'a> {
                     _ => {}
                 }
             }
-            here.into_iter().for_each(|setting| *met.entry(setting).or_default() += 1);
+            here.into_iter().for_each(|setting| _ = met.entry(setting).or_default().insert(column));
         }
+        let all = self.weight(columns.iter());
         let own = |setting: &Setting| settings.iter().any(|(factor, _)| *factor == setting.0);
-        met.retain(|setting, count| *count * AVOIDED >= columns.len() && !own(setting));
+        met.retain(|setting, columns| self.weight(columns.iter()) * AVOIDED >= all && !own(setting));
         met.into_keys().collect()
     }
 
@@ -420,6 +435,29 @@ impl<'a> Evidence<'a> {
         let seen: Vec<bool> = runs.filter_map(|run| self.strays(suspect.column, run)).collect();
         (!seen.is_empty()).then(|| seen.iter().all(|&strays| strays))
     }
+}
+
+/// What is always the same in the base case, and what is drawn anew but for a trait.
+const SURE: usize = 8;
+const UNSURE: usize = 1;
+
+fn voices(table: &Table, base: &[bool]) -> Vec<(usize, usize)> {
+    let mut known: HashMap<(usize, String), usize> = HashMap::new();
+    let mut voice = |column: &Column| {
+        let place = column.spot.map_or(String::new(), |spot| {
+            let spot = &table.spots[spot];
+            format!("{:?} {}", spot.aspect, crate::report::place::pattern(&spot.at))
+        });
+        let next = known.len();
+        let voice = *known.entry((column.role, place)).or_insert(next);
+        let whole = match &column.of {
+            Trait::Slot { feature, .. } => *feature == Feature::Exact,
+            Trait::Trait(_) => false,
+            Trait::Request | Trait::Presence | Trait::Whole | Trait::Beside(_) => true,
+        };
+        (voice, if whole && !column.varies_where(base) { SURE } else { UNSURE })
+    };
+    table.columns.iter().map(&mut voice).collect()
 }
 
 fn strays(column: &Column, base: &[bool]) -> Option<Vec<Option<bool>>> {

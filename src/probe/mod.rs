@@ -20,6 +20,7 @@ pub mod lab;
 pub mod linked;
 pub mod naming;
 pub mod observation;
+pub mod once;
 pub mod result;
 pub mod stats;
 pub mod surroundings;

@@ -238,7 +238,8 @@ impl Column {
         self.names.len() > 1
     }
 
-    fn varies_where(&self, runs: &[bool]) -> bool {
+    /// Whether it varies among the wanted runs.
+    pub fn varies_where(&self, runs: &[bool]) -> bool {
         let mut seen = self.cells.iter().zip(runs).filter(|(_, wanted)| **wanted).filter_map(|(cell, _)| *cell);
         seen.next().is_some_and(|first| seen.any(|other| other != first))
     }

@@ -9,6 +9,7 @@ use super::factor::{Factor, Sort};
 use super::feature::Feature;
 use super::naming::{Form, of_factor, of_feature, of_values};
 use super::observation::Aspect;
+use super::once::{self, Told};
 use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA, Tells};
 use super::stats::{attainable, benjamini_hochberg, fisher};
 use super::table::{ABSENT, Column, Table, Trait};
@@ -33,9 +34,9 @@ pub fn conclude(experiment: &Experiment) -> ProbeResult {
         told.extend(teller.tell(test).into_iter().map(|told| (told, test.is_confirmed())));
     }
     let dependencies =
-        settled(&teller, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
+        once::settled(&table, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
     let mut suspected =
-        settled(&teller, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
+        once::settled(&table, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
     suspected.retain(|open| {
         let same = |known: &&Dependency| {
             known.factor == open.factor && known.location == open.location && known.path == open.path
@@ -112,14 +113,6 @@ impl Test {
     fn is_open(&self) -> bool {
         self.with.of == 0 || self.without.of == 0
     }
-}
-
-/// A dependency on its way to be told, with what decides which of several is.
-#[derive(Clone)]
-struct Told {
-    column: usize,
-    rank: u8,
-    dependency: Dependency,
 }
 
 /// What a value of the factor shows, by the number of the value.
@@ -506,119 +499,4 @@ fn code_points(factor: &Factor, values: &[(u8, Option<String>)]) -> BTreeMap<Str
         }
     }
     points
-}
-
-/// Tells every place once: not the spelling and what it decodes to, not each member of what comes and goes as a whole, not
-/// the traits of a value that depends on the factor itself.
-fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
-    told.sort_by(|a, b| {
-        a.rank.cmp(&b.rank).then(a.dependency.p.total_cmp(&b.dependency.p)).then(a.column.cmp(&b.column))
-    });
-    let mut kept: Vec<Told> = Vec::new();
-    for told in told {
-        let about = |other: &&mut Told| {
-            let (a, b) = (&other.dependency, &told.dependency);
-            let role = teller.table.columns[other.column].role == teller.table.columns[told.column].role;
-            role && a.factor == b.factor && a.gate == b.gate && a.location == b.location
-        };
-        let same_kind = kept.iter_mut().filter(about).find(|other| other.dependency.kind == told.dependency.kind);
-        if let Some(known) = same_kind {
-            known.dependency.places += usize::from(known.rank == told.rank);
-        } else if told.rank < 2 || !kept.iter_mut().any(|mut other| about(&mut other)) {
-            kept.push(told);
-        }
-    }
-    let kept = without_encodings(teller, without_parts(teller, kept));
-    let mut dependencies: Vec<Dependency> = kept.into_iter().map(|told| told.dependency).collect();
-    dependencies.sort_by(|a, b| {
-        let key = |of: &Dependency| {
-            (of.factor.clone(), of.gate.clone(), of.host.clone(), of.path.clone(), of.location.clone(), of.kind.clone())
-        };
-        key(a).cmp(&key(b))
-    });
-    dependencies
-}
-
-/// What is encoded is told where it says most: a document inside by its members, a bare value by the place it stands in.
-fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
-    const BARE: [&str; 6] = ["!b64", "!b64url", "!hex", "!url", "!html", "!qp"];
-    let others: Vec<Identity> = told.iter().map(|of| identity(teller, of)).collect();
-    let mut kept = Vec::new();
-    for of in told {
-        let (role, factor, gate, location) = identity(teller, &of);
-        let related = |fits: &dyn Fn(&str) -> bool| {
-            others.iter().any(|(a, b, c, other)| (*a, b, c) == (role, &factor, &gate) && fits(other))
-        };
-        let inside = related(&|other| {
-            other.strip_prefix(&location).is_some_and(|rest| rest.starts_with('!') && !BARE.contains(&rest))
-        });
-        let bare =
-            BARE.iter().filter_map(|step| location.strip_suffix(step)).any(|outer| related(&|other| other == outer));
-        if !inside && !bare {
-            kept.push(of);
-        }
-    }
-    kept
-}
-
-/// Role, factor, gate and location.
-type Identity = (usize, String, Option<BTreeMap<String, String>>, String);
-
-fn identity(teller: &Teller<'_>, of: &Told) -> Identity {
-    let role = teller.table.columns[of.column].role;
-    (role, of.dependency.factor.clone(), of.dependency.gate.clone(), of.dependency.location.clone())
-}
-
-/// Of an object that comes and goes with all its members the object is told.
-fn without_parts(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
-    let is_presence = |of: &Told| teller.table.columns[of.column].of == Trait::Presence;
-    let (mut presence, mut kept): (Vec<Told>, Vec<Told>) = told.into_iter().partition(is_presence);
-    while let Some(first) = presence.pop() {
-        let cells = &teller.table.columns[first.column].cells;
-        let (role, factor, gate, _) = identity(teller, &first);
-        let alike = |other: &Told| {
-            let (a, b, c, _) = identity(teller, other);
-            (a, &b, &c) == (role, &factor, &gate) && teller.table.columns[other.column].cells == *cells
-        };
-        let (mut group, rest): (Vec<Told>, Vec<Told>) = presence.into_iter().partition(alike);
-        presence = rest;
-        group.push(first);
-        kept.extend(by_container(teller, role, group));
-    }
-    kept
-}
-
-/// Joins those of one container of which nothing else is ever there.
-fn by_container(teller: &Teller<'_>, role: usize, group: Vec<Told>) -> Vec<Told> {
-    let members: BTreeSet<String> = group.iter().map(|of| of.dependency.location.clone()).collect();
-    let outermost = |location: &str| -> Option<String> {
-        let json = location.find("!json:/")? + "!json:".len();
-        let ends = location[json + 1..].match_indices(['/', '!']).map(|(at, _)| json + 1 + at);
-        ends.map(|end| &location[..end])
-            .find(|container| {
-                let inside = |at: &str| at.strip_prefix(container).is_some_and(|rest| rest.starts_with(['/', '!']));
-                let spots = teller.table.spots.iter().filter(|spot| spot.role == role && spot.aspect == Aspect::Value);
-                let mut spots = spots.filter(|spot| inside(&spot.at)).peekable();
-                spots.peek().is_some() && spots.all(|spot| members.contains(&*spot.at))
-            })
-            .map(str::to_owned)
-    };
-    let mut joined: BTreeMap<String, Vec<Told>> = BTreeMap::new();
-    for of in group {
-        let container = outermost(&of.dependency.location).unwrap_or_else(|| of.dependency.location.clone());
-        joined.entry(container).or_default().push(of);
-    }
-    let one = |(container, mut parts): (String, Vec<Told>)| {
-        let count = parts.len();
-        let mut first = parts.swap_remove(0);
-        if count > 1 {
-            first.dependency.location = container;
-            first.dependency.places = count;
-            for value in first.dependency.values.values_mut().filter(|value| value.is_some()) {
-                *value = Some(format!("present ({count} values)"));
-            }
-        }
-        first
-    };
-    joined.into_iter().map(one).collect()
 }
