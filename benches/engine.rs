@@ -9,6 +9,7 @@
 //! | `conversation-1m` | a long conversation, mostly code and prose, with a few facts in it |
 //! | `no-hit-1m` | the same without anything to find |
 //! | `dense-1m` | full of what detectors have to look at: paths, numbers, escapes, every few words |
+//! | `wrapped-1m` | the same conversation, each turn in an encoding: JSON in strings to two depths, base64, percent, gzip |
 //! | `nested-1m` | the same conversation in base64 and gzip inside JSON, turn by turn |
 
 #[path = "common/bodies.rs"]
@@ -19,7 +20,7 @@ mod cpu_time;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bodies::{LARGE, body, dense, engine, facts, nested, remembering, request, turn_of};
+use bodies::{LARGE, body, dense, engine, facts, nested, remembering, request, turn_of, wrapped};
 use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divulge::engine::visit::{Leaf, Place, Visitor};
@@ -77,6 +78,7 @@ fn large(criterion: &mut Criterion<CpuTime>) {
         ("conversation-1m", body(LARGE, true)),
         ("no-hit-1m", body(LARGE, false)),
         ("dense-1m", dense(LARGE)),
+        ("wrapped-1m", wrapped(LARGE)),
         ("nested-1m", nested(LARGE)),
     ] {
         let request = request(body.len());
@@ -84,6 +86,12 @@ fn large(criterion: &mut Criterion<CpuTime>) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function("serde_json", |bencher| {
             bencher.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(&body)).map(|tree| tree.is_object()));
+        });
+        group.bench_function("decode alone", |bencher| {
+            bencher.iter(|| {
+                let unit = Unit { request: &request, part: Part::Document(black_box(body.clone())) };
+                walk(&unit, &DecodeLimits::default(), &mut Blind).bytes_read
+            });
         });
         group.bench_function("audit", |bencher| {
             bencher.iter(|| {

@@ -445,3 +445,43 @@ fn an_agent_of_fifty_turns_costs_about_its_last_turn() {
     println!("mitmproxy's flow file of the same: {} bytes, {} times as much", flows.len(), flows.len() / session);
     assert!(flows.len() > session * 20, "{} bytes", flows.len());
 }
+
+/// `divulge diff` of two files: its exit status and what it says.
+#[cfg(feature = "proxy")]
+fn diff(folder: &Path, files: [&str; 2]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_divulge"));
+    command.env_clear().env("HOME", folder).current_dir(folder).args(["diff", "--fail-on=new", "--color=never"]);
+    let output = command.args(files).output().unwrap();
+    (output.status.code(), text(&output.stdout))
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn files_of_different_programs_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (all, _) = read_all(&recorded());
+    fs::write(path.join("a.pcapng"), recorded()).unwrap();
+    let archive = text(&har::write(&all, &har::Around::default()));
+    fs::write(path.join("same.har"), &archive).unwrap();
+    let (code, said) = diff(path, ["a.pcapng", "same.har"]);
+    assert_eq!((code, said.trim()), (Some(0), "8 requests the same, noise aside"));
+
+    // One value more in one request of the archive.
+    let more = r#"{\"machine\":\"example-2\",\"zone\":\"Asia/Tokyo\"}"#;
+    let changed = archive.replace(r#"{\"machine\":\"example-2\"}"#, more);
+    assert_ne!(archive, changed);
+    fs::write(path.join("more.har"), changed).unwrap();
+    let (code, said) = diff(path, ["a.pcapng", "more.har"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/zone") && said.contains("Asia/Tokyo") && said.contains("7 requests the same"), "{said}");
+
+    let Some(python) = mitmproxy("12.3.1") else { return };
+    let (flows, archive) = written_by(&python);
+    fs::write(path.join("flows.mitm"), flows).unwrap();
+    fs::write(path.join("flows.har"), archive).unwrap();
+    // What mitmproxy's archive leaves out: the coding of a body, and the flow without one.
+    let (_, said) = diff(path, ["flows.mitm", "flows.har"]);
+    assert!(said.contains("content-encoding") && !said.contains("x-a"), "{said}");
+    assert_eq!(diff(path, ["flows.mitm", "flows.mitm"]).0, Some(0));
+}

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+#[path = "clients/replayed.rs"]
+mod replayed;
 #[path = "clients/results.rs"]
 mod results;
 #[path = "clients/room.rs"]
@@ -385,5 +387,16 @@ fn clients_that_are_set_up_go_through_serve_and_their_settings_are_taken_back() 
             |finding: &Value| finding["kind"] == "audit.untrusted" && finding["confidence"].as_f64() > Some(0.7);
         let refused = run.findings().find(|finding| says_so(finding));
         assert!(refused.is_none(), "{id} does not trust the CA everywhere: {refused:?}");
+    }
+}
+
+#[test]
+fn clients_are_answered_from_the_recording_of_their_own_session() {
+    for (client, host, path) in [
+        (&CLAUDE, "api.anthropic.com", "/v1/messages"),
+        (&CODEX, "api.openai.com", "/v1/responses"),
+        (&GEMINI, "generativelanguage.googleapis.com", ":streamGenerateContent"),
+    ] {
+        replayed::replayed(client).completed(host, path);
     }
 }

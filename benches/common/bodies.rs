@@ -124,15 +124,49 @@ pub fn body(size: usize, tell: bool) -> Bytes {
     document.to_string().into()
 }
 
+/// The turns of a conversation, each wrapped as a client wraps what it hands on: in turn as JSON in a string, that in a string
+/// once more, base64, percent-encoding, and gzip in base64.
+pub fn wrapped(size: usize) -> Bytes {
+    let whole: serde_json::Value = serde_json::from_slice(&body(size, true)).expect("it is JSON");
+    let mut turns = Vec::new();
+    let mut length = 0;
+    for (number, turn) in whole["messages"].as_array().expect("a list").iter().enumerate() {
+        let text = turn.to_string();
+        let payload = match number / 2 % 5 {
+            0 => text,
+            1 => serde_json::json!({ "message": text }).to_string(),
+            2 => STANDARD.encode(text),
+            3 => text.bytes().fold(String::new(), |mut out, byte| {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+                    _ => out.push_str(&format!("%{byte:02X}")),
+                }
+                out
+            }),
+            _ => STANDARD.encode(gzip(text.as_bytes())),
+        };
+        length += payload.len();
+        turns.push(serde_json::json!({"event": "turn", "payload": payload}));
+        if length >= size {
+            break;
+        }
+    }
+    serde_json::json!({ "events": turns }).to_string().into()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
 /// The turns of a conversation, each packed into gzip and base64.
 pub fn nested(size: usize) -> Bytes {
     let whole: serde_json::Value = serde_json::from_slice(&body(size * 3, true)).expect("it is JSON");
     let mut turns = Vec::new();
     let mut length = 0;
     for turn in whole["messages"].as_array().expect("a list") {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(turn.to_string().as_bytes()).expect("memory");
-        let packed = STANDARD.encode(encoder.finish().expect("memory"));
+        let packed = STANDARD.encode(gzip(turn.to_string().as_bytes()));
         length += packed.len();
         turns.push(serde_json::json!({"event": "turn", "payload": packed}));
         if length >= size {

@@ -1,5 +1,6 @@
 //! `divulge replay FILE`: sends a captured session again, or answers a live client from it.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -289,12 +290,9 @@ async fn converse(
 }
 
 /// Where a request goes and what `host` says: they are the target's.
-fn place<'a>(captured: &'a Captured, to: &Origin) -> (&'a str, String) {
+fn place<'a>(captured: &'a Captured, to: &Origin) -> (Cow<'a, str>, String) {
     let head = &captured.request.head;
-    let target = match head.target().split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
-        None => head.target(),
-    };
+    let target = head.path_and_query();
     let default = if to.secure { 443 } else { 80 };
     let host = if to.port == default { to.host.to_string() } else { format!("{}:{}", to.host, to.port) };
     (target, host)
@@ -311,7 +309,7 @@ fn is_hop(hop: bool, name: &[u8]) -> bool {
 async fn exchange(dialer: &Dialer, to: &Origin, captured: Captured) -> Result<(u16, u64), String> {
     let head = &captured.request.head;
     let (target, host) = place(&captured, to);
-    let mut request = http::Request::builder().method(head.method()).uri(target).header("host", host);
+    let mut request = http::Request::builder().method(head.method()).uri(&*target).header("host", host);
     for field in head.fields() {
         let (name, value) = (head.bytes(field.name), head.bytes(field.value));
         let own = ["host", "content-length"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));

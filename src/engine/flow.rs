@@ -73,7 +73,7 @@ pub struct FlowSummary {
 
 impl FlowSummary {
     /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
-    /// the order in which the requests were sent.
+    /// the order in which the requests were sent; does nothing the second time.
     pub fn place(&mut self, vault: &Vault) {
         let Some((request, body)) = self.turn.take() else { return };
         let prefix = vault.turn(&request.host, request.head.target(), &body);
@@ -94,6 +94,11 @@ impl Flow {
         &self.request
     }
 
+    /// [`FlowSummary::place`] of a request that is about to leave.
+    pub fn place(&mut self, vault: &Vault) {
+        self.summary.place(vault);
+    }
+
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -109,8 +114,8 @@ impl Flow {
 
     /// The path without its query; found values in it masked unless `reveal`. Ask after the head's audit.
     pub fn path(&self, reveal: bool) -> String {
-        let target = self.request.head.target();
-        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let target = self.request.head.path_and_query();
+        let path = target.split(['?', '#']).next().unwrap_or(&target);
         if reveal { path.to_owned() } else { self.summary.names.mask_path(path) }
     }
 

@@ -253,6 +253,10 @@ impl Intake {
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
         let release = self.finish_body();
+        // Now, not when the flow has ended: the next turn may be under way before that.
+        if let Some(flow) = &mut self.flow {
+            flow.place(self.engine.vault());
+        }
         if let Some(tape) = &self.tape {
             tape.requested();
         }
@@ -296,7 +300,6 @@ impl Intake {
         if let Some(flow) = self.flow.take() {
             let mut summary = flow.close();
             summary.restored = self.restored.stats();
-            summary.place(self.engine.vault());
             let lesson = std::mem::take(&mut summary.lesson);
             // What says nothing new is not worth waking somebody.
             if self.engine.templates().gains_from(&lesson) {

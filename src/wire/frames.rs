@@ -1,8 +1,8 @@
 //! HTTP/2 frames of a client as they pass, in front of the library that reads them (RFC 9113).
 //!
-//! The library takes two things that no recipient should: a preface without settings, and pseudo-headers among
-//! trailers, which it drops, so that what it hands on is not what was said. And it does not tell that a head has begun
-//! and not ended. Frames are counted off here without being copied; of blocks of fields no more is read than where their
+//! The library takes three things that no recipient should: a preface without settings, pseudo-headers among trailers,
+//! and a fragment in `:path`. It drops the last two, so that what it hands on is not what was said. And it does not tell
+//! that a head has begun and not ended. Frames are counted off here without being copied; of blocks of fields no more is read than where their
 //! names begin.
 
 use std::collections::VecDeque;
@@ -39,6 +39,8 @@ pub struct FrameWatch {
     table: Table,
     /// The highest stream that was opened.
     highest: u32,
+    /// Streams opened with a fragment in `:path` that nobody asked for yet.
+    fragments: Vec<u32>,
     /// A block could not be read: the library says so, and nothing behind it counts.
     lost: bool,
 }
@@ -73,6 +75,7 @@ impl Default for FrameWatch {
             heads: 0,
             table: Table::default(),
             highest: 0,
+            fragments: Vec::new(),
             lost: false,
         }
     }
@@ -82,6 +85,11 @@ impl FrameWatch {
     /// Which head has begun and not ended: the how manieth of the connection.
     pub fn head_under_way(&self) -> Option<u64> {
         self.block.as_ref().map(|_| self.heads)
+    }
+
+    /// The streams whose `:path` held a fragment, since this was last asked.
+    pub fn fragments(&mut self) -> impl Iterator<Item = u32> + '_ {
+        self.fragments.drain(..)
     }
 
     /// Takes note of what passes.
@@ -177,13 +185,16 @@ impl FrameWatch {
             return Ok(());
         }
         let Some(block) = self.block.take() else { return Ok(()) };
-        let Ok(pseudo) = self.table.read(&block.bytes) else {
+        let Ok(found) = self.table.read(&block.bytes) else {
             self.lost = true;
             return Ok(());
         };
         if block.stream > self.highest {
             self.highest = block.stream;
-        } else if pseudo {
+            if found.fragment {
+                self.fragments.push(block.stream);
+            }
+        } else if found.pseudo {
             return Err("pseudo-headers among trailers");
         }
         Ok(())
@@ -206,7 +217,16 @@ impl Block {
     }
 }
 
-/// The dynamic table, of which only lengths are kept, and which names are those of pseudo-headers.
+/// What a block of fields holds that its stream may not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    pseudo: bool,
+    /// In `:path`.
+    fragment: bool,
+}
+
+/// The dynamic table, of which only lengths are kept, which names are those of pseudo-headers, and which paths hold a
+/// fragment.
 #[derive(Debug)]
 struct Table {
     /// The newest first.
@@ -219,11 +239,13 @@ struct Table {
 struct Entry {
     name: Name,
     size: usize,
+    fragment: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Name {
     pseudo: bool,
+    path: bool,
     length: usize,
 }
 
@@ -239,13 +261,16 @@ impl Table {
     /// What our settings allow.
     const MOST: usize = 4096;
 
-    /// Whether a block holds pseudo-headers.
-    fn read(&mut self, block: &[u8]) -> Result<bool, Broken> {
+    fn read(&mut self, block: &[u8]) -> Result<Found, Broken> {
         let mut rest = block;
-        let mut pseudo = false;
+        let mut found = Found::default();
         while let Some(&first) = rest.first() {
             match first {
-                0x80.. => pseudo |= self.name(hpack::number(&mut rest, 7)?)?.pseudo,
+                0x80.. => {
+                    let entry = self.entry(hpack::number(&mut rest, 7)?)?;
+                    found.pseudo |= entry.name.pseudo;
+                    found.fragment |= entry.fragment;
+                }
                 0x20..0x40 => {
                     self.limit = hpack::number(&mut rest, 5)?;
                     if self.limit > Self::MOST {
@@ -256,29 +281,32 @@ impl Table {
                 _ => {
                     let keep = first & 0x40 != 0;
                     let name = match hpack::number(&mut rest, if keep { 6 } else { 4 })? {
-                        0 => {
-                            let (coded, text) = hpack::raw_string(&mut rest)?;
-                            Name { pseudo: begins_with_colon(coded, text), length: length(coded, text, keep)? }
-                        }
-                        index => self.name(index)?,
+                        0 => Name::read(&mut rest, keep)?,
+                        index => self.entry(index)?.name,
                     };
-                    pseudo |= name.pseudo;
                     let (coded, value) = hpack::raw_string(&mut rest)?;
+                    let fragment = name.path && has_fragment(coded, value)?;
+                    found.pseudo |= name.pseudo;
+                    found.fragment |= fragment;
                     if keep {
                         let size = name.length + length(coded, value, keep)? + Self::OVERHEAD;
-                        self.insert(Entry { name, size });
+                        self.insert(Entry { name, size, fragment });
                     }
                 }
             }
         }
-        Ok(pseudo)
+        Ok(found)
     }
 
-    fn name(&self, index: usize) -> Result<Name, Broken> {
+    fn entry(&self, index: usize) -> Result<Entry, Broken> {
         let index = index.checked_sub(1).ok_or(Broken)?;
         match STATIC.get(index) {
-            Some((name, _)) => Ok(Name { pseudo: name.starts_with(':'), length: name.len() }),
-            None => self.entries.get(index - STATIC.len()).map(|entry| entry.name).ok_or(Broken),
+            Some((name, value)) => Ok(Entry {
+                name: Name { pseudo: name.starts_with(':'), path: *name == ":path", length: name.len() },
+                size: name.len() + value.len() + Self::OVERHEAD,
+                fragment: false,
+            }),
+            None => self.entries.get(index - STATIC.len()).copied().ok_or(Broken),
         }
     }
 
@@ -296,6 +324,20 @@ impl Table {
             self.bytes -= oldest.size;
         }
     }
+}
+
+impl Name {
+    fn read(rest: &mut &[u8], kept: bool) -> Result<Self, Broken> {
+        let (coded, text) = hpack::raw_string(rest)?;
+        let pseudo = begins_with_colon(coded, text);
+        let path = pseudo && if coded { hpack::huffman(text)? == b":path" } else { text == b":path" };
+        Ok(Self { pseudo, path, length: length(coded, text, kept)? })
+    }
+}
+
+/// A path ends where a fragment begins (RFC 9113, section 8.3.1).
+fn has_fragment(coded: bool, path: &[u8]) -> Result<bool, Broken> {
+    Ok(if coded { hpack::huffman(path)?.contains(&b'#') } else { path.contains(&b'#') })
 }
 
 /// The code of a colon is 1011100.
@@ -407,6 +449,32 @@ mod tests {
         assert!(FrameWatch::default().pass(&open(b"")).is_err());
         assert!(FrameWatch::default().pass(&open(b"\x40\x01a\x01b")).is_ok());
         assert!(FrameWatch::default().pass(&open(&large)).is_ok());
+    }
+
+    #[test]
+    fn a_fragment_in_a_path_is_told_however_it_is_spelled() {
+        for (what, block, expected) in [
+            ("none", &b"\x82\x04\x04/a?b"[..], false),
+            ("a plain value", b"\x82\x04\x04/a#b", true),
+            ("a name of its own", b"\x82\x00\x05:path\x02/#", true),
+            ("a value that is kept", b"\x82\x44\x02/#", true),
+            // `/#` in Huffman's code: 011000 111111111010, and padding.
+            ("a value in Huffman's code", b"\x82\x04\x83\x63\xfe\xbf", true),
+            // `:path` in Huffman's code.
+            ("a name in Huffman's code", b"\x82\x00\x84\xb9\x58\xd3\x3f\x02/#", true),
+            ("a value of the static table", b"\x82\x85", false),
+            ("another field", b"\x82\x00\x01a\x02/#", false),
+        ] {
+            let mut watch = FrameWatch::default();
+            watch.pass(&[begun(), frame(HEADERS, END_HEADERS | 1, 1, block)].concat()).unwrap();
+            assert_eq!(watch.fragments().collect::<Vec<_>>(), if expected { vec![1] } else { vec![] }, "{what}");
+        }
+        // The same entry of the table, for another stream.
+        let mut watch = FrameWatch::default();
+        watch.pass(&[begun(), frame(HEADERS, END_HEADERS | 1, 1, b"\x82\x44\x02/#")].concat()).unwrap();
+        watch.pass(&frame(HEADERS, END_HEADERS | 1, 3, b"\x82\xbe")).unwrap();
+        assert_eq!(watch.fragments().collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(watch.fragments().next(), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The head of a request: the bytes as they came, and where its parts stand in them.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -263,6 +265,21 @@ impl RequestHead {
             TargetForm::Absolute => parse::authority_range(target.as_bytes()),
             TargetForm::Authority => Some(0..target.len()),
             TargetForm::Origin | TargetForm::Asterisk => None,
+        }
+    }
+
+    /// The target without scheme and authority: what an origin is sent, whatever form the client chose (RFC 9112, 3.2.1).
+    pub fn path_and_query(&self) -> Cow<'_, str> {
+        let target = self.target();
+        let rest = match (self.form, self.authority_range()) {
+            (TargetForm::Absolute, Some(authority)) => target.get(authority.end..).unwrap_or_default(),
+            _ => target,
+        };
+        match rest.as_bytes().first() {
+            Some(b'?') => Cow::Owned(format!("/{rest}")),
+            Some(_) => Cow::Borrowed(rest),
+            None if self.method() == "OPTIONS" => Cow::Borrowed("*"),
+            None => Cow::Borrowed("/"),
         }
     }
 

@@ -299,18 +299,32 @@ fn malformed_http2_is_refused_and_never_reaches_the_upstream_as_a_request() {
 }
 
 #[test]
-fn what_the_http2_library_takes_off_a_target_does_not_pass() {
+fn what_the_http2_library_takes_off_a_target_is_refused() {
     bounded(async {
         let authority = Authority::new();
         let upstream = Http2Upstream::recording(&authority).await;
         let divulge = Divulge::before(&authority, upstream.address).await;
         let mut client = Raw::client(Route::through(&divulge).tls(&["h2"]).await).await;
-        let fields = [POST, SCHEME, AUTHORITY, (":path", "/a#b")];
-        client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+        let fields = |path| block(&[POST, SCHEME, AUTHORITY, (":path", path)]);
+        client.send(frame(HEADERS, END_HEADERS, 1, &fields("/a#b"))).await;
         client.send(frame(HEADERS, WHOLE, 1, &block(&[("x-a", "1")]))).await;
-        let seen = upstream.log.one().await;
-        assert_eq!(seen.path, "/a");
-        assert_eq!(seen.trailers, [("x-a".to_owned(), b"1".to_vec())]);
+        client.send(frame(HEADERS, WHOLE, 3, &fields("/c"))).await;
+        let mut reset = None;
+        let mut answered = false;
+        while reset.is_none() || !answered {
+            let got = client.frame().await.expect("the connection goes on");
+            match (got.kind, got.stream) {
+                (RST_STREAM, 1) => reset = Some(got.code()),
+                (HEADERS, stream) => {
+                    assert_eq!(stream, 3);
+                    answered = true;
+                }
+                _ => {}
+            }
+        }
+        // PROTOCOL_ERROR.
+        assert_eq!(reset, Some(1));
+        assert_eq!(upstream.log.one().await.path, "/c");
     });
 }
 

@@ -40,10 +40,6 @@ fn by_flow(lines: impl Iterator<Item = Value>) -> BTreeMap<String, Vec<String>> 
         let fields = line.as_object_mut().unwrap();
         // What became of pseudonyms in the answer is no part of what was sent.
         fields.retain(|name, _| !["time", "session", "restored"].contains(&name.as_str()));
-        // The turn before is the one that left before: of several streams that is the network's to say.
-        if let Some(certificate) = fields.get_mut("certificate").and_then(Value::as_object_mut) {
-            certificate.remove("prefix");
-        }
         flows.entry(flow).or_default().push(line.to_string());
     }
     flows

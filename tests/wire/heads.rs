@@ -56,7 +56,9 @@ fn a_url_as_target_becomes_a_path_and_a_missing_host_is_added() {
         ("GET /x HTTP/1.1\r\nHost: a.example.com\r\n\r\n", "GET /x HTTP/1.1\r\nHost: a.example.com\r\n\r\n"),
     ];
     for (sent, expected) in cases {
-        assert_eq!(forwarded(&request(sent.as_bytes()).unwrap(), &TO_ORIGIN), expected);
+        let head = request(sent.as_bytes()).unwrap();
+        assert_eq!(forwarded(&head, &TO_ORIGIN), expected);
+        assert_eq!(head.path_and_query(), expected.split(' ').nth(1).unwrap());
     }
 }
 

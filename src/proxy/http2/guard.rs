@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,9 +13,32 @@ use tokio::time::Sleep;
 use super::super::stream::Wire;
 use crate::wire::frames::FrameWatch;
 
+/// The streams whose `:path` held a fragment, which the library has dropped when it hands a request on.
+#[derive(Clone, Debug, Default)]
+pub struct Fragments(Arc<Mutex<Vec<u32>>>);
+
+impl Fragments {
+    /// Whether that stream is one of them. Asked once for each.
+    pub fn take(&self, stream: u32) -> bool {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = streams.contains(&stream);
+        // Streams are handed on in their order: those before were refused by the library itself.
+        streams.retain(|of| *of > stream);
+        found
+    }
+
+    fn add(&self, more: impl Iterator<Item = u32>) {
+        let mut more = more.peekable();
+        if more.peek().is_some() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+        }
+    }
+}
+
 pub struct Guarded {
     io: Wire,
     watch: FrameWatch,
+    fragments: Fragments,
     violated: Option<&'static str>,
     /// How long a head may take, from its first byte.
     head: Duration,
@@ -24,7 +48,12 @@ pub struct Guarded {
 
 impl Guarded {
     pub fn new(io: Wire, head: Duration) -> Self {
-        Self { io, watch: FrameWatch::default(), violated: None, head, timer: None }
+        let watch = FrameWatch::default();
+        Self { io, watch, fragments: Fragments::default(), violated: None, head, timer: None }
+    }
+
+    pub fn fragments(&self) -> Fragments {
+        self.fragments.clone()
     }
 
     /// Ready once the head under way has taken too long.
@@ -52,7 +81,9 @@ impl AsyncRead for Guarded {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        if let Err(violation) = this.watch.pass(&buf.filled()[before..]) {
+        let passed = this.watch.pass(&buf.filled()[before..]);
+        this.fragments.add(this.watch.fragments());
+        if let Err(violation) = passed {
             tracing::debug!(reason = violation.reason, "HTTP/2 client refused");
             this.violated = Some(violation.reason);
             buf.set_filled(before + violation.passed);

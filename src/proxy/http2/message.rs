@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
 use super::super::error::error_body;
 use super::super::intake::Intake;
-use super::Broken;
+use super::download::Broken;
 use crate::engine::Refusal;
 use crate::wire::body::Trailers;
 use crate::wire::head::{HeadEdit, RequestHead};

@@ -201,8 +201,8 @@ fn by_endpoint<'a>(a: &'a [Request], b: &'a [Request]) -> Vec<Sides<'a>> {
 impl Request {
     fn endpoint(&self) -> String {
         let request = &self.captured.request;
-        let target = request.head.target();
-        let path = target.split(['?', '#']).next().unwrap_or(target);
+        let target = request.head.path_and_query();
+        let path = target.split(['?', '#']).next().unwrap_or(&target);
         format!("{} {} {}", request.head.method(), request.host, path_template(path))
     }
 

@@ -46,6 +46,7 @@ pub fn messages() -> Vec<Case> {
             malformed,
         ),
         case("8.3.1", "an empty :path", fields(&[METHOD, SCHEME, AUTHORITY, (":path", "")]), malformed),
+        case("8.3.1", "a fragment in :path", fields(&[METHOD, SCHEME, AUTHORITY, (":path", "/a#b")]), malformed),
         case("8.3.1", "no :method", fields(&[SCHEME, AUTHORITY, PATH]), malformed),
         case("8.3.1", "no :scheme", fields(&[METHOD, AUTHORITY, PATH]), malformed),
         case("8.3.1", "no :path", fields(&[METHOD, SCHEME, AUTHORITY]), malformed),
