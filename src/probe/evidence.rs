@@ -372,6 +372,11 @@ impl<'a> Evidence<'a> {
         runs.find(|(_, has, _)| *has).map(|(_, _, strays)| strays)
     }
 
+    /// Whether a column is about what is always the same in the base case.
+    pub fn is_sure(&self, column: usize) -> bool {
+        self.voices[column].1 == SURE
+    }
+
     /// How much columns say together: each voice once, by the surest of them.
     pub fn weight<'c>(&self, columns: impl Iterator<Item = &'c usize>) -> usize {
         let mut heard: BTreeMap<usize, usize> = BTreeMap::new();

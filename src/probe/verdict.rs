@@ -20,6 +20,8 @@ use crate::report::place::pattern;
 
 /// The rate of false discoveries among what is reported.
 pub const RATE: f64 = 0.05;
+/// The same among traits of what varies by itself, of which there are hundreds in a batch of reports.
+const RATE_OF_NOISE: f64 = 0.01;
 /// Characters of a value that is told.
 const SHOWN: usize = 200;
 
@@ -89,6 +91,8 @@ struct Test {
     q: f64,
     /// All runs agree.
     agreed: bool,
+    /// It is about what is always the same where nothing is varied.
+    sure: bool,
 }
 
 /// What all runs together must say at the least, those included that made it suspicious.
@@ -102,7 +106,7 @@ impl Test {
     fn is_confirmed(&self) -> bool {
         self.with.of > 0
             && self.without.of > 0
-            && self.q <= RATE
+            && self.q <= if self.sure { RATE } else { RATE_OF_NOISE }
             && self.agreed
             // Where one of both shows without the other, something else is behind it.
             && (self.suspect.gate.is_none() || self.without.hits * MOST_WITHOUT <= self.without.of)
@@ -145,7 +149,8 @@ impl Teller<'_> {
             let (all_with, all_without) = self.evidence.in_all(suspect);
             let agreed =
                 fisher(all_with, all_without) <= AGREED || (all_without.hits == 0 && all_with.hits == all_with.of);
-            let test = Test { suspect, with, without, p, q: 1.0, agreed };
+            let sure = self.evidence.is_sure(suspect.column);
+            let test = Test { suspect, with, without, p, q: 1.0, agreed, sure };
             let question = (suspect.column, suspect.setting.0, suspect.gate.map(|gate| gate.0));
             let better = tests.get(&question).is_none_or(|known| (test.is_open(), test.p) < (known.is_open(), known.p));
             if better {
