@@ -170,6 +170,7 @@ impl Lab {
             keep: false,
             gateway: false,
             recorded: None,
+            inventory: None,
         };
         let Started { shared, listener, keeper, .. } = start::start(&options, plan, self.authority.clone())?;
         drop(listener);
