@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = AxisOption::Pairwise)]
     axis: AxisOption,
     /// Most runs
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(4..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(4..=10_000))]
     runs: u32,
     /// Write the result here, as JSON; FILE.runs keeps the runs themselves
     #[arg(long, value_name = "FILE")]
