@@ -2,6 +2,8 @@
 //!
 //! Time is the whole machine's affair; the number of instructions is the program's own, the same in every run.
 
+// Some of its bodies are for the other benchmarks alone.
+#[allow(dead_code)]
 #[path = "common/bodies.rs"]
 mod bodies;
 

@@ -172,7 +172,7 @@ fn page(rows: &[Row]) -> String {
     }
     page.push_str(
         "\n## How to renew it\n\n```sh\ncargo nextest run --test clients --test cases                       # one run for each client, and the look-alikes\n\
-         DIVULGE_CLIENTS=all cargo nextest run --test clients signed_in      # and the other policies\n\
+         DIVULGE_CLIENTS=all cargo nextest run --test clients                # the other policies, and all in the sealed room\n\
          cargo run --example support_matrix -- target/tmp\n```\n",
     );
     page

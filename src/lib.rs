@@ -33,6 +33,8 @@ pub mod gateway;
 #[cfg(feature = "proxy")]
 pub mod index;
 #[cfg(feature = "proxy")]
+pub mod inventory;
+#[cfg(feature = "proxy")]
 mod key_log;
 #[cfg(feature = "proxy")]
 pub mod learning;

@@ -18,6 +18,7 @@ use crate::gateway::spool::SpoolWriter;
 use crate::metrics::Metrics;
 use crate::recording::SessionTape;
 use crate::report::text::Tally;
+use crate::session::files::SentFile;
 
 /// Batches that wait for the writer before further ones are dropped.
 const QUEUE: usize = 16 * 1024;
@@ -91,6 +92,7 @@ enum Entry {
     Findings { meta: Arc<FlowMeta>, time: SystemTime, findings: Vec<Finding> },
     Closed { meta: Arc<FlowMeta>, time: SystemTime, summary: Box<FlowSummary> },
     Tunnel(Tunnel),
+    Files(Vec<SentFile>),
     Flush(SyncSender<()>),
 }
 
@@ -202,6 +204,13 @@ impl Recorder {
         self.metrics.unread_bytes.inc_by(unread);
         if self.is_wanted() {
             self.hand_over(Entry::Closed { meta: meta.clone(), time: SystemTime::now(), summary: Box::new(summary) });
+        }
+    }
+
+    /// What was sent from the disk, told once at the end.
+    pub fn files(&self, files: Vec<SentFile>) {
+        if self.is_wanted() && !files.is_empty() {
+            self.hand_over(Entry::Files(files));
         }
     }
 
@@ -347,6 +356,18 @@ impl Writer {
                 if self.parts.tally {
                     let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
                     tally.tunnel(&tunnel.host, tunnel.sent + tunnel.received, tunnel.reason);
+                }
+            }
+            Entry::Files(files) => {
+                self.release(LAST_WAIT);
+                let time = timestamp(SystemTime::now());
+                for file in files {
+                    let line = file.line(&time, &self.parts.session);
+                    if let Some(tape) = &self.parts.tape {
+                        tape.line(&file.flow, line.clone());
+                    }
+                    self.put(line);
+                    self.tally.lock().unwrap_or_else(PoisonError::into_inner).file(file);
                 }
             }
             Entry::Flush(done) => {

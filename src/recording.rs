@@ -23,6 +23,8 @@ use sha2::{Digest, Sha256};
 
 pub use self::tape::Tape;
 use crate::engine::{Engine, Part, Request, Unit};
+use crate::inventory::Inventory;
+use crate::session::files::SentFile;
 use crate::session::flow::{BodyState, Exchange, Message, Millis};
 use crate::session::store::{About, SessionError, SessionReader, SessionWriter};
 use crate::wire::head::{HeadEdit, RequestHead};
@@ -69,6 +71,8 @@ pub struct Plan {
     /// Requests are refused while nothing can be written.
     pub required: bool,
     pub engine: Arc<Engine>,
+    /// Says which files of a tree were in what passes.
+    pub inventory: Option<Inventory>,
 }
 
 /// Why a recording cannot begin.
@@ -96,6 +100,7 @@ enum Entry {
     End(Box<Exchange>),
     Line { flow: String, line: String },
     Engine(Arc<Engine>),
+    Sent(SyncSender<Option<(Vec<SentFile>, String)>>),
     Finish(SyncSender<()>),
 }
 
@@ -153,6 +158,13 @@ impl SessionTape {
             done = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         *done >= mark
+    }
+
+    /// The files of the working tree that were in what passed so far, and what to say of them; none where nobody asked.
+    pub fn inventory(&self) -> Option<(Vec<SentFile>, String)> {
+        let (list, told) = mpsc::sync_channel(1);
+        self.hand_over(Entry::Sent(list), 0);
+        told.recv().ok().flatten()
     }
 
     /// For a summary.
@@ -348,10 +360,12 @@ impl Sink {
         match entry {
             Entry::Request(mut exchange) => {
                 self.counters.exchanges.fetch_add(1, Ordering::Relaxed);
+                self.take_inventory(&exchange);
                 self.keep_request(&mut exchange);
                 self.append(|writer| writer.request(&exchange));
             }
             Entry::End(mut exchange) => {
+                self.take_inventory(&exchange);
                 self.keep_end(&mut exchange);
                 self.append(|writer| writer.end(&exchange));
                 if self.length >= self.plan.most_bytes {
@@ -360,10 +374,37 @@ impl Sink {
             }
             Entry::Engine(engine) => self.plan.engine = engine,
             Entry::Line { flow, line } => self.append(|writer| writer.lines(&flow, vec![line.clone()])),
+            Entry::Sent(list) => {
+                let inventory = self.plan.inventory.as_mut();
+                let told = inventory.map(|inventory| {
+                    let sent = inventory.sent();
+                    let note = inventory.note_of(&sent);
+                    (sent, note)
+                });
+                let _ = list.send(told);
+            }
             Entry::Finish(done) => {
                 let _ = self.file.sync_data();
                 let _ = done.send(());
             }
+        }
+    }
+
+    fn take_inventory(&mut self, exchange: &Exchange) {
+        let Some(inventory) = &mut self.plan.inventory else { return };
+        // The end of an exchange comes without the head of its request.
+        let request = match exchange.request.head.is_empty() {
+            true => {
+                let head = RequestHead::from_parts("GET", "/", std::iter::empty());
+                Arc::new(Request { host: exchange.host.clone(), port: 443, secure: true, head })
+            }
+            false => match exchange.request() {
+                Ok(request) => request,
+                Err(_) => return,
+            },
+        };
+        for part in exchange.parts() {
+            inventory.note(&exchange.id, &request, part);
         }
     }
 

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+#[path = "clients/in_room.rs"]
+mod in_room;
 #[path = "clients/replayed.rs"]
 mod replayed;
 #[path = "clients/results.rs"]

@@ -1,7 +1,7 @@
 //! Assistants that nobody has described: the generic pack alone, without the facts of a machine, names most of what they
 //! tell of it, and nothing else.
 //!
-//! Two invented clients of different shapes. Each request says what is planted in it and where; whatever is found at any
+//! Four invented clients of different shapes. Each request says what is planted in it and where; whatever is found at any
 //! other place is a false finding.
 
 use std::sync::Arc;
@@ -227,6 +227,141 @@ const OKAPI: &[Sent] = &[Sent {
     ],
 }];
 
+/// A client with envelopes inside strings, a form of abbreviations, and a prompt in a GraphQL variable.
+const VIREO: &[Sent] = &[
+    Sent {
+        method: "POST",
+        target: "/i/v3/ingest",
+        host: "edge.vireo-pair.example",
+        fields: &[
+            ("host", "edge.vireo-pair.example"),
+            ("user-agent", "Vireo/2.3.1 (macOS 14.6.1; arm64)"),
+            ("x-vireo-tz", "Europe/Paris"),
+            ("x-vireo-host-name", "atelier-md-22"),
+            ("x-vireo-device-fingerprint", "9d4e1f7ab3c0528668fe17c2a05b9d34"),
+            ("content-type", "application/json"),
+        ],
+        bodies: &[
+            r#"{"v":3,"env":{"kind":"batch","seq":41,"data":"{\"runtimeInfo\":{\"osFamily\":\"darwin\",\"osRel\":\"24.1.0\",\"cpuArch\":\"arm64\",\"cpuModelName\":\"Apple M3 Pro\",\"logicalCpus\":12,\"memTotalBytes\":38654705664},\"userCtx\":{\"loginName\":\"mdubois\",\"displayName\":\"Margaux Dubois\",\"emailAddr\":\"margaux@dubois.example.org\"},\"locCtx\":{\"tzName\":\"Europe/Paris\",\"tzOffsetMin\":60,\"uiLocale\":\"fr-FR\",\"countryCode\":\"FR\"},\"wsCtx\":{\"rootDir\":\"/Users/mdubois/dev/serre\",\"gitOrigin\":\"git@git.example.org:dubois/serre.git\",\"gitBranchName\":\"topic/drip-7\"}}"},"meta":{"installId":"6a1f0c92-7d3e-4b85-9e21-0f4c8d7b6a53","anonId":"f2b7c1d8-3e64-4a09-8b5d-91c7e0a2d346","sessId":"0b9e7d15-c834-4f62-a1d0-5e3b8c9f7a21"}}"#,
+        ],
+        websocket: false,
+        planted: &[
+            ("os.name", "header:/user-agent"),
+            ("os.arch", "header:/user-agent"),
+            ("tz.iana", "header:/x-vireo-tz"),
+            ("host.name", "header:/x-vireo-host-name"),
+            ("id.device", "header:/x-vireo-device-fingerprint"),
+            ("os.name", "body!json:/env/data!json:/runtimeInfo/osFamily"),
+            ("os.version", "body!json:/env/data!json:/runtimeInfo/osRel"),
+            ("os.arch", "body!json:/env/data!json:/runtimeInfo/cpuArch"),
+            ("hw.cpu", "body!json:/env/data!json:/runtimeInfo/cpuModelName"),
+            ("hw.cores", "body!json:/env/data!json:/runtimeInfo/logicalCpus"),
+            ("hw.mem", "body!json:/env/data!json:/runtimeInfo/memTotalBytes"),
+            ("user.name", "body!json:/env/data!json:/userCtx/loginName"),
+            ("user.fullname", "body!json:/env/data!json:/userCtx/displayName"),
+            ("user.email", "body!json:/env/data!json:/userCtx/emailAddr"),
+            ("tz.iana", "body!json:/env/data!json:/locCtx/tzName"),
+            ("tz.offset", "body!json:/env/data!json:/locCtx/tzOffsetMin"),
+            ("locale.bcp47", "body!json:/env/data!json:/locCtx/uiLocale"),
+            ("locale.country", "body!json:/env/data!json:/locCtx/countryCode"),
+            ("path.project", "body!json:/env/data!json:/wsCtx/rootDir"),
+            ("git.remote", "body!json:/env/data!json:/wsCtx/gitOrigin"),
+            ("git.branch", "body!json:/env/data!json:/wsCtx/gitBranchName"),
+            ("id.install", "body!json:/meta/installId"),
+            ("id.anon", "body!json:/meta/anonId"),
+            ("id.session", "body!json:/meta/sessId"),
+        ],
+    },
+    Sent {
+        method: "POST",
+        target: "/p",
+        host: "px.vireo-pair.example",
+        fields: &[("host", "px.vireo-pair.example"), ("content-type", "application/x-www-form-urlencoded")],
+        bodies: &[
+            "ev=boot&tz_off=120&tz=Europe%2FParis&lang=fr-FR&hn=atelier-md-22&usr=mdubois&mid=9d4e1f7ab3c0528668fe17c2a05b9d34&os=darwin&osv=14.6.1&arch=arm64&scr=3024x1964&cores=12&ok=1&n=17&theme=dark&plan=trial",
+        ],
+        websocket: false,
+        planted: &[
+            ("tz.offset", "body!form:/tz_off"),
+            ("tz.iana", "body!form:/tz"),
+            ("locale.bcp47", "body!form:/lang"),
+            ("host.name", "body!form:/hn"),
+            ("user.name", "body!form:/usr"),
+            ("id.device", "body!form:/mid"),
+            ("os.name", "body!form:/os"),
+            ("os.version", "body!form:/osv"),
+            ("os.arch", "body!form:/arch"),
+            ("hw.screen", "body!form:/scr"),
+            ("hw.cores", "body!form:/cores"),
+        ],
+    },
+    Sent {
+        method: "POST",
+        target: "/gq",
+        host: "edge.vireo-pair.example",
+        fields: &[("host", "edge.vireo-pair.example"), ("content-type", "application/json")],
+        bodies: &[
+            r#"{"query":"subscription Turn($in: TurnIn!) { turn(in: $in) { delta } }","variables":{"in":{"instructions":"Session context\n\nCurrent working directory: /Users/mdubois/dev/serre\nOS: macOS 14.6.1\nShell: fish\nLocale: fr-FR\nTimezone: Europe/Paris\nGit branch: topic/drip-7\n\nBe brief.","prompt":"Add a unit test for drip.","depth":3}}}"#,
+        ],
+        websocket: false,
+        planted: &[
+            ("path.cwd", "body!json:/variables/in/instructions"),
+            ("env.shell", "body!json:/variables/in/instructions"),
+            ("tz.iana", "body!json:/variables/in/instructions"),
+            ("git.branch", "body!json:/variables/in/instructions"),
+        ],
+    },
+];
+
+/// A client of kebab-case lines of JSON, with OpenTelemetry and base64 among them.
+const QUOLL: &[Sent] = &[Sent {
+    method: "POST",
+    target: "/bulk?mid=5b0c9a7e41d83f26b7e1904c6ad25f38&tz=Asia%2FTokyo",
+    host: "logs.quoll-agent.example",
+    fields: &[
+        ("host", "logs.quoll-agent.example"),
+        ("content-type", "application/x-ndjson"),
+        ("x-quoll-anonymous-id", "a81f3c5e-6d20-4b97-9e4c-7f0d1b2a8c65"),
+        ("cookie", "quoll_uid=84410927; theme=dark"),
+    ],
+    bodies: &[concat!(
+        r#"{"resource":{"attributes":[{"key":"host.name","value":{"stringValue":"kettle-ws-3"}},{"key":"host.id","value":{"stringValue":"5b0c9a7e41d83f26b7e1904c6ad25f38"}},{"key":"os.type","value":{"stringValue":"linux"}},{"key":"process.owner","value":{"stringValue":"tnakamura"}},{"key":"service.version","value":{"stringValue":"0.9.2"}}]}}"#,
+        "\n",
+        r#"{"machine-id":"5b0c9a7e41d83f26b7e1904c6ad25f38","time-zone":"Asia/Tokyo","utc-offset":"+09:00","sys-locale":"ja_JP.UTF-8","user-name":"tnakamura","git-user-email":"taro@nakamura.example.jp","session-id":"3d7a5c18-90be-4f12-8c6d-b2e4f0a91753","count":3,"ok":true}"#,
+        "\n",
+        r#"{"p":"eyJjdHgiOnsiaG9tZS1kaXIiOiIvaG9tZS90bmFrYW11cmEiLCJ3b3JrLWRpciI6Ii9ob21lL3RuYWthbXVyYS9sYWIva2V0dGxlIiwibG9naW4tc2hlbGwiOiIvdXNyL2Jpbi96c2giLCJ0ZXJtLXByb2dyYW0iOiJXZXpUZXJtIn0sIm5ldCI6eyJsb2NhbC1pcCI6IjE5Mi4xNjguNzcuMTQiLCJtYWMtYWRkciI6IjNjOjIyOmZiOjYxOjBlOjlhIiwic3NpZCI6ImxhYi01ZiJ9fQ==","k":"snapshot"}"#,
+        "\n",
+        r#"{"k":"tool","name":"grep","ms":18,"hits":7,"cached":false}"#,
+        "\n"
+    )],
+    websocket: false,
+    planted: &[
+        ("id.device", "query!form:/mid"),
+        ("tz.iana", "query!form:/tz"),
+        ("id.anon", "header:/x-quoll-anonymous-id"),
+        ("id.account", "header:/cookie"),
+        ("host.name", "body!lines:/0!json:/resource/attributes/0/value/stringValue"),
+        ("host.machine_id", "body!lines:/0!json:/resource/attributes/1/value/stringValue"),
+        ("os.name", "body!lines:/0!json:/resource/attributes/2/value/stringValue"),
+        ("user.name", "body!lines:/0!json:/resource/attributes/3/value/stringValue"),
+        ("sw.client_version", "body!lines:/0!json:/resource/attributes/4/value/stringValue"),
+        ("host.machine_id", "body!lines:/1!json:/machine-id"),
+        ("tz.iana", "body!lines:/1!json:/time-zone"),
+        ("tz.offset", "body!lines:/1!json:/utc-offset"),
+        ("locale.posix", "body!lines:/1!json:/sys-locale"),
+        ("user.name", "body!lines:/1!json:/user-name"),
+        ("git.email", "body!lines:/1!json:/git-user-email"),
+        ("id.session", "body!lines:/1!json:/session-id"),
+        ("path.home", "body!lines:/2!json:/p!b64!json:/ctx/home-dir"),
+        ("path.cwd", "body!lines:/2!json:/p!b64!json:/ctx/work-dir"),
+        ("env.shell", "body!lines:/2!json:/p!b64!json:/ctx/login-shell"),
+        ("env.term", "body!lines:/2!json:/p!b64!json:/ctx/term-program"),
+        ("net.ip.local", "body!lines:/2!json:/p!b64!json:/net/local-ip"),
+        ("net.mac", "body!lines:/2!json:/p!b64!json:/net/mac-addr"),
+        ("net.ssid", "body!lines:/2!json:/p!b64!json:/net/ssid"),
+    ],
+}];
+
 #[test]
 fn a_client_of_graphql_with_short_keys_is_read_without_a_pack() {
     check("marlin", MARLIN);
@@ -235,4 +370,14 @@ fn a_client_of_graphql_with_short_keys_is_read_without_a_pack() {
 #[test]
 fn a_client_of_json_rpc_over_a_websocket_is_read_without_a_pack() {
     check("okapi", OKAPI);
+}
+
+#[test]
+fn a_client_of_envelopes_and_abbreviated_forms_is_read_without_a_pack() {
+    check("vireo", VIREO);
+}
+
+#[test]
+fn a_client_of_kebab_case_lines_is_read_without_a_pack() {
+    check("quoll", QUOLL);
 }

@@ -111,7 +111,15 @@ impl Proxy {
         let trust =
             TrustFiles::write(authority.certificate_pem(), &parent).map_err(|error| fail(INCOMPLETE, &error))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let plan = Plan { listen, intercept: Intercept::All, tally: true, keep: false, gateway: false, recorded: None };
+        let plan = Plan {
+            listen,
+            intercept: Intercept::All,
+            tally: true,
+            keep: false,
+            gateway: false,
+            recorded: None,
+            inventory: None,
+        };
         let started = start::start(options, plan, authority).map_err(|error| fail(WRONG_USAGE, &error))?;
         let Started { shared, listener, address, keeper, .. } = started;
         let lines = shared.recorder.watch();

@@ -31,9 +31,11 @@ use crate::engine::{
     Templates, Unit, finding_line, flow_line,
 };
 use crate::index::Query;
+use crate::inventory::Inventory;
 use crate::record;
 use crate::report::text::{Style, Tally};
 use crate::session::audit::{Audited, audit};
+use crate::session::files::SentFile;
 
 /// Audits captured requests offline: `*.http` files (request line, headers, empty line, body; the flow's id is the
 /// file's stem), folders of them, own sessions, HTTP archives and flow files of mitmproxy.
@@ -86,6 +88,9 @@ pub struct Args {
     /// Print this flow as a curl command
     #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "find", "erase", "verify", "har"])]
     curl: Option<String>,
+    /// Say which files of this folder were sent, to which host, and how much of each
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    inventory: Option<PathBuf>,
     /// Secrets of TLS for captured packets, as programs write them for SSLKEYLOGFILE
     #[arg(long, value_name = "FILE")]
     key_log: Option<PathBuf>,
@@ -151,6 +156,7 @@ struct Inspection {
     reveal: bool,
     emit: Option<PathBuf>,
     explain: Option<String>,
+    inventory: Option<Inventory>,
     files: Vec<Source>,
     /// Requests of which only what was found live is known.
     masked: Vec<Source>,
@@ -242,12 +248,13 @@ impl Inspection {
             reveal: options.reveal,
             emit,
             explain,
+            inventory: start::inventory(args.inventory.as_deref(), &digest_key)?,
             files,
             masked,
         })
     }
 
-    fn run(self, options: &Options) -> io::Result<ExitCode> {
+    fn run(mut self, options: &Options) -> io::Result<ExitCode> {
         let mut findings = match &options.findings {
             None => None,
             Some(path) => Some(record::findings_file(path)?),
@@ -326,6 +333,17 @@ impl Inspection {
             tally.note(format!("bodies were recorded {bodies}: these are the findings of the recording"));
         }
         progress.finish_and_clear();
+        if let Some(mut inventory) = self.inventory.take() {
+            let sent = self.sent_from(&mut inventory);
+            tally.note(inventory.note_of(&sent));
+            let time = record::timestamp(SystemTime::now());
+            for file in sent {
+                if let Some(out) = &mut findings {
+                    writeln!(out, "{}", file.line(&time, &self.session))?;
+                }
+                tally.file(file);
+            }
+        }
         self.kept.finish();
         if let Some(out) = &mut findings {
             out.flush()?;
@@ -371,6 +389,19 @@ impl Inspection {
             [location, finding.kind.to_string(), value, format!("{:.2}", finding.confidence), action, by]
         }));
         table(&rows)
+    }
+
+    /// The files of the tree that the captured requests hold, masked ones too.
+    fn sent_from(&self, inventory: &mut Inventory) -> Vec<SentFile> {
+        for source in self.files.iter().chain(&self.masked) {
+            // What cannot be read was reported when it was inspected.
+            let Ok(exchange) = source.asked() else { continue };
+            let Ok(request) = exchange.request() else { continue };
+            for part in exchange.parts() {
+                inventory.note(&exchange.id, &request, part);
+            }
+        }
+        inventory.sent()
     }
 
     fn compares(&self) -> bool {

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = AxisOption::Pairwise)]
     axis: AxisOption,
     /// Most runs
-    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(4..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(4..=10_000))]
     runs: u32,
     /// Write the result here, as JSON; FILE.runs keeps the runs themselves
     #[arg(long, value_name = "FILE")]
@@ -365,13 +365,7 @@ impl Going<'_> {
                     any = true;
                     let lab = lab.clone();
                     under_way.spawn(async move {
-                        let mut made = lab.make(&next).await;
-                        // A room that ends before its command says nothing about the client.
-                        for _ in 0..2 {
-                            if made.as_ref().is_ok_and(|made| made.ended == Ended::Lost) {
-                                made = lab.make(&next).await;
-                            }
-                        }
+                        let made = lab.make_again(&next).await;
                         (next, made)
                     });
                 }
@@ -407,7 +401,7 @@ impl Going<'_> {
                     "{command}: {why} in the room (PATH is this one's; --show PATH makes more of this machine visible)"
                 )));
             }
-            Ended::Lost if silent => Some("its room ended before it, or --setup failed".to_owned()),
+            Ended::Lost(why) if silent => Some(format!("its room ended before it: {why}")),
             Ended::WantsTerminal if silent => Some("it needs a terminal: try --terminal".to_owned()),
             Ended::TimedOut if silent => Some(format!(
                 "it was still running after {} s without having sent anything (--time-limit)",

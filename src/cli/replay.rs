@@ -383,6 +383,7 @@ async fn serve(args: &Args, options: &Options) -> ExitCode {
         keep: false,
         gateway: false,
         recorded: Some(recorded.clone()),
+        inventory: None,
     };
     let Started { shared, listener, address, keeper, kept, .. } = match start::start(options, plan, authority) {
         Ok(started) => started,

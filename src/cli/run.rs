@@ -5,6 +5,7 @@ mod sealed;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::report::text::Style;
 /// that the child needs, and a summary on standard error when it ends.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge run -- claude -p \"say hi\"\n  divulge run --policy strict -- codex\n  divulge run --offline --findings out.jsonl -- gemini -p \"say hi\"\n  divulge run --sealed -- claude -p \"say hi\"\n\nThe exit status is the command's own; 1 where --fail-on is reached, 3 where the audit is incomplete,\n126/127 where the command cannot be started, 128+n where signal n ended it."
+    after_help = "Examples:\n  divulge run -- claude -p \"say hi\"\n  divulge run --policy strict -- codex\n  divulge run --offline --findings out.jsonl -- gemini -p \"say hi\"\n  divulge run --sealed -- claude -p \"say hi\"\n  divulge run --inventory -- claude -p \"explain this folder\"\n\nThe exit status is the command's own; 1 where --fail-on is reached, 3 where the audit is incomplete,\n126/127 where the command cannot be started, 128+n where signal n ended it."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -33,6 +34,9 @@ pub struct Args {
     options: Options,
     #[command(flatten)]
     room: sealed::RoomArgs,
+    /// Say which files of this folder left, for which host, and how much of each; without DIR, of the working folder
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
+    inventory: Option<PathBuf>,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -52,13 +56,18 @@ pub fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(INCOMPLETE, &error),
     };
-    let code = runtime.block_on(audited(options, args.room, args.command));
+    let code = runtime.block_on(audited(options, args.room, args.inventory, args.command));
     // Connections that the child left open end with us.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsString>) -> ExitCode {
+async fn audited(
+    mut options: Options,
+    room: sealed::RoomArgs,
+    inventory: Option<PathBuf>,
+    command: Vec<OsString>,
+) -> ExitCode {
     let authority = match authority(&options) {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, &error),
@@ -83,6 +92,7 @@ async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsSt
         keep: false,
         gateway: false,
         recorded: None,
+        inventory,
     };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,
@@ -151,6 +161,10 @@ async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsSt
     let unfinished = active();
     proxy.abort();
     kept.finish();
+    let inventory = shared.intake.tape.as_ref().and_then(SessionTape::inventory);
+    if let Some((files, _)) = &inventory {
+        shared.recorder.files(files.clone());
+    }
     let mut written = keeper.finish();
     if let Some(tape) = &shared.intake.tape {
         written &= tape.finish();
@@ -172,8 +186,11 @@ async fn audited(mut options: Options, room: sealed::RoomArgs, command: Vec<OsSt
                 tally.note(format!("{count} {what}"));
             }
         }
-        if let Some(tape) = &shared.intake.tape {
+        if let (Some(tape), Some(_)) = (&shared.intake.tape, &options.record) {
             tally.note(tape.note());
+        }
+        if let Some((_, note)) = inventory {
+            tally.note(note);
         }
         if let Some(note) = kept.note() {
             tally.note(note);

@@ -90,6 +90,7 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         keep: true,
         gateway: true,
         recorded: None,
+        inventory: None,
     };
     let started = match start::start(&options, plan, authority) {
         Ok(started) => started,

@@ -23,6 +23,7 @@ use crate::engine::{DecodeLimits, Engine, EngineParts};
 use crate::gateway::sinks::SinkAddress;
 use crate::gateway::spool::{self, Spool};
 use crate::gateway::systemd;
+use crate::inventory::Inventory;
 use crate::learning;
 use crate::proxy::upstream::{Dialer, DialerParts};
 use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
@@ -77,6 +78,8 @@ pub struct Plan {
     pub gateway: bool,
     /// A recording that answers in the place of every upstream.
     pub recorded: Option<Arc<Recorded>>,
+    /// The tree whose files are looked for in what is sent.
+    pub inventory: Option<PathBuf>,
 }
 
 /// The pseudonyms of the state folder, from when a policy first asks for some.
@@ -323,7 +326,7 @@ pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>
     let engine = Arc::new(engine);
     let gate = gateway::gate(options, digest_key)?;
     let session = session_id();
-    let tape = tape(options, &session, &engine)?;
+    let tape = tape(options, &session, &engine, inventory(plan.inventory.as_deref(), &digest_key)?)?;
     let sinks = gateway::sinks(options)?;
     let (spool, spool_writer) = match sinks.is_empty() {
         true => (None, None),
@@ -441,9 +444,48 @@ pub fn crls(options: &Options) -> Result<Vec<Crl>, StartError> {
     Ok(lists)
 }
 
+/// What `--inventory` asks for.
+pub fn inventory(tree: Option<&Path>, key: &[u8; 32]) -> Result<Option<Inventory>, StartError> {
+    let begun = tree.map(|tree| {
+        Inventory::begin(tree, key).map_err(|e| StartError::Wrong(format!("--inventory: {}: {e}", tree.display())))
+    });
+    begun.transpose()
+}
+
+/// A recording that nobody asked to keep: the inventory sees what passes, the file holds no bodies and is gone with us.
+fn passing_tape(
+    options: &Options,
+    session: &str,
+    engine: &Arc<Engine>,
+    inventory: Inventory,
+) -> Result<SessionTape, StartError> {
+    let folder = tempfile::tempdir().map_err(StartError::io("a folder for what passes"))?;
+    let plan = recording::Plan {
+        file: folder.path().join("session"),
+        bodies: Bodies::None,
+        most_bytes: u64::MAX,
+        most_age: std::time::Duration::MAX,
+        session: session.to_owned(),
+        policy: engine.policy().name().to_owned(),
+        policy_text: String::new(),
+        required: false,
+        engine: engine.clone(),
+        inventory: Some(inventory),
+    };
+    let limit = options.body_limit()?.0;
+    recording::start(plan, limit).map_err(|e| StartError::Wrong(e.to_string()))
+}
+
 /// What `--record` asks for.
-fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option<SessionTape>, StartError> {
-    let Some(file) = &options.record else { return Ok(None) };
+fn tape(
+    options: &Options,
+    session: &str,
+    engine: &Arc<Engine>,
+    inventory: Option<Inventory>,
+) -> Result<Option<SessionTape>, StartError> {
+    let Some(file) = &options.record else {
+        return inventory.map(|inventory| passing_tape(options, session, engine, inventory)).transpose();
+    };
     let bodies = match options.record_bodies.unwrap_or_default() {
         RecordBodies::Masked => Bodies::Masked,
         RecordBodies::Full => Bodies::Full,
@@ -469,6 +511,7 @@ fn tape(options: &Options, session: &str, engine: &Arc<Engine>) -> Result<Option
         policy_text,
         required: options.record_required,
         engine: engine.clone(),
+        inventory,
     };
     let limit = options.body_limit()?.0;
     recording::start(plan, limit).map(Some).map_err(|e| StartError::Wrong(e.to_string()))

@@ -13,6 +13,8 @@ pub struct Aligning<'a> {
     pub base: bool,
     /// Where the base URL led, if that was varied: requests to it are those that go elsewhere otherwise.
     pub base_host: Option<&'a str>,
+    /// The values of the factors, in their order.
+    pub facts: &'a [String],
 }
 
 /// A request that several runs make.
@@ -315,7 +317,7 @@ mod tests {
             runs.into_iter().map(|(requests, host)| (Observation { requests }, host)).collect();
         let aligning: Vec<Aligning<'_>> = observations
             .iter()
-            .map(|(observation, host)| Aligning { observation, base: host.is_none(), base_host: *host })
+            .map(|(observation, host)| Aligning { observation, base: host.is_none(), base_host: *host, facts: &[] })
             .collect();
         let aligned = align(&aligning);
         (aligned.roles.len(), aligned.cast)
@@ -364,8 +366,10 @@ mod tests {
             )],
         };
         let observations = [run("start", "stop"), run("start", "stop"), run("odd", "start")];
-        let runs: Vec<Aligning<'_>> =
-            observations.iter().map(|observation| Aligning { observation, base: true, base_host: None }).collect();
+        let runs: Vec<Aligning<'_>> = observations
+            .iter()
+            .map(|observation| Aligning { observation, base: true, base_host: None, facts: &[] })
+            .collect();
         let stable = StableNames::of(&runs);
         let places = |at: usize, open| aligned_places(&observations[at].requests[0], &stable, open);
         assert_eq!(

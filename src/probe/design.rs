@@ -60,7 +60,7 @@ impl Condition {
 
 /// Factors away from the base case in one row of a covering array. More would need fewer rows, and hide more: a switch that
 /// turns reports off would be thrown in nearly all of them.
-const MOST_AT_ONCE: usize = 6;
+pub const MOST_AT_ONCE: usize = 6;
 /// Rows of a full design: beyond them the first are taken.
 const MOST_ROWS: usize = 4096;
 

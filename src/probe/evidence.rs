@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::design::{Condition, Setting};
+use super::feature::Feature;
 use super::stats::{Share, fisher};
-use super::table::{Column, Table};
+use super::table::{Column, Table, Trait};
 
 /// Why a run was made.
 #[derive(Clone, Copy, Debug, serde::Deserialize, Eq, PartialEq, serde::Serialize)]
@@ -43,6 +44,8 @@ pub enum Strength {
 /// worth a run.
 const STRONG: f64 = 1e-3;
 const WEAK: f64 = 0.02;
+/// One in so many columns that show a setting, or are hidden by it, is enough to keep it away from a question about them.
+const AVOIDED: usize = 5;
 /// Of fewer runs nothing more can be asked than that they agree.
 const FEW: u32 = 19;
 
@@ -64,6 +67,8 @@ pub struct Evidence<'a> {
     strays: Vec<Option<Vec<Option<bool>>>>,
     /// By column: settings that let it stray alone.
     alone: Vec<BTreeSet<Setting>>,
+    /// By column: which voice it is, and how much it counts. What is in many elements of a list speaks once.
+    voices: Vec<(usize, usize)>,
     /// Runs of exactly these settings, those that confirm aside.
     clean: HashMap<Vec<Setting>, Vec<usize>>,
     /// By setting, the runs that have it, as bits.
@@ -86,7 +91,8 @@ impl<'a> Evidence<'a> {
             }
         }
         let alone = vec![BTreeSet::new(); table.columns.len()];
-        let mut evidence = Self { table, tried, strays, alone, clean, holding };
+        let voices = voices(table, &base);
+        let mut evidence = Self { table, tried, strays, alone, voices, clean, holding };
         evidence.alone = (0..table.columns.len()).map(|column| evidence.strays_alone(column)).collect();
         evidence
     }
@@ -141,35 +147,33 @@ impl<'a> Evidence<'a> {
 
     fn among(&self, suspect: Suspect, wanted: impl Fn(Phase) -> bool) -> (Share, Share) {
         let (mut with, mut without) = (Share::default(), Share::default());
+        for (_, has, strays) in self.counting(suspect, wanted) {
+            if has { with.add(strays) } else { without.add(strays) }
+        }
+        (with, without)
+    }
+
+    /// The runs that say something about a suspect: whether each has its settings, and whether it strays. Left out is where
+    /// something else lets it stray.
+    fn counting(&self, suspect: Suspect, wanted: impl Fn(Phase) -> bool) -> impl Iterator<Item = (usize, bool, bool)> {
         let column = suspect.column;
-        for (run, (condition, phase)) in self.tried.iter().enumerate() {
-            let Some(strays) = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0) else {
-                continue;
-            };
+        self.tried.iter().enumerate().filter_map(move |(run, (condition, phase))| {
+            let strays = self.strays(column, run).filter(|_| wanted(*phase) && condition.fresh == 0)?;
             match suspect.gate {
                 None => {
                     let other =
                         |(factor, level)| factor != suspect.setting.0 && self.alone[column].contains(&(factor, level));
-                    if condition.settings().any(other) {
-                        continue;
-                    }
-                    if condition.has(suspect.setting) {
-                        with.add(strays);
-                    } else if condition.levels[suspect.setting.0] == 0 {
-                        without.add(strays);
-                    }
+                    let (has, lacks) = (condition.has(suspect.setting), condition.levels[suspect.setting.0] == 0);
+                    (!condition.settings().any(other) && (has || lacks)).then_some((run, has, strays))
                 }
                 Some(gate) => {
                     let odd = self.unexplained(column, run).is_some();
-                    if condition.has(suspect.setting) && condition.has(gate) {
-                        with.add(odd);
-                    } else if condition.levels[suspect.setting.0] == 0 || condition.levels[gate.0] == 0 {
-                        without.add(odd);
-                    }
+                    let has = condition.has(suspect.setting) && condition.has(gate);
+                    let lacks = condition.levels[suspect.setting.0] == 0 || condition.levels[gate.0] == 0;
+                    (has || lacks).then_some((run, has, odd))
                 }
             }
-        }
-        (with, without)
+        })
     }
 
     /// Whether a run of several settings shows in `column` what none of them shows alone; and the one that shows something
@@ -224,15 +228,14 @@ impl<'a> Evidence<'a> {
     /// The conditions that would tell most about what the design's rows show and no setting alone does, `most` of them:
     /// such a row again, part of its settings, at last two settings alone.
     pub fn questions(&self, most: usize) -> Vec<Condition> {
-        let mut votes: BTreeMap<Condition, BTreeSet<(usize, Option<usize>)>> = BTreeMap::new();
-        for (number, column) in self.table.columns.iter().enumerate().filter(|(at, _)| self.strays[*at].is_some()) {
+        let mut votes: BTreeMap<Condition, BTreeSet<usize>> = BTreeMap::new();
+        for number in (0..self.table.columns.len()).filter(|&at| self.strays[at].is_some()) {
             if let Some(question) = self.question(number) {
-                // Many traits of one value are one voice.
-                votes.entry(question).or_default().insert((column.role, column.spot));
+                votes.entry(question).or_default().insert(number);
             }
         }
         let mut questions: Vec<(Condition, usize)> =
-            votes.into_iter().map(|(condition, voices)| (condition, voices.len())).collect();
+            votes.into_iter().map(|(condition, columns)| (condition, self.weight(columns.iter()))).collect();
         questions.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         questions.into_iter().take(most).map(|(condition, _)| condition).collect()
     }
@@ -348,55 +351,86 @@ impl<'a> Evidence<'a> {
             .collect()
     }
 
-    /// How often the column strays, of the runs that confirm, with the suspect's settings and without the one in question.
-    /// A gate that shows nothing by itself is as good as the base case then.
+    /// How often the column strays, of the runs that confirm, with the suspect's settings and without the one in question. The
+    /// first one with them is left out: it says whether it came again at all.
     pub fn confirmed(&self, suspect: Suspect) -> (Share, Share) {
-        let mut with: Vec<Setting> = std::iter::once(suspect.setting).chain(suspect.gate).collect();
-        with.sort_unstable();
-        let gate: Vec<Setting> = suspect.gate.into_iter().collect();
-        let mut without = self.counted(suspect, &gate, &gate, 0);
-        if !gate.is_empty() && without.of > 0 && !self.gate_shows(suspect) {
-            let base = self.counted(suspect, &[], &[], 0);
-            without = Share { hits: without.hits + base.hits, of: without.of + base.of };
+        let (mut with, mut without) = (Share::default(), Share::default());
+        let mut first = true;
+        for (_, has, strays) in self.counting(suspect, |phase| phase == Phase::Confirm) {
+            match has {
+                true if std::mem::take(&mut first) => {}
+                true => with.add(strays),
+                false => without.add(strays),
+            }
         }
-        (self.counted(suspect, &with[..], &gate, 1), without)
-    }
-
-    /// Runs of exactly these settings that confirm.
-    fn again<'s>(&'s self, settings: &'s [Setting]) -> impl Iterator<Item = usize> + 's {
-        let wanted = |(condition, phase): &Tried| {
-            *phase == Phase::Confirm && condition.fresh == 0 && condition.settings().eq(settings.iter().copied())
-        };
-        (0..self.tried.len()).filter(move |&run| wanted(&self.tried[run]))
+        (with, without)
     }
 
     /// Whether the first run that confirms shows it again; that run is no part of the test then. None where there is none.
     pub fn came_again(&self, suspect: Suspect) -> Option<bool> {
-        let mut with: Vec<Setting> = std::iter::once(suspect.setting).chain(suspect.gate).collect();
-        with.sort_unstable();
-        let first = self.again(&with).next()?;
-        self.strays(suspect.column, first)
+        let mut runs = self.counting(suspect, |phase| phase == Phase::Confirm);
+        runs.find(|(_, has, _)| *has).map(|(_, _, strays)| strays)
+    }
+
+    /// Whether a column is about what is always the same in the base case.
+    pub fn is_sure(&self, column: usize) -> bool {
+        self.voices[column].1 == SURE
+    }
+
+    /// How much columns say together: each voice once, by the surest of them.
+    pub fn weight<'c>(&self, columns: impl Iterator<Item = &'c usize>) -> usize {
+        let mut heard: BTreeMap<usize, usize> = BTreeMap::new();
+        for &column in columns {
+            let (voice, weight) = self.voices[column];
+            let known = heard.entry(voice).or_default();
+            *known = weight.max(*known);
+        }
+        heard.values().sum()
+    }
+
+    /// Settings of other factors that show something in many of `columns` as well, or hide them.
+    pub fn avoided(&self, settings: &[Setting], columns: &BTreeSet<usize>) -> BTreeSet<Setting> {
+        let mut met: BTreeMap<Setting, BTreeSet<usize>> = BTreeMap::new();
+        for &column in columns {
+            let cells = &self.table.columns[column].cells;
+            let mut here: BTreeSet<Setting> = self.alone[column].clone();
+            for (tried, runs) in &self.clean {
+                match tried[..] {
+                    [one] if runs.iter().all(|&run| cells[run].is_none()) => _ = here.insert(one),
+                    [a, b] if runs.iter().any(|&run| self.unexplained(column, run).is_some()) => here.extend([a, b]),
+                    _ => {}
+                }
+            }
+            here.into_iter().for_each(|setting| _ = met.entry(setting).or_default().insert(column));
+        }
+        let all = self.weight(columns.iter());
+        let own = |setting: &Setting| settings.iter().any(|(factor, _)| *factor == setting.0);
+        met.retain(|setting, columns| self.weight(columns.iter()) * AVOIDED >= all && !own(setting));
+        met.into_keys().collect()
+    }
+
+    /// How often settings were run again without any that are avoided, and how often in all.
+    pub fn tried_again(&self, settings: &[Setting], avoided: &BTreeSet<Setting>, fresh: bool) -> (usize, usize) {
+        let (mut alone, mut all) = (0, 0);
+        for (condition, _) in self.tried.iter().filter(|(_, phase)| *phase == Phase::Confirm) {
+            if (condition.fresh > 0) == fresh && settings.iter().all(|&setting| condition.has(setting)) {
+                all += 1;
+                alone += usize::from(!condition.settings().any(|setting| avoided.contains(&setting)));
+            }
+        }
+        (alone, all)
+    }
+
+    /// Whether a condition has a setting of another factor that lets the suspect's column stray by itself.
+    pub fn others_show(&self, suspect: Suspect, condition: &Condition) -> bool {
+        let gate = suspect.gate.map(|gate| gate.0);
+        let other = |setting: &Setting| setting.0 != suspect.setting.0 && Some(setting.0) != gate;
+        condition.settings().filter(other).any(|setting| self.alone[suspect.column].contains(&setting))
     }
 
     /// Whether the gate lets the column stray by itself.
     pub fn gate_shows(&self, suspect: Suspect) -> bool {
         suspect.gate.is_some_and(|gate| self.alone[suspect.column].contains(&gate))
-    }
-
-    /// With a gate, what the gate alone shows is no straying.
-    fn counted(&self, suspect: Suspect, settings: &[Setting], usual: &[Setting], skipped: usize) -> Share {
-        let cells = &self.table.columns[suspect.column].cells;
-        let usual: Vec<Option<u32>> = match usual {
-            [] => Vec::new(),
-            usual => self.clean(usual).iter().map(|&run| cells[run]).collect(),
-        };
-        let mut share = Share::default();
-        for run in self.again(settings).skip(skipped) {
-            if let Some(strays) = self.strays(suspect.column, run) {
-                share.add(strays && !usual.contains(&cells[run]));
-            }
-        }
-        share
     }
 
     /// Whether values of the factor that were invented for the purpose let the column stray too. None where none were.
@@ -406,6 +440,29 @@ impl<'a> Evidence<'a> {
         let seen: Vec<bool> = runs.filter_map(|run| self.strays(suspect.column, run)).collect();
         (!seen.is_empty()).then(|| seen.iter().all(|&strays| strays))
     }
+}
+
+/// What is always the same in the base case, and what is drawn anew but for a trait.
+const SURE: usize = 8;
+const UNSURE: usize = 1;
+
+fn voices(table: &Table, base: &[bool]) -> Vec<(usize, usize)> {
+    let mut known: HashMap<(usize, String), usize> = HashMap::new();
+    let mut voice = |column: &Column| {
+        let place = column.spot.map_or(String::new(), |spot| {
+            let spot = &table.spots[spot];
+            format!("{:?} {}", spot.aspect, crate::report::place::pattern(&spot.at))
+        });
+        let next = known.len();
+        let voice = *known.entry((column.role, place)).or_insert(next);
+        let whole = match &column.of {
+            Trait::Slot { feature, .. } => *feature == Feature::Exact,
+            Trait::Trait(_) => false,
+            Trait::Request | Trait::Presence | Trait::Whole | Trait::Beside(_) => true,
+        };
+        (voice, if whole && !column.varies_where(base) { SURE } else { UNSURE })
+    };
+    table.columns.iter().map(&mut voice).collect()
 }
 
 fn strays(column: &Column, base: &[bool]) -> Option<Vec<Option<bool>>> {

@@ -7,13 +7,12 @@
 //! Pure: it is told what each run sent, and says which to make. The same runs always give the same answers, so an experiment
 //! that was broken off goes on where it stood.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use serde::{Deserialize, Serialize};
 
 use super::align::Aligning;
+use super::confirm;
 use super::design::{Axis, Condition, Setting, rows};
-use super::evidence::{Evidence, Phase, Strength, Suspect, Tried};
+use super::evidence::{Evidence, Phase, Suspect, Tried};
 use super::factor::{Factor, Sort, base_host};
 use super::observation::{Observation, Texts};
 use super::table::Table;
@@ -50,13 +49,6 @@ const FEWEST_BASE: usize = 5;
 const QUIET: usize = 3;
 /// Runs of the base case, however much still varies: for each factor's value alone there is one more.
 const MOST_BASE: usize = 14;
-/// Runs that confirm one setting. The first tells accidents from what is worth a test, the others are the test.
-const AGAIN: usize = 4;
-/// Runs that confirm a setting beside another one that shows something itself, and those of that other one alone.
-const AGAIN_GATED: usize = 5;
-const AGAIN_BESIDE: usize = 6;
-/// Runs of the base case beside those that confirm.
-const AGAIN_BASE: usize = 8;
 /// Suspicious pairs that are looked into at once: what one shows may answer for others.
 const AT_ONCE: usize = 4;
 
@@ -96,17 +88,25 @@ impl Experiment {
     pub fn table(&self) -> (Table, Vec<Tried>) {
         let runs = self.ordered();
         let hosts: Vec<Option<String>> = runs.iter().map(|run| self.base_host(&run.condition)).collect();
+        let facts: Vec<Vec<String>> = runs.iter().map(|run| self.facts(&run.condition)).collect();
         let aligning: Vec<Aligning<'_>> = runs
             .iter()
-            .zip(&hosts)
-            .map(|(run, host)| Aligning {
+            .zip(hosts.iter().zip(&facts))
+            .map(|(run, (host, facts))| Aligning {
                 observation: &run.observation,
                 base: run.phase == Phase::Base,
                 base_host: host.as_deref(),
+                facts,
             })
             .collect();
         let tried = runs.iter().map(|run| (run.condition.clone(), run.phase)).collect();
         (Table::of(&aligning), tried)
+    }
+
+    /// The values of the factors in a run.
+    fn facts(&self, condition: &Condition) -> Vec<String> {
+        let value = |(factor, &level): (&Factor, &u8)| factor.fresh_value(level, condition.fresh);
+        self.factors.iter().zip(&condition.levels).map(value).collect()
     }
 
     /// Where a run's base URL leads, where that is not where it leads by default.
@@ -150,7 +150,8 @@ impl Experiment {
             return false;
         }
         let (table, tried) = self.table();
-        self.runs.iter().any(|run| run.phase == Phase::Confirm) || questions(&Evidence::of(&table, &tried)).is_empty()
+        self.runs.iter().any(|run| run.phase == Phase::Confirm)
+            || confirm::questions(&Evidence::of(&table, &tried)).is_empty()
     }
 
     /// Rows of the design that there were no runs for.
@@ -162,7 +163,7 @@ impl Experiment {
     /// What the experiment would take in all, as far as it can be told now.
     pub fn estimate(&self) -> usize {
         let rows = self.rows().len();
-        let confirm = AGAIN_BASE + self.factors.len() * (AGAIN + 1);
+        let confirm = confirm::USUAL + self.factors.len() * 3 / 2;
         let base = self.count(&Condition::base(self.factors.len()), Phase::Base).max(FEWEST_BASE);
         (base + rows + confirm).clamp(self.made(), self.limit.max(self.made()))
     }
@@ -193,7 +194,7 @@ impl Experiment {
         let known = |count: usize| {
             let aligning: Vec<Aligning<'_>> = runs[..count]
                 .iter()
-                .map(|run| Aligning { observation: &run.observation, base: true, base_host: None })
+                .map(|run| Aligning { observation: &run.observation, base: true, base_host: None, facts: &[] })
                 .collect();
             let table = Table::of(&aligning);
             // A place that varies, or is sometimes missing, counts once however often it does.
@@ -233,60 +234,11 @@ impl Experiment {
     }
 
     fn next_confirmations(&self, evidence: &Evidence<'_>) -> Vec<Wanted> {
-        let plan = self.confirmations(evidence);
-        let mut wanted = Vec::new();
-        // In turns, so that what changes with time changes in all of them alike.
-        let most = plan.values().copied().max().unwrap_or(0);
-        for turn in 1..=most {
-            for (condition, &times) in &plan {
-                let due = times * turn / most;
-                let before = times * (turn - 1) / most;
-                let made = self.count(condition, Phase::Confirm);
-                wanted.extend(
-                    (before.max(made)..due).map(|_| Wanted { condition: condition.clone(), phase: Phase::Confirm }),
-                );
-            }
-        }
-        wanted
-    }
-
-    /// How often each condition is tried again: what is suspicious, what it is held against, and the same with fresh values.
-    /// What explains most comes first; what there are no runs left for is left out.
-    fn confirmations(&self, evidence: &Evidence<'_>) -> BTreeMap<Condition, usize> {
-        let factors = self.factors.len();
-        let before = self.made() - self.runs.iter().filter(|run| run.phase == Phase::Confirm).count();
-        let most = self.limit.saturating_sub(before);
-        let mut plan: BTreeMap<Condition, usize> = BTreeMap::new();
-        let mut add = |wanted: &[(&[Setting], u32, usize)]| {
-            let mut with = plan.clone();
-            for &(settings, fresh, times) in wanted {
-                let condition = Condition { fresh, ..Condition::with(factors, settings) };
-                let planned = with.entry(condition).or_default();
-                *planned = times.max(*planned);
-            }
-            if with.values().sum::<usize>() <= most {
-                plan = with;
-            }
-        };
-        let questions = questions(evidence);
-        for suspect in &questions {
-            let Some(gate) = suspect.gate else {
-                add(&[(&[], 0, AGAIN_BASE), (&[suspect.setting], 0, AGAIN)]);
-                continue;
-            };
-            let mut both = [gate, suspect.setting];
-            both.sort_unstable();
-            match evidence.gate_shows(*suspect) {
-                true => add(&[(&both, 0, AGAIN_GATED), (&[gate], 0, AGAIN_BESIDE)]),
-                false => add(&[(&[], 0, AGAIN_BASE), (&both, 0, AGAIN), (&[gate], 0, 2)]),
-            }
-        }
-        for suspect in
-            questions.iter().filter(|suspect| suspect.gate.is_none() && self.factors[suspect.setting.0].is_open())
-        {
-            add(&[(&[suspect.setting], 1, 1)]);
-        }
-        plan
+        let left = self.limit.saturating_sub(self.made());
+        let open = |factor: usize| self.factors[factor].is_open();
+        let made = |condition: &Condition| self.count(condition, Phase::Confirm);
+        let runs = confirm::plan(evidence, self.factors.len(), open, left, made);
+        runs.into_iter().map(|condition| Wanted { condition, phase: Phase::Confirm }).collect()
     }
 
     /// What is suspected after all runs, and the evidence for it.
@@ -294,49 +246,5 @@ impl Experiment {
         let mut suspects = evidence.singles();
         suspects.extend(evidence.gated());
         suspects
-    }
-}
-
-/// What is to be run again, that first for which most speaks.
-fn questions(evidence: &Evidence<'_>) -> Vec<Suspect> {
-    let of = |suspects: Vec<Suspect>, strength: Strength| -> Vec<Suspect> {
-        chosen(&suspects.into_iter().filter(|suspect| evidence.strength(*suspect) == strength).collect::<Vec<_>>())
-    };
-    let (singles, gated) = (evidence.singles(), evidence.gated());
-    let mut questions = of(singles.clone(), Strength::Strong);
-    questions.extend(of(gated.clone(), Strength::Strong));
-    // What is known for sure of a value and a column needs no weaker question.
-    let asked = |suspects: Vec<Suspect>, questions: &[Suspect]| -> Vec<Suspect> {
-        let same = |a: &Suspect, b: &Suspect| (a.setting, a.gate) == (b.setting, b.gate);
-        suspects.into_iter().filter(|suspect| !questions.iter().any(|known| same(known, suspect))).collect()
-    };
-    let weak: Vec<Suspect> = [of(singles, Strength::Weak), of(gated, Strength::Weak)].concat();
-    let weak = asked(weak, &questions);
-    questions.extend(weak);
-    questions
-}
-
-/// Of suspects enough to have every column once for each pair of factors: those first that have most columns.
-fn chosen(suspects: &[Suspect]) -> Vec<Suspect> {
-    type Question = (Setting, Option<Setting>);
-    let mut by_question: BTreeMap<Question, BTreeSet<usize>> = BTreeMap::new();
-    for suspect in suspects {
-        by_question.entry((suspect.setting, suspect.gate)).or_default().insert(suspect.column);
-    }
-    let factors = |question: &Question| (question.0.0, question.1.map(|gate| gate.0));
-    let mut told: HashMap<(usize, Option<usize>), BTreeSet<usize>> = HashMap::new();
-    let mut chosen = Vec::new();
-    loop {
-        let new = |(question, columns): (&Question, &BTreeSet<usize>)| {
-            let known = told.get(&factors(question));
-            let new = columns.iter().filter(|column| known.is_none_or(|known| !known.contains(column))).count();
-            (new, std::cmp::Reverse(*question))
-        };
-        let Some((1.., std::cmp::Reverse(question))) = by_question.iter().map(new).max() else { return chosen };
-        let columns = by_question.remove(&question).unwrap_or_default();
-        if let Some(&column) = columns.iter().next() {
-            chosen.push(Suspect { column, setting: question.0, gate: question.1 });
-        }
-        told.entry(factors(&question)).or_default().extend(columns);
     }
 }

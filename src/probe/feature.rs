@@ -19,6 +19,8 @@ pub enum Feature {
     Prefix(u8),
     /// The last characters.
     Suffix(u8),
+    /// The characters that are the same whenever nothing is varied, in the middle too.
+    Fixed,
     /// Whether the number, or the last digit, is odd.
     Parity,
     /// The size of a number, by powers of two.
@@ -35,6 +37,7 @@ impl Feature {
             Feature::Case => "case",
             Feature::Prefix(_) => "prefix",
             Feature::Suffix(_) => "suffix",
+            Feature::Fixed => "fixed characters",
             Feature::Parity => "parity",
             Feature::Magnitude => "magnitude",
         }
@@ -69,9 +72,43 @@ pub fn of(feature: Feature, value: &str) -> Option<String> {
         Feature::Case => case(value).map(str::to_owned),
         Feature::Prefix(length) => part(value, length, |chars, length| chars[..length].iter().collect()),
         Feature::Suffix(length) => part(value, length, |chars, length| chars[chars.len() - length..].iter().collect()),
+        // It takes the values of the base case to know which these are.
+        Feature::Fixed => None,
         Feature::Parity => parity(value).map(str::to_owned),
         Feature::Magnitude => magnitude(value).map(|power| format!("2^{power}")),
     }
+}
+
+/// The longest value of which the fixed characters are looked at.
+const LONGEST_FIXED: usize = 256;
+
+/// Which characters all values of the base case have in the same place, if they are of one length and differ elsewhere.
+pub fn fixed<T: AsRef<str>>(base: impl Iterator<Item = T>) -> Option<Vec<Option<char>>> {
+    let mut mask: Option<Vec<Option<char>>> = None;
+    let mut count = 0;
+    for value in base {
+        let value = value.as_ref();
+        if value.len() > LONGEST_FIXED {
+            return None;
+        }
+        let mask = mask.get_or_insert_with(|| value.chars().map(Some).collect());
+        if mask.len() != value.chars().count() {
+            return None;
+        }
+        for (known, c) in mask.iter_mut().zip(value.chars()) {
+            *known = known.filter(|known| *known == c);
+        }
+        count += 1;
+    }
+    let mask = mask?;
+    let fixed = mask.iter().flatten().filter(|c| c.is_ascii_alphanumeric()).count();
+    (count >= 4 && fixed > 0 && fixed < mask.len()).then_some(mask)
+}
+
+/// The characters of `value` where `mask` has some; none of another length.
+pub fn at_fixed(mask: &[Option<char>], value: &str) -> Option<String> {
+    (value.chars().count() == mask.len())
+        .then(|| mask.iter().zip(value.chars()).map(|(known, c)| if known.is_some() { c } else { '·' }).collect())
 }
 
 fn marks(value: &str) -> String {
@@ -148,6 +185,15 @@ fn magnitude(value: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn characters_that_never_change_are_known_in_the_middle_too() {
+        let mask = fixed(["1f4a-x", "2c4b-y", "8d40-z", "004e-x"].iter()).unwrap();
+        assert_eq!(at_fixed(&mask, "9a7c-q").as_deref(), Some("··7·-·"));
+        assert_eq!(at_fixed(&mask, "short"), None);
+        assert_eq!(fixed(["12", "12", "12", "12"].iter()), None);
+        assert_eq!(fixed(["12", "3", "4", "5"].iter()), None);
+    }
 
     #[test]
     fn traits_of_values() {

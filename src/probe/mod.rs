@@ -9,6 +9,7 @@
 //! Pure but for [`lab`], which makes the runs: the same observations always give the same result.
 
 pub mod align;
+pub mod confirm;
 pub mod design;
 pub mod evidence;
 pub mod experiment;
@@ -16,8 +17,10 @@ pub mod factor;
 pub mod feature;
 #[cfg(feature = "proxy")]
 pub mod lab;
+pub mod linked;
 pub mod naming;
 pub mod observation;
+pub mod once;
 pub mod result;
 pub mod stats;
 pub mod surroundings;

@@ -1,5 +1,7 @@
 //! What a difference is called: the fact that shows, or the mark that tells of it.
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::factor::{Factor, Sort};
 use super::feature::{self, Feature};
 use crate::report::compare::words;
@@ -60,7 +62,13 @@ fn covert(a: &str, b: &str) -> Option<&'static str> {
         // A letter of another alphabet is no ASCII: what looks the same is the same word.
         let spelled = words::code_points(&words::compare(a, b));
         let letters = spelled.iter().any(|pair| !pair.a.is_empty() && !pair.b.is_empty());
-        return letters.then_some("cov.homoglyph");
+        // Only what is composed differently is the same once it is composed.
+        let composed = |text: &str| text.nfc().collect::<String>();
+        return if letters && composed(a) == composed(b) {
+            Some("cov.nfd")
+        } else {
+            letters.then_some("cov.homoglyph")
+        };
     }
     let (a_marks, b_marks) = (marks(a), marks(b));
     let differing: Vec<char> = {

@@ -129,6 +129,9 @@ fn seen(exchange: &Exchange, request: &Request, secrets: &[String], texts: &mut 
     let path = target.split(['?', '#']).next().unwrap_or(&target).to_owned();
     let mut reader = Reader { secrets, texts, leaves: Vec::new(), orders: BTreeMap::new(), beyond: 0 };
     reader.head(request.head.raw());
+    if let Some((_, query)) = target.split_once('?') {
+        reader.percent("query!form:", query.as_bytes());
+    }
     let (mut bytes_sent, mut bytes_read) = (0, 0);
     for part in exchange.parts() {
         let root = match &part {
@@ -143,7 +146,11 @@ fn seen(exchange: &Exchange, request: &Request, secrets: &[String], texts: &mut 
             // The document itself has no place of its own in the walk: that of its first value, up to where it begins.
             let first = reader.leaves[before..].iter().find(|leaf| leaf.at.starts_with(&root));
             let at = first.and_then(|leaf| leaf.at.find("!json:").map(|end| leaf.at[..end].to_owned() + "!json:"));
-            reader.spelling(&at.unwrap_or(root), &layer.content);
+            let form = first.and_then(|leaf| leaf.at.find("!form:").map(|end| leaf.at[..end].to_owned() + "!form:"));
+            match form {
+                Some(form) => reader.percent(&form, &layer.content),
+                None => reader.spelling(&at.unwrap_or(root), &layer.content),
+            }
         }
     }
     let orders = std::mem::take(&mut reader.orders);
@@ -217,13 +224,37 @@ impl Reader<'_> {
         self.add(Aspect::HeaderSpace, "head", &spaces.into_iter().collect::<Vec<_>>().join(" "));
     }
 
+    /// Notes the field of a form or a cookie that `at` is in, by its name there: the shortest ones are no leaves.
+    fn field(&mut self, at: &str) {
+        for step in ["!form:/", "!cookie:/"] {
+            let Some(start) = at.find(step) else { continue };
+            let list = &at[..start + step.len() - 1];
+            let name = at[start + step.len()..].split(['!', '@']).next().unwrap_or("");
+            if self.orders.get(list).and_then(|names| names.last()).is_none_or(|last| last != name) {
+                self.ordered(list, name.as_bytes());
+            }
+        }
+    }
+
+    /// Notes the next name of an object or a list of fields.
+    fn ordered(&mut self, list: &str, name: &[u8]) {
+        // Arguments and maps keyed by ids make orders that nobody compares.
+        let names = self.orders.entry(list.to_owned()).or_default();
+        if names.len() < 256 {
+            names.push(lossy(name).into_owned());
+        }
+    }
+
+    /// Ways of percent-encoding in the fields of a form.
+    fn percent(&mut self, at: &str, fields: &[u8]) {
+        self.add(Aspect::Escapes, at, &percent_escapes(fields));
+    }
+
     /// White space and escapes of a document.
     fn spelling(&mut self, at: &str, content: &[u8]) {
         if let Some((space, escapes)) = spelling(content) {
             self.add(Aspect::JsonSpace, at, &space);
-            if !escapes.is_empty() {
-                self.add(Aspect::Escapes, at, &escapes);
-            }
+            self.add(Aspect::Escapes, at, &escapes);
         }
     }
 }
@@ -301,25 +332,42 @@ fn escape(content: &[u8], at: usize) -> Option<&'static str> {
         b'u' => match content.get(at + 2..at + 6)? {
             hex if hex.iter().any(u8::is_ascii_uppercase) => Some("\\uABCD"),
             hex if hex.iter().any(u8::is_ascii_lowercase) => Some("\\uabcd"),
-            _ => None,
+            // Control characters have no other spelling.
+            [b'0', b'0', b'0' | b'1', _] => None,
+            _ => Some("\\u0123"),
         },
         _ => None,
     }
 }
 
+/// The ways in which fields are percent-encoded, where there is another one.
+fn percent_escapes(fields: &[u8]) -> String {
+    let mut ways: BTreeSet<&'static str> = BTreeSet::new();
+    for (at, &byte) in fields.iter().enumerate() {
+        let code = || fields.get(at + 1..at + 3).filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        match (byte, if byte == b'%' { code() } else { None }) {
+            (b'+', _) => _ = ways.insert("+"),
+            (b'%', Some(b"20")) => _ = ways.insert("%20"),
+            (b'%', Some(code)) if code.iter().any(u8::is_ascii_uppercase) => _ = ways.insert("%2F"),
+            (b'%', Some(code)) if code.iter().any(u8::is_ascii_lowercase) => _ = ways.insert("%2f"),
+            _ => {}
+        }
+    }
+    ways.into_iter().collect::<Vec<_>>().join(" ")
+}
+
 impl Visitor for Reader<'_> {
     fn leaf(&mut self, leaf: &visit::Leaf<'_>, place: &dyn Place) {
-        if matches!(leaf.kind, LeafKind::FieldName | LeafKind::Method) {
+        if leaf.kind == LeafKind::Method {
             return;
         }
         let at = place.location().to_string();
+        self.field(&at);
+        if leaf.kind == LeafKind::FieldName {
+            return;
+        }
         if leaf.kind == LeafKind::JsonName {
-            let object = at.rfind('/').map_or(&at[..], |end| &at[..end]);
-            // Arguments and maps keyed by ids make orders that nobody compares.
-            let names = self.orders.entry(object.to_owned()).or_default();
-            if names.len() < 256 {
-                names.push(lossy(leaf.text).into_owned());
-            }
+            self.ordered(at.rfind('/').map_or(&at[..], |end| &at[..end]), leaf.text);
             return;
         }
         if !DERIVED.contains(&at.as_str()) {

@@ -76,6 +76,9 @@ pub struct Dependency {
     /// What stands before it in a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// The other place that was sent along, beside which alone it says anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// In how many places of this location, or below it, the same shows.
     pub places: usize,
     /// Runs that `p` is about.
@@ -88,6 +91,19 @@ pub struct Dependency {
     pub confirmed: bool,
     /// Whether it also shows with values invented for the purpose; null where none can be.
     pub fresh: Option<bool>,
+    /// Whether each value of the factor shows as something of its own; null where fewer than three were tried often enough.
+    #[serde(default)]
+    pub tells: Option<Tells>,
+}
+
+/// How much of a fact shows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tells {
+    /// Which value it is: in clear, or as a digest.
+    Value,
+    /// Only of which class it is: several values look the same, or it is not the same each time.
+    Class,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::align::{Aligned, Aligning, Role, StableNames, align, aligned_places};
 use super::feature::{self, Feature};
+use super::linked;
 use super::observation::{Aspect, SEPARATOR};
 use super::template;
 
@@ -30,6 +31,8 @@ pub enum Trait {
     Slot { number: usize, before: String, feature: Feature },
     /// A trait of a value that varies by itself.
     Trait(Feature),
+    /// What it says beside another value that varies by itself.
+    Beside(Arc<str>),
 }
 
 #[derive(Clone, Debug)]
@@ -89,14 +92,17 @@ impl Table {
             }
             table.push(request);
             let merged = table.roles[role].merged;
+            let mut drawn: Vec<(usize, Values)> = Vec::new();
             for ((aspect, _), (at, values)) in places(runs, requests, &stable, merged) {
-                table.place(Spot { role, aspect, at }, values, &there, &base);
+                drawn.extend(table.place(Spot { role, aspect, at }, values, &there, &base));
             }
+            table.pairs(role, &drawn, &base, runs);
         }
         table
     }
 
-    fn place(&mut self, spot: Spot, mut values: Values, there: &[bool], base: &[bool]) {
+    /// Adds the columns of a place, and gives it back where its value is drawn anew each time.
+    fn place(&mut self, spot: Spot, mut values: Values, there: &[bool], base: &[bool]) -> Option<(usize, Values)> {
         let (role, aspect, number) = (spot.role, spot.aspect, self.spots.len());
         self.spots.push(spot);
         if matches!(aspect, Aspect::KeyOrder | Aspect::HeaderOrder | Aspect::HeaderCase) {
@@ -120,7 +126,7 @@ impl Table {
             if always {
                 self.constant.push(number);
             }
-            return;
+            return None;
         }
         let noisy = whole.varies_where(base);
         if noisy {
@@ -129,8 +135,25 @@ impl Table {
         }
         let settled = whole.settled(base);
         self.push(whole);
-        if !settled && aspect == Aspect::Value {
-            self.traits(number, role, &values, base);
+        if settled || aspect != Aspect::Value {
+            return None;
+        }
+        self.traits(number, role, &values, base);
+        Some((number, values))
+    }
+
+    /// What values that are drawn anew say beside one another.
+    fn pairs(&mut self, role: usize, drawn: &[(usize, Values)], base: &[bool], runs: &[Aligning<'_>]) {
+        let single = |(_, values): &&(usize, Values)| !values.iter().flatten().any(|value| value.contains(AND));
+        let places: Vec<(usize, &[Option<Arc<str>>])> =
+            drawn.iter().filter(single).map(|(spot, values)| (*spot, values.as_slice())).collect();
+        let facts: Vec<Vec<String>> = runs.iter().map(|run| run.facts.to_vec()).collect();
+        for linked in linked::find(&places, base, &facts) {
+            let of = Trait::Beside(self.spots[linked.beside].at.clone());
+            let column = Column::of(Some(linked.at), role, of, linked.cells.iter().map(Option::as_deref));
+            if column.settled(base) {
+                self.push(column);
+            }
         }
     }
 
@@ -164,6 +187,13 @@ impl Table {
         base: &[bool],
         of: impl Fn(Feature) -> Trait,
     ) {
+        let mask =
+            feature::fixed(values.iter().zip(base).filter(|(_, base)| **base).filter_map(|(value, _)| value.as_ref()));
+        if let Some(mask) = mask {
+            let cells: Vec<Option<String>> =
+                values.iter().map(|value| feature::at_fixed(&mask, value.as_ref()?.as_ref())).collect();
+            self.push(Column::of(Some(spot), role, of(Feature::Fixed), cells.iter().map(Option::as_deref)));
+        }
         for feature in feature::OF_NOISE {
             let cells: Vec<Option<String>> =
                 values.iter().map(|value| feature::of(feature, value.as_ref()?.as_ref())).collect();
@@ -208,7 +238,8 @@ impl Column {
         self.names.len() > 1
     }
 
-    fn varies_where(&self, runs: &[bool]) -> bool {
+    /// Whether it varies among the wanted runs.
+    pub fn varies_where(&self, runs: &[bool]) -> bool {
         let mut seen = self.cells.iter().zip(runs).filter(|(_, wanted)| **wanted).filter_map(|(cell, _)| *cell);
         seen.next().is_some_and(|first| seen.any(|other| other != first))
     }

@@ -7,9 +7,10 @@ use super::evidence::{Evidence, Phase, Suspect, Tried};
 use super::experiment::Experiment;
 use super::factor::{Factor, Sort};
 use super::feature::Feature;
-use super::naming::{Form, of_feature, of_values};
+use super::naming::{Form, of_factor, of_feature, of_values};
 use super::observation::Aspect;
-use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA};
+use super::once::{self, Told};
+use super::result::{Coverage, Dependency, Failed, Noise, Place, ProbeResult, RequestSeen, SCHEMA, Tells};
 use super::stats::{attainable, benjamini_hochberg, fisher};
 use super::table::{ABSENT, Column, Table, Trait};
 use super::template;
@@ -19,6 +20,8 @@ use crate::report::place::pattern;
 
 /// The rate of false discoveries among what is reported.
 pub const RATE: f64 = 0.05;
+/// The same among traits of what varies by itself, of which there are hundreds in a batch of reports.
+const RATE_OF_NOISE: f64 = 0.01;
 /// Characters of a value that is told.
 const SHOWN: usize = 200;
 
@@ -33,9 +36,9 @@ pub fn conclude(experiment: &Experiment) -> ProbeResult {
         told.extend(teller.tell(test).into_iter().map(|told| (told, test.is_confirmed())));
     }
     let dependencies =
-        settled(&teller, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
+        once::settled(&table, told.iter().filter(|(_, confirmed)| *confirmed).map(|(told, _)| told.clone()).collect());
     let mut suspected =
-        settled(&teller, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
+        once::settled(&table, told.into_iter().filter(|(_, confirmed)| !confirmed).map(|(told, _)| told).collect());
     suspected.retain(|open| {
         let same = |known: &&Dependency| {
             known.factor == open.factor && known.location == open.location && known.path == open.path
@@ -88,18 +91,25 @@ struct Test {
     q: f64,
     /// All runs agree.
     agreed: bool,
+    /// It is about what is always the same where nothing is varied.
+    sure: bool,
 }
 
 /// What all runs together must say at the least, those included that made it suspicious.
 const AGREED: f64 = 1e-4;
+
+/// One run in so many may show without its gate what a gated dependence shows: accidents of a noisy place.
+const MOST_WITHOUT: u32 = 50;
 
 impl Test {
     /// Run again, and there in nearly all of the runs.
     fn is_confirmed(&self) -> bool {
         self.with.of > 0
             && self.without.of > 0
-            && self.q <= RATE
+            && self.q <= if self.sure { RATE } else { RATE_OF_NOISE }
             && self.agreed
+            // Where one of both shows without the other, something else is behind it.
+            && (self.suspect.gate.is_none() || self.without.hits * MOST_WITHOUT <= self.without.of)
             && self.with.hits * 4 >= self.with.of * 3
     }
 
@@ -107,14 +117,6 @@ impl Test {
     fn is_open(&self) -> bool {
         self.with.of == 0 || self.without.of == 0
     }
-}
-
-/// A dependency on its way to be told, with what decides which of several is.
-#[derive(Clone)]
-struct Told {
-    column: usize,
-    rank: u8,
-    dependency: Dependency,
 }
 
 /// What a value of the factor shows, by the number of the value.
@@ -147,7 +149,8 @@ impl Teller<'_> {
             let (all_with, all_without) = self.evidence.in_all(suspect);
             let agreed =
                 fisher(all_with, all_without) <= AGREED || (all_without.hits == 0 && all_with.hits == all_with.of);
-            let test = Test { suspect, with, without, p, q: 1.0, agreed };
+            let sure = self.evidence.is_sure(suspect.column);
+            let test = Test { suspect, with, without, p, q: 1.0, agreed, sure };
             let question = (suspect.column, suspect.setting.0, suspect.gate.map(|gate| gate.0));
             let better = tests.get(&question).is_none_or(|known| (test.is_open(), test.p) < (known.is_open(), known.p));
             if better {
@@ -191,6 +194,36 @@ impl Teller<'_> {
         levels.map(|level| (level, usual(level))).collect()
     }
 
+    /// Whether every value of the factor shows as something of its own, in all runs with it, or several look the same.
+    fn tells(&self, suspect: Suspect) -> Option<Tells> {
+        let column = &self.table.columns[suspect.column];
+        let value = match column.of {
+            Trait::Presence => {
+                self.table.columns.iter().find(|other| other.spot == column.spot && other.of == Trait::Whole)?
+            }
+            _ => column,
+        };
+        let mut by_level: BTreeMap<u8, BTreeMap<Option<u32>, usize>> = BTreeMap::new();
+        for (run, (condition, _)) in self.tried.iter().enumerate() {
+            let said = column.cells[run].is_some() && suspect.gate.is_none_or(|gate| condition.has(gate));
+            if said && condition.fresh == 0 && !self.evidence.others_show(suspect, condition) {
+                let cells = by_level.entry(condition.levels[suspect.setting.0]).or_default();
+                *cells.entry(value.cells[run]).or_default() += 1;
+            }
+        }
+        by_level.retain(|_, cells| cells.values().sum::<usize>() >= 2);
+        if by_level.len() < 3 {
+            return None;
+        }
+        // One run in ten may be odd: a race, or something else that hides it.
+        let usual = |cells: &BTreeMap<Option<u32>, usize>| {
+            let all: usize = cells.values().sum();
+            cells.iter().find(|(_, count)| **count * 10 >= all * 9).map(|(cell, _)| *cell)
+        };
+        let usual: Option<BTreeSet<Option<u32>>> = by_level.values().map(usual).collect();
+        Some(if usual.is_some_and(|usual| usual.len() == by_level.len()) { Tells::Value } else { Tells::Class })
+    }
+
     /// What is to be told of a test: one dependency, or for a text one for every sort of difference in it.
     fn tell(&self, test: &Test) -> Vec<Told> {
         let suspect = test.suspect;
@@ -204,6 +237,7 @@ impl Teller<'_> {
         }
         let role = &self.table.roles[column.role];
         let shown = self.shown(suspect);
+        let tells = self.tells(suspect);
         let texts: Vec<(u8, Option<String>)> =
             shown.iter().filter_map(|(level, run)| Some((*level, self.text(column, (*run)?)))).collect();
         let dependency =
@@ -226,12 +260,14 @@ impl Teller<'_> {
                     .collect(),
                 code_points: code_points(factor, values),
                 before,
+                beside: None,
                 places,
                 runs: test.with.of + test.without.of,
                 p: test.p,
                 q: test.q,
                 confirmed: test.is_confirmed(),
                 fresh: self.evidence.holds_for_fresh(suspect).filter(|_| suspect.gate.is_none()),
+                tells,
             };
         let usual = texts.iter().find(|(level, _)| *level == 0).and_then(|(_, text)| text.as_deref());
         let other = texts.iter().find(|(level, _)| *level == suspect.setting.1).and_then(|(_, text)| text.as_deref());
@@ -261,6 +297,12 @@ impl Teller<'_> {
             Trait::Slot { feature, before, .. } => {
                 let (kind, form) = of_feature(factor, *feature, usual, other);
                 one(kind, form, 2 + rank(*feature), Some(before.clone()))
+            }
+            Trait::Beside(along) => {
+                let kind = of_factor(factor, "");
+                let told =
+                    Dependency { beside: Some(along.to_string()), ..dependency(kind, Form::Derived, &texts, None, 1) };
+                vec![Told { column: suspect.column, rank: 1, dependency: told }]
             }
             Trait::Trait(feature) => {
                 let (kind, form) = of_feature(factor, *feature, usual, other);
@@ -462,119 +504,4 @@ fn code_points(factor: &Factor, values: &[(u8, Option<String>)]) -> BTreeMap<Str
         }
     }
     points
-}
-
-/// Tells every place once: not the spelling and what it decodes to, not each member of what comes and goes as a whole, not
-/// the traits of a value that depends on the factor itself.
-fn settled(teller: &Teller<'_>, mut told: Vec<Told>) -> Vec<Dependency> {
-    told.sort_by(|a, b| {
-        a.rank.cmp(&b.rank).then(a.dependency.p.total_cmp(&b.dependency.p)).then(a.column.cmp(&b.column))
-    });
-    let mut kept: Vec<Told> = Vec::new();
-    for told in told {
-        let about = |other: &&mut Told| {
-            let (a, b) = (&other.dependency, &told.dependency);
-            let role = teller.table.columns[other.column].role == teller.table.columns[told.column].role;
-            role && a.factor == b.factor && a.gate == b.gate && a.location == b.location
-        };
-        let same_kind = kept.iter_mut().filter(about).find(|other| other.dependency.kind == told.dependency.kind);
-        if let Some(known) = same_kind {
-            known.dependency.places += usize::from(known.rank == told.rank);
-        } else if told.rank < 2 || !kept.iter_mut().any(|mut other| about(&mut other)) {
-            kept.push(told);
-        }
-    }
-    let kept = without_encodings(teller, without_parts(teller, kept));
-    let mut dependencies: Vec<Dependency> = kept.into_iter().map(|told| told.dependency).collect();
-    dependencies.sort_by(|a, b| {
-        let key = |of: &Dependency| {
-            (of.factor.clone(), of.gate.clone(), of.host.clone(), of.path.clone(), of.location.clone(), of.kind.clone())
-        };
-        key(a).cmp(&key(b))
-    });
-    dependencies
-}
-
-/// What is encoded is told where it says most: a document inside by its members, a bare value by the place it stands in.
-fn without_encodings(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
-    const BARE: [&str; 6] = ["!b64", "!b64url", "!hex", "!url", "!html", "!qp"];
-    let others: Vec<Identity> = told.iter().map(|of| identity(teller, of)).collect();
-    let mut kept = Vec::new();
-    for of in told {
-        let (role, factor, gate, location) = identity(teller, &of);
-        let related = |fits: &dyn Fn(&str) -> bool| {
-            others.iter().any(|(a, b, c, other)| (*a, b, c) == (role, &factor, &gate) && fits(other))
-        };
-        let inside = related(&|other| {
-            other.strip_prefix(&location).is_some_and(|rest| rest.starts_with('!') && !BARE.contains(&rest))
-        });
-        let bare =
-            BARE.iter().filter_map(|step| location.strip_suffix(step)).any(|outer| related(&|other| other == outer));
-        if !inside && !bare {
-            kept.push(of);
-        }
-    }
-    kept
-}
-
-/// Role, factor, gate and location.
-type Identity = (usize, String, Option<BTreeMap<String, String>>, String);
-
-fn identity(teller: &Teller<'_>, of: &Told) -> Identity {
-    let role = teller.table.columns[of.column].role;
-    (role, of.dependency.factor.clone(), of.dependency.gate.clone(), of.dependency.location.clone())
-}
-
-/// Of an object that comes and goes with all its members the object is told.
-fn without_parts(teller: &Teller<'_>, told: Vec<Told>) -> Vec<Told> {
-    let is_presence = |of: &Told| teller.table.columns[of.column].of == Trait::Presence;
-    let (mut presence, mut kept): (Vec<Told>, Vec<Told>) = told.into_iter().partition(is_presence);
-    while let Some(first) = presence.pop() {
-        let cells = &teller.table.columns[first.column].cells;
-        let (role, factor, gate, _) = identity(teller, &first);
-        let alike = |other: &Told| {
-            let (a, b, c, _) = identity(teller, other);
-            (a, &b, &c) == (role, &factor, &gate) && teller.table.columns[other.column].cells == *cells
-        };
-        let (mut group, rest): (Vec<Told>, Vec<Told>) = presence.into_iter().partition(alike);
-        presence = rest;
-        group.push(first);
-        kept.extend(by_container(teller, role, group));
-    }
-    kept
-}
-
-/// Joins those of one container of which nothing else is ever there.
-fn by_container(teller: &Teller<'_>, role: usize, group: Vec<Told>) -> Vec<Told> {
-    let members: BTreeSet<String> = group.iter().map(|of| of.dependency.location.clone()).collect();
-    let outermost = |location: &str| -> Option<String> {
-        let json = location.find("!json:/")? + "!json:".len();
-        let ends = location[json + 1..].match_indices(['/', '!']).map(|(at, _)| json + 1 + at);
-        ends.map(|end| &location[..end])
-            .find(|container| {
-                let inside = |at: &str| at.strip_prefix(container).is_some_and(|rest| rest.starts_with(['/', '!']));
-                let spots = teller.table.spots.iter().filter(|spot| spot.role == role && spot.aspect == Aspect::Value);
-                let mut spots = spots.filter(|spot| inside(&spot.at)).peekable();
-                spots.peek().is_some() && spots.all(|spot| members.contains(&*spot.at))
-            })
-            .map(str::to_owned)
-    };
-    let mut joined: BTreeMap<String, Vec<Told>> = BTreeMap::new();
-    for of in group {
-        let container = outermost(&of.dependency.location).unwrap_or_else(|| of.dependency.location.clone());
-        joined.entry(container).or_default().push(of);
-    }
-    let one = |(container, mut parts): (String, Vec<Told>)| {
-        let count = parts.len();
-        let mut first = parts.swap_remove(0);
-        if count > 1 {
-            first.dependency.location = container;
-            first.dependency.places = count;
-            for value in first.dependency.values.values_mut().filter(|value| value.is_some()) {
-                *value = Some(format!("present ({count} values)"));
-            }
-        }
-        first
-    };
-    joined.into_iter().map(one).collect()
 }

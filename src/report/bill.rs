@@ -110,6 +110,7 @@ impl Builder {
     pub fn add(&mut self, line: &Line) {
         match line {
             Line::Finding(finding) => self.finding(finding),
+            Line::File(_) => {}
             Line::Flow(flow) => *self.host(&flow.about) += 1,
         }
     }

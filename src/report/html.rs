@@ -45,6 +45,7 @@ pub fn render(report: &Report) -> String {
     section("By host and kind", &by_kind(report), &mut out);
     section("Findings", &findings(report), &mut out);
     edits(report, &mut out);
+    files(report, &mut out);
     unread(report, &mut out);
     section("Requests", &flows(report), &mut out);
     let said = damage(report);
@@ -365,6 +366,26 @@ fn edits(report: &Report, out: &mut String) {
         let _ = write!(content, "<p>Values that bind edited bytes:</p><ul>{bound}</ul>");
     }
     section("Edits", &content, out);
+}
+
+/// Files of the working tree that were sent.
+fn files(report: &Report, out: &mut String) {
+    if report.files.is_empty() {
+        return;
+    }
+    let mut rows = String::new();
+    for file in report.files.iter().take(MOST_ROWS) {
+        let _ = write!(
+            rows,
+            "<tr><td class=\"host mono\">{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&file.host),
+            code(&file.file),
+            escaped(&file.said(size))
+        );
+    }
+    let content = table("<th>host</th><th>file</th><th>how much</th>", &rows)
+        + &hidden(report.files.len().saturating_sub(MOST_ROWS), "file");
+    section("Sent from the disk", &content, out);
 }
 
 fn unread(report: &Report, out: &mut String) {

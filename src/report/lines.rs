@@ -7,12 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::engine::line::SCHEMA;
 use crate::engine::{Action, Detector, Severity};
+use crate::session::files::SentFile;
 
 /// One line.
 #[derive(Clone, Debug)]
 pub enum Line {
     Finding(Box<FindingLine>),
     Flow(Box<FlowLine>),
+    /// A file of the working tree that was sent.
+    File(Box<SentFile>),
 }
 
 /// What both sorts of lines say first.
@@ -171,16 +174,10 @@ impl Line {
         match named {
             Some("flow") => flow(text),
             Some("finding") => finding(text),
+            Some("file") => file(text),
             None if sort.verdict.is_some() => flow(text),
             None if sort.kind.is_some() => finding(text),
             _ => Err(LineError::Other),
-        }
-    }
-
-    pub fn about(&self) -> &About {
-        match self {
-            Line::Finding(finding) => &finding.about,
-            Line::Flow(flow) => &flow.about,
         }
     }
 }
@@ -188,6 +185,11 @@ impl Line {
 fn flow(text: &str) -> Result<Line, LineError> {
     let line = serde_json::from_str(text).map_err(|error| LineError::Member("flow", error.column()))?;
     Ok(Line::Flow(Box::new(line)))
+}
+
+fn file(text: &str) -> Result<Line, LineError> {
+    let line = serde_json::from_str(text).map_err(|error| LineError::Member("file", error.column()))?;
+    Ok(Line::File(Box::new(line)))
 }
 
 fn finding(text: &str) -> Result<Line, LineError> {

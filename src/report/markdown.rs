@@ -59,6 +59,7 @@ pub fn render(report: &Report) -> String {
     for host in report.hosts.iter().take(MOST_ROWS) {
         facts(host, &mut page);
     }
+    files(report, &mut page);
     unread(report, &mut page);
     edits(report, &mut page);
     let damage = damage(report);
@@ -96,6 +97,17 @@ fn facts(host: &Host, page: &mut Page) {
         ]);
     }
     page.hidden(rows.len());
+}
+
+fn files(report: &Report, page: &mut Page) {
+    if report.files.is_empty() {
+        return;
+    }
+    page.table("Sent from the disk", &["host", "file", "how much"]);
+    for file in report.files.iter().take(MOST_ROWS) {
+        page.row(&[code(&file.host), code(&file.file), file.said(size)]);
+    }
+    page.hidden(report.files.len());
 }
 
 fn unread(report: &Report, page: &mut Page) {

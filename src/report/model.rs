@@ -15,6 +15,7 @@ use super::clock;
 use super::lines::{About, EditLine, FindingLine, FlowLine, Line, LineError, Restored, Verdict, is_masked};
 use super::place::{path_template, pattern};
 use crate::engine::{Action, Detector, Severity, kinds};
+use crate::session::files::SentFile;
 
 /// Hosts that are kept apart.
 const MOST_HOSTS: usize = 2000;
@@ -38,6 +39,8 @@ pub struct Report {
     pub clients: Vec<Client>,
     /// By name.
     pub hosts: Vec<Host>,
+    /// Files of the working tree that were sent, by host, most of a file first.
+    pub files: Vec<SentFile>,
     /// In the order of their time.
     pub flows: Vec<Flow>,
     /// Flows beyond those that are kept.
@@ -364,6 +367,7 @@ impl Builder {
         match line {
             Ok(Line::Finding(finding)) => self.finding(*finding),
             Ok(Line::Flow(flow)) => self.flow(*flow),
+            Ok(Line::File(file)) => self.file(*file),
             Err(error) => {
                 let damage = &mut self.report.damage;
                 damage.lines += 1;
@@ -378,6 +382,10 @@ impl Builder {
         let clients = std::mem::take(&mut self.clients);
         self.report.clients =
             clients.into_iter().map(|((name, version), requests)| Client { name, version, requests }).collect();
+        self.report.files.sort_by(|a, b| {
+            let share = |file: &SentFile| file.share.unwrap_or(0.0);
+            a.host.cmp(&b.host).then(a.how.cmp(&b.how)).then(share(b).total_cmp(&share(a))).then(a.file.cmp(&b.file))
+        });
         self.report.hosts.sort_by(|a, b| a.name.cmp(&b.name));
         // Those without a time keep their place in the file among themselves, first.
         self.report.flows.sort_by_key(|flow| flow.millis);
@@ -436,6 +444,12 @@ impl Builder {
             }
         };
         host.facts[fact].take(line);
+    }
+
+    fn file(&mut self, file: SentFile) {
+        if self.report.files.len() < MOST_FACTS {
+            self.report.files.push(file);
+        }
     }
 
     fn flow(&mut self, line: FlowLine) {

@@ -31,6 +31,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         out.push('\n');
         host_table(host, rows, widths, style, paint, &mut out);
     }
+    super::text::files(&report.files, paint, &mut out);
     notes(report, &mut out);
     out
 }

@@ -18,6 +18,7 @@ use crate::engine::kinds;
 use crate::engine::line::Evidence;
 use crate::engine::line::is_hidden;
 use crate::engine::{Action, Detector, Finding, FlowSummary, Severity, Verdict};
+use crate::session::files::SentFile;
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub struct Tally {
     high: u64,
     /// Edits that the policy wanted and that could not be made.
     unmade: u64,
+    /// Files of the working tree that were sent.
+    files: Vec<SentFile>,
     notes: Vec<String>,
 }
 
@@ -106,6 +109,8 @@ const MOST_FACTS: usize = 2000;
 const MOST_PLACES: usize = 64;
 /// Places of one fact that are shown.
 const SHOWN_PLACES: usize = 3;
+/// Files of one host that are shown.
+const SHOWN_FILES: usize = 40;
 
 impl Tally {
     pub fn new() -> Self {
@@ -170,7 +175,19 @@ impl Tally {
                     host.unread(of("location"), of("reason"), unread["bytes"].as_u64().unwrap_or_default());
                 }
             }
+            "file" => {
+                if let Ok(file) = serde_json::from_value(line.clone()) {
+                    self.file(file);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// Adds a file of the working tree that was sent.
+    pub fn file(&mut self, file: SentFile) {
+        if self.files.len() < MOST_FACTS {
+            self.files.push(file);
         }
     }
 
@@ -281,6 +298,7 @@ impl Tally {
                 line(&mut out, &text);
             }
         }
+        files(&self.files, paint, &mut out);
         if !self.notes.is_empty() {
             out.push('\n');
         }
@@ -322,6 +340,22 @@ impl Tally {
             kind: widest(&mut facts().map(|fact| columns(&fact.kind)), 24),
             value: widest(&mut facts().map(|fact| columns(&visible(&fact.shown_value()))), value_limit),
             action: widest(&mut facts().map(|fact| columns(&fact.done())), 24),
+        }
+    }
+}
+
+/// Files of the working tree that were sent, host by host.
+pub(super) fn files(files: &[SentFile], paint: Paint, out: &mut String) {
+    for of_host in files.chunk_by(|a, b| a.host == b.host) {
+        out.push('\n');
+        let host = visible(&of_host[0].host);
+        line(out, &format!("{} {host}", paint.bold("sent from the disk to")));
+        let widest = of_host.iter().map(|file| columns(&visible(&file.file))).max().unwrap_or(0).min(60);
+        for file in of_host.iter().take(SHOWN_FILES) {
+            line(out, &format!("  {}  {}", padded(&visible(&file.file), widest), file.said(size)));
+        }
+        if of_host.len() > SHOWN_FILES {
+            line(out, &format!("  and {} more files", of_host.len() - SHOWN_FILES));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -102,7 +102,11 @@ fn outer(arguments: &[OsString]) -> ExitCode {
     drop(control);
     let child = Command::new("/proc/self/exe").arg0("init").args([COMMAND, "first"]).env_clear().spawn();
     match child.and_then(|mut child| child.wait()) {
-        Ok(_) => ExitCode::SUCCESS,
+        // How it ended is all that is left to be known.
+        Ok(status) => {
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
         Err(error) => {
             if let Some(control) = control_socket() {
                 let step = Step { what: "start the first process of the room".into(), why: error.to_string() };

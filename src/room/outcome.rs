@@ -10,6 +10,8 @@ pub struct Outcome {
     /// The command's own, 128 + n where signal n ended it, 127 and 126 where it could not be started; none where the room
     /// ended before it.
     pub status: Option<i32>,
+    /// Why the room ended before the command, or the command could not be handed to it.
+    pub lost: Option<String>,
     pub timed_out: bool,
     /// It failed and said that it misses a terminal.
     pub wanted_terminal: bool,

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -27,6 +27,8 @@ pub struct Sealed {
     control: UnixStream,
     news: tokio::sync::Mutex<News>,
     reader: Option<std::thread::JoinHandle<()>>,
+    /// How it ended, once it has.
+    end: Arc<OnceLock<String>>,
     /// The command that runs now, or 0.
     running: AtomicU64,
     launched: AtomicU64,
@@ -70,22 +72,28 @@ impl Sealed {
     fn over(control: UnixStream, mut child: Child) -> Self {
         let (news, received) = mpsc::unbounded_channel();
         let reading = control.try_clone();
+        let end = Arc::new(OnceLock::new());
+        let known = end.clone();
         let reader = std::thread::spawn(move || {
-            if let Ok(reading) = reading {
-                while let Ok(message) = control::receive::<Told>(&reading) {
-                    if news.send(message).is_err() {
-                        break;
-                    }
+            let why = match reading {
+                Ok(reading) => {
+                    let why = hand_on(&reading, &news);
+                    // Whatever ended the conversation: without it the room ends as well.
+                    let _ = reading.shutdown(std::net::Shutdown::Both);
+                    why
                 }
-                // Whatever ended the conversation: without it the room ends as well.
-                let _ = reading.shutdown(std::net::Shutdown::Both);
-            }
-            let _ = child.wait();
+                Err(error) => error.to_string(),
+            };
+            let how = child.wait().map_or_else(|error| error.to_string(), |status| ended(status, &why));
+            // Known before anybody is told that there will be no more news.
+            let _ = known.set(how);
+            drop(news);
         });
         Self {
             control,
             news: tokio::sync::Mutex::new(received),
             reader: Some(reader),
+            end,
             running: AtomicU64::new(0),
             launched: AtomicU64::new(0),
             sending: Mutex::new(()),
@@ -108,7 +116,15 @@ impl Sealed {
     /// Runs a command to its end or its time limit, and ends whatever it left behind.
     pub async fn run(&self, job: Job) -> Outcome {
         let start = Instant::now();
-        let mut outcome = self.run_kept(job).await.unwrap_or_default();
+        let mut outcome = match self.run_kept(job).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                Outcome { lost: Some(self.end.get().cloned().unwrap_or(error.to_string())), ..Outcome::default() }
+            }
+        };
+        if outcome.status.is_none() && outcome.lost.is_none() {
+            outcome.lost = self.end.get().cloned();
+        }
         outcome.elapsed = start.elapsed();
         outcome
     }
@@ -248,6 +264,32 @@ impl Drop for Run<'_> {
             self.end_all();
         }
         self.room.running.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Hands on what the room tells, until it ends; says what ended it.
+fn hand_on(reading: &UnixStream, news: &mpsc::UnboundedSender<(Told, Vec<OwnedFd>)>) -> String {
+    loop {
+        match control::receive::<Told>(reading) {
+            Ok(message) => {
+                if news.send(message).is_err() {
+                    return "nobody listens to it any more".to_owned();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return "it closed its socket".to_owned(),
+            Err(error) => return format!("what it said cannot be read: {error}"),
+        }
+    }
+}
+
+/// How the processes of the room ended.
+fn ended(status: std::process::ExitStatus, why: &str) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("its outer process was ended by signal {signal}"),
+        (None, Some(code @ 129..)) => format!("its first process was ended by signal {}", code - 128),
+        (None, Some(0)) => why.to_owned(),
+        (None, code) => format!("its first process failed ({}); {why}", code.unwrap_or(-1)),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod audit;
 mod chunks;
 pub mod curl;
 mod damage;
+pub mod files;
 pub mod flow;
 mod format;
 pub mod har;

@@ -90,6 +90,8 @@ pub fn audit(client: &Client, options: &[&str]) -> Run {
         {setup}
         {before}
         {upstream}
+        # Options that name the throw-away HOME name it as it is inside.
+        for option in "$@"; do shift; set -- "$@" "${{option/#\$HOME/$HOME}}"; done
         "$0" run "$@""#,
         setup = client.setup,
     );

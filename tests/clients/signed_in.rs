@@ -4,7 +4,7 @@
 use super::results;
 use super::room::{Client, HOST, PERSON, PROJECT, REMOTE, Upstream, audit};
 
-const QODER: Client = Client {
+pub const QODER: Client = Client {
     name: "qoder",
     setup: "",
     variables: &["QODER_PERSONAL_ACCESS_TOKEN=pt-dummy-token-of-the-sealed-room"],
@@ -12,7 +12,7 @@ const QODER: Client = Client {
     upstream: Upstream::Services,
 };
 
-const CURSOR: Client = Client {
+pub const CURSOR: Client = Client {
     name: "cursor-sdk",
     setup: "",
     variables: &["CURSOR_API_KEY=key_dummy0of0the0sealed0room0000000"],
@@ -20,7 +20,7 @@ const CURSOR: Client = Client {
     upstream: Upstream::Services,
 };
 
-const COPILOT: Client = Client {
+pub const COPILOT: Client = Client {
     name: "copilot",
     setup: "",
     variables: &[
@@ -41,7 +41,7 @@ const COPILOT_OWN_KEY: Client = Client {
     ..COPILOT
 };
 
-const OPENCODE: Client = Client {
+pub const OPENCODE: Client = Client {
     name: "opencode",
     setup: "",
     variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room"],
@@ -49,7 +49,7 @@ const OPENCODE: Client = Client {
     upstream: Upstream::BuiltIn,
 };
 
-fn all() -> bool {
+pub fn all() -> bool {
     std::env::var("DIVULGE_CLIENTS").is_ok_and(|wanted| wanted == "all")
 }
 

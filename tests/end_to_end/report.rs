@@ -172,6 +172,57 @@ fn in_a_browser_no_hostile_field_runs_a_script_or_asks_for_anything() {
     });
 }
 
+/// The result of a probe with a payload in every field that may hold a text.
+fn hostile_probe(payloads: &[String]) -> String {
+    let of = |(index, payload): (usize, &String)| {
+        let next = &payloads[(index + 1) % payloads.len()];
+        json!({
+            "factor": "tz", "gate": {next: payload}, "also_open_with": [payload], "location": format!("body!json:/{payload}"),
+            "host": payload, "method": payload, "path": format!("/{next}"), "kind": payload, "form": "derived",
+            "values": {"UTC": payload, "Asia/Tokyo": next}, "code_points": {"UTC": [payload]}, "before": payload,
+            "beside": next, "places": 1, "runs": 11, "p": 0.006, "q": 0.006, "confirmed": true, "fresh": null, "tells": "value"
+        })
+    };
+    let dependencies: Vec<Value> = payloads.iter().enumerate().map(of).collect();
+    let place = json!({"host": payloads[0], "method": payloads[1], "path": payloads[2], "location": payloads[3], "noise": payloads[4]});
+    json!({
+        "schema": 1, "type": "probe", "generator": {"name": "divulge", "version": "0"}, "command": payloads,
+        "factors": [{"name": "tz", "values": ["UTC", "Asia/Tokyo", payloads[0]]}, {"name": "user", "values": ["ann", payloads[1]]},
+            {"name": "env:SILENT", "values": ["", payloads[2]]}],
+        "axis": "pairwise", "dependencies": dependencies, "suspected": dependencies[..1], "noise": [place], "constant": [place],
+        "runs": 40, "base_runs": 13, "failed": [{"values": {payloads[0].as_str(): payloads[1]}, "why": payloads[2]}], "tested": 9,
+        "dropped": 1, "coverage": {"bytes_read": 10, "bytes_sent": 10}, "complete": true, "notes": payloads, "milliseconds": 9,
+        "requests": [{"host": payloads[0], "method": payloads[1], "path": payloads[2], "base": 1, "all": 2}]
+    })
+    .to_string()
+}
+
+#[test]
+fn in_a_browser_the_page_of_a_probe_shows_its_matrix_and_runs_nothing() {
+    within(SLOW, async {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lure = Lure::start().await;
+        let file = written(folder.path(), "probe.json", &hostile_probe(&lure.payloads()));
+        let ended = report(&file, &["--format", "html"]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let shown = rendered(folder.path(), &written(folder.path(), "probe.html", &ended.out)).await;
+        assert!(!shown.contains(CANARY), "a script ran");
+        assert_eq!(lure.visits(), 0, "the page asked for something");
+        for expected in
+            ["Which facts reach whom", "What each switch stops", "each value tells itself", "No effect was seen of"]
+        {
+            assert!(shown.contains(expected), "{expected} is missing from\n{shown}");
+        }
+        // A row for each fact, in the browser's own reading of the table.
+        let matrix = shown
+            .split("Which facts reach whom")
+            .nth(1)
+            .and_then(|rest| rest.split("</table>").next())
+            .expect("a table");
+        assert!(matrix.contains("<td") && matrix.contains(">tz<"), "{matrix}");
+    });
+}
+
 /// What moves a cursor, hides a line or turns its direction, where it came from the wire.
 fn is_dangerous(c: char) -> bool {
     matches!(c, '\0'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

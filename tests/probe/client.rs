@@ -58,8 +58,8 @@ pub const SORTS: [Sort; 19] = [
 
 /// A planted dependence.
 #[derive(Clone, Debug)]
-pub struct Leak {
-    pub sort: Sort,
+pub struct Leak<S> {
+    pub sort: S,
     pub factor: String,
     /// Only while this other factor has this value.
     pub gate: Option<(String, String)>,
@@ -68,11 +68,58 @@ pub struct Leak {
     /// The path of the request that it is in, and its place there.
     pub path: &'static str,
     pub location: &'static str,
+    /// Where that tells one mark from another.
+    pub kind: Option<&'static str>,
+}
+
+impl<S> Leak<S> {
+    /// What it is about now: nothing while its gate is closed.
+    pub fn value<'a>(&self, around: &'a Surroundings) -> Option<&'a str> {
+        let open = self.gate.as_ref().is_none_or(|(factor, value)| around[factor] == *value);
+        open.then(|| around[&self.factor].as_str())
+    }
+
+    pub fn bit(&self, around: &Surroundings) -> bool {
+        self.value(around).is_some_and(|value| self.class.iter().any(|known| known == value))
+    }
+}
+
+/// Plants each of `sorts` on one of half of the `factors` (names with their values, the base case's first), `gates` of them
+/// behind the value of another one. The other half is given away nowhere.
+pub fn plant<S: Copy>(
+    seed: u64,
+    factors: &[(String, Vec<String>)],
+    sorts: &[S],
+    gates: usize,
+    place: impl Fn(S) -> (&'static str, &'static str, Option<&'static str>),
+) -> (Vec<Leak<S>>, Vec<String>) {
+    let mut random = Random::new(seed);
+    let mut order: Vec<usize> = (0..factors.len()).collect();
+    random.shuffle(&mut order);
+    let (live, dead) = order.split_at(factors.len().div_ceil(2));
+    let mut gated: Vec<usize> = (0..sorts.len()).collect();
+    random.shuffle(&mut gated);
+    gated.truncate(gates);
+    let mut leaks = Vec::new();
+    for (number, &sort) in sorts.iter().enumerate() {
+        let (name, values) = &factors[live[random.below(live.len())]];
+        let gate = gated.contains(&number).then(|| {
+            let others: Vec<&usize> = live.iter().filter(|&&other| factors[other].0 != *name).collect();
+            let (gate, open) = &factors[*others[random.below(others.len())]];
+            (gate.clone(), open[1 + random.below(open.len() - 1)].clone())
+        });
+        let mut class: Vec<String> = values[1..].to_vec();
+        random.shuffle(&mut class);
+        class.truncate(1 + random.below(class.len()));
+        let (path, location, kind) = place(sort);
+        leaks.push(Leak { sort, factor: name.clone(), gate, class, path, location, kind });
+    }
+    (leaks, dead.iter().map(|&at| factors[at].0.clone()).collect())
 }
 
 pub struct Client {
     seed: u64,
-    pub leaks: Vec<Leak>,
+    pub leaks: Vec<Leak<Sort>>,
     pub dead: Vec<String>,
 }
 
@@ -82,49 +129,25 @@ const API: &str = "api.example.com";
 const REPORTS: &str = "reports.example.net";
 
 impl Client {
-    /// `factors`: names with their values, the base case's first. Half of them are given away, and three of the leaks have a gate.
     pub fn new(seed: u64, factors: &[(String, Vec<String>)]) -> Self {
-        let mut random = Random::new(seed);
-        let mut order: Vec<usize> = (0..factors.len()).collect();
-        random.shuffle(&mut order);
-        let (live, dead) = order.split_at(factors.len().div_ceil(2));
-        let mut leaks = Vec::new();
-        let gated: Vec<usize> = {
-            let mut sorts: Vec<usize> = (0..SORTS.len()).collect();
-            random.shuffle(&mut sorts);
-            sorts.truncate(3);
-            sorts
-        };
-        for (number, sort) in SORTS.into_iter().enumerate() {
-            let (name, values) = &factors[live[random.below(live.len())]];
-            let gate = gated.contains(&number).then(|| {
-                let others: Vec<&usize> = live.iter().filter(|&&other| factors[other].0 != *name).collect();
-                let (gate, open) = &factors[*others[random.below(others.len())]];
-                (gate.clone(), open[1 + random.below(open.len() - 1)].clone())
-            });
-            let mut class: Vec<String> = values[1..].to_vec();
-            random.shuffle(&mut class);
-            class.truncate(1 + random.below(class.len()));
+        let with_kind = |sort| {
             let (path, location) = place(sort);
-            leaks.push(Leak { sort, factor: name.clone(), gate, class, path, location });
-        }
-        Self { seed, leaks, dead: dead.iter().map(|&at| factors[at].0.clone()).collect() }
+            (path, location, kind(sort))
+        };
+        let (leaks, dead) = plant(seed, factors, &SORTS, 3, with_kind);
+        Self { seed, leaks, dead }
     }
 
-    /// What a leak is about now: the value, or nothing while its gate is closed.
-    fn open<'a>(&self, sort: Sort, around: &'a Surroundings) -> (Option<&'a str>, bool) {
-        let leak = self.leaks.iter().find(|leak| leak.sort == sort).expect("every sort is planted");
-        let open = leak.gate.as_ref().is_none_or(|(factor, value)| around[factor] == *value);
-        let value = around[&leak.factor].as_str();
-        (open.then_some(value), open && leak.class.iter().any(|known| known == value))
+    fn leak(&self, sort: Sort) -> &Leak<Sort> {
+        self.leaks.iter().find(|leak| leak.sort == sort).expect("every sort is planted")
     }
 
     fn text(&self, sort: Sort, around: &Surroundings) -> String {
-        self.open(sort, around).0.unwrap_or("-").to_owned()
+        self.leak(sort).value(around).unwrap_or("-").to_owned()
     }
 
     fn bit(&self, sort: Sort, around: &Surroundings) -> bool {
-        self.open(sort, around).1
+        self.leak(sort).bit(around)
     }
 
     /// One run, in which nothing but `random` and the surroundings decide.
@@ -274,7 +297,7 @@ fn place(sort: Sort) -> (&'static str, &'static str) {
 }
 
 /// Kinds that tell one mark in a text from another.
-pub fn kind(sort: Sort) -> Option<&'static str> {
+fn kind(sort: Sort) -> Option<&'static str> {
     match sort {
         Sort::Apostrophe => Some("cov.apostrophe"),
         Sort::Separator => Some("cov.date_sep"),
@@ -296,7 +319,7 @@ fn head(random: &mut Random) -> Vec<(String, String)> {
     ]
 }
 
-fn request(method: &str, host: &str, target: &str, fields: &[(String, String)], body: Vec<u8>) -> Exchange {
+pub fn request(method: &str, host: &str, target: &str, fields: &[(String, String)], body: Vec<u8>) -> Exchange {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     for (name, value) in fields {
         let value = if name == "host" { host } else { value };
@@ -310,6 +333,6 @@ fn request(method: &str, host: &str, target: &str, fields: &[(String, String)], 
     Exchange { host: host.into(), port: 443, secure: true, request, ..Exchange::default() }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use divulge::probe::result::ProbeResult;
 
@@ -47,6 +48,44 @@ fn a_client_that_runs_is_probed_stopped_and_probed_on() {
     assert!(result.complete && result.runs <= 40 && result.coverage.bytes_read == result.coverage.bytes_sent);
     assert!(result.noise.iter().any(|noise| noise.place.location == "body!json:/session"), "{:?}", result.noise);
     assert!(result.bill.is_some_and(|bill| bill.hosts.len() == 2));
+}
+
+/// What a probe is like that an interrupt has stopped once it had made some runs.
+#[test]
+fn an_interrupt_keeps_what_is_known_and_resume_goes_on_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("result.json");
+    let kept = folder.path().join("result.json.runs");
+    let client = client();
+    let arguments = |how: &str| {
+        let mut all: Vec<String> = ["probe", "--vary", "hostname=alpha,beta", "--axis", "one", "--runs", "30", how]
+            .map(str::to_owned)
+            .to_vec();
+        all.extend([out.display().to_string(), "--".to_owned(), "python3".to_owned(), client.clone()]);
+        all
+    };
+    let start = |how: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divulge"));
+        command.args(arguments(how)).env("DIVULGE_STATE", folder.path()).env("XDG_CONFIG_HOME", folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let first = start("--out");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while divulge::probe::lab::kept::read(&kept).map_or(0, |kept| kept.runs.len()) < 2 {
+        assert!(Instant::now() < deadline, "no run was kept");
+        std::thread::yield_now();
+    }
+    let number = nix::unistd::Pid::from_raw(first.id() as i32);
+    nix::sys::signal::kill(number, nix::sys::signal::Signal::SIGINT).unwrap();
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(first.status.code(), Some(3), "{}", said(&first));
+    let known = ProbeResult::parse(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert!(!known.complete && (2..30).contains(&known.runs), "{} runs", known.runs);
+    assert!(known.notes.iter().any(|note| note.contains("--resume")), "{:?}", known.notes);
+    let rest = start("--resume").wait_with_output().unwrap();
+    assert_eq!(rest.status.code(), Some(0), "{}", said(&rest));
+    let all = ProbeResult::parse(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert!(all.complete && all.dependencies.iter().any(|of| of.location == "body!json:/machine"), "{all:?}");
 }
 
 #[test]

@@ -77,6 +77,36 @@ fn a_room_that_is_dropped_takes_its_processes_along() {
     });
 }
 
+/// Whoever ends a room from outside: it is told apart from a command that ends.
+#[test]
+fn a_room_that_ends_before_its_command_says_how() {
+    let children = |of: u32| -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{of}/task")).unwrap().flatten();
+        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()).collect()
+    };
+    runtime().block_on(async {
+        let room = built(plan()).await;
+        // Of this process alone: another test may have a room of its own in another one.
+        let outer = children(std::process::id());
+        let first: Vec<u32> = outer.iter().flat_map(|&outer| children(outer)).collect();
+        assert_eq!((outer.len(), first.len()), (1, 1));
+        let command = shell("echo begun; exec sleep 1000");
+        let ends = async {
+            // Once the command runs the first process has a child.
+            while children(first[0]).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(first[0] as i32), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+        };
+        let (outcome, ()) = tokio::join!(room.run(&command), ends);
+        assert_eq!((outcome.status, outcome.lost.as_deref()), (None, Some("its first process was ended by signal 9")));
+        let after = room.run(&shell("true")).await;
+        assert_eq!((after.status, after.lost), (None, outcome.lost));
+    });
+}
+
 /// The kernel takes the thread that started a process for its parent; those of the runtime come and go.
 #[test]
 fn a_room_outlives_the_thread_that_built_it() {

@@ -17,6 +17,16 @@ use crate::engine::visit::{LayerId, LeafKind, Target, Visitor};
 use crate::wire::head::RequestHead;
 use crate::wire::span::Span;
 
+/// Whether a media type says more about its content than that it is a text or a document that tells by itself.
+pub(super) fn says_structure(kind: &[u8]) -> bool {
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    match kind.as_slice() {
+        b"application/x-www-form-urlencoded" | b"application/http" | b"application/x-sentry-envelope" => true,
+        b"text/event-stream" => true,
+        kind => kind.starts_with(b"multipart/") || is_event_stream(kind) || is_protobuf_type(kind),
+    }
+}
+
 impl<V: Visitor> Walker<'_, V> {
     pub(super) fn payload(&mut self, part: &Part, head: &RequestHead, layer: LayerId) {
         match part {

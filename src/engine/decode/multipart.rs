@@ -6,6 +6,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::base64;
+use super::body::says_structure;
 use super::layer::{Base64, Codec};
 use super::place::Tail;
 use super::quoted_printable;
@@ -122,10 +123,7 @@ impl<V: Visitor> Walker<'_, V> {
             return;
         }
         let bytes = &content[body.clone()];
-        let kinds: [&[u8]; 4] =
-            [b"multipart/", b"application/http", b"application/x-protobuf", b"application/protobuf"];
-        let structured = kinds.iter().any(|known| kind.starts_with(known));
-        if !structured && sniff::class(bytes, self.limits.json_depth) == Class::Text {
+        if !says_structure(kind) && sniff::class(bytes, self.limits.json_depth) == Class::Text {
             self.value(LeafKind::MultipartText, &name, bytes, target, tail);
         } else {
             self.window(content.slice(body), target, tail, |walker, inner| walker.document(inner, &name, kind));

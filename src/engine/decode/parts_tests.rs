@@ -32,6 +32,16 @@ fn transfer_encodings_of_parts_are_undone() {
 }
 
 #[test]
+fn a_part_is_what_it_says() {
+    let body = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\
+                Content-Type: Application/x-www-form-urlencoded\r\n\r\ntz=Asia%2FShanghai\r\n\
+                --b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nplain\r\n--c--\r\n\r\n--b--\r\n";
+    let (seen, _) = document(MIXED, body.to_owned());
+    seen.has("body!multipart:/a!form:/tz", "Asia/Shanghai");
+    seen.has("body!multipart:/1!multipart:/0", "plain");
+}
+
+#[test]
 fn requests_inside_a_batch_are_read() {
     let inner = "{\"device\":\"0011\"}";
     let body = format!(

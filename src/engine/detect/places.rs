@@ -129,13 +129,19 @@ fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
             Codec::Percent => sides.into_iter().any(percent::holds_units),
             _ => sides.into_iter().any(html::holds_units),
         };
+        let spelled = outer.text.get(outer.range.clone()).unwrap_or_default();
+        let decoded = layers.get(layer.0 as usize).and_then(|layer| layer.content.get(window.clone()));
+        // What stands in the text as it is needs no decoding to be read, whatever else in it does.
+        let plain = decoded == Some(spelled);
         let steps = &mut raw.location.steps;
         let end = steps.len() - usize::from(matches!(steps.last(), Some(Step::Window(..))));
-        if more || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
+        if more && !plain || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
             return;
         }
         steps.truncate(end - 1);
-        raw.observed = Some(String::from_utf8_lossy(&outer.text[outer.range.clone()]).into_owned());
+        if !plain {
+            raw.observed = Some(String::from_utf8_lossy(spelled).into_owned());
+        }
         if outer.range.len() == outer.text.len() {
             raw.location.leave_encodings();
             return;
@@ -146,5 +152,57 @@ fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
         if outer.leaf.raw.len() != layers.get(layer.0 as usize).map_or(0, |layer| layer.content.len()) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use crate::engine::{DecodeLimits, Engine, EngineParts, Fact, Facts, OnError, Part, Policy, Request, RuleSet};
+    use crate::wire::head::RequestHead;
+
+    /// Where the facts of a machine are found in a text, each with what was observed there.
+    fn places(text: &str) -> Vec<(String, String, Option<String>)> {
+        let facts = [("host.fqdn", "kestrel-7.corp.example"), ("git.email", "ann@corp.example")];
+        let engine = Engine::new(EngineParts {
+            rules: RuleSet::builtin(),
+            facts: Facts::new(facts.iter().map(|(kind, value)| Fact::new(kind, value)).collect()),
+            policy: Policy::preset("audit").unwrap(),
+            digest_key: [7; 32],
+            limits: DecodeLimits::default(),
+            on_error: OnError::Open,
+        });
+        let fields = [(&b"host"[..], &b"api.example.com"[..]), (b"content-type", b"application/json")];
+        let head = RequestHead::from_parts("POST", "/v1", fields);
+        let request = Request { host: "api.example.com".into(), port: 443, secure: true, head };
+        let body = serde_json::json!({ "x": text }).to_string();
+        let audit = Arc::new(engine).open("1".into(), Arc::new(request)).audit(Part::Document(Bytes::from(body)));
+        let found = audit.findings.iter().filter(|finding| ["host.fqdn", "git.email"].contains(&&*finding.kind));
+        found
+            .map(|finding| {
+                (finding.kind.to_string(), finding.location.to_string(), finding.observed.as_deref().map(str::to_owned))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_spelled_plainly_is_placed_there_whatever_else_is_encoded() {
+        let place = |kind: &str, place: &str, observed: Option<&str>| {
+            (kind.to_owned(), place.to_owned(), observed.map(str::to_owned))
+        };
+        assert_eq!(
+            places("at: kestrel-7.corp.example\nby: &#97;nn@corp.example\nnote: a &amp; b"),
+            [place("host.fqdn", "body!json:/x@4-26", None), place("git.email", "body!json:/x!html@31-47", None),]
+        );
+        assert_eq!(
+            places("at: kestrel-7.corp.example\nby: &#97;nn@corp.example"),
+            [
+                place("host.fqdn", "body!json:/x@4-26", None),
+                place("git.email", "body!json:/x@31-51", Some("&#97;nn@corp.example")),
+            ]
+        );
     }
 }

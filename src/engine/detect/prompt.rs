@@ -71,6 +71,8 @@ const SHORTEST: usize = 8;
 /// How far around a literal a pattern may look.
 const BEFORE: usize = 64;
 const AFTER: usize = 512;
+/// The same for values of many lines.
+const AFTER_OF_BLOCK: usize = 16 << 10;
 /// How far apart the lines of one block stand, and how far a block reaches from its sign.
 const BLOCK: usize = 900;
 const SIGN_REACH: usize = 2500;
@@ -319,7 +321,10 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
         .rfind('\n')
         .map_or(0, |line| line + 1)
         .max(boundary(text, near.start.saturating_sub(BEFORE)));
-    let end = boundary(text, end_of_line(text, near.end).min(near.end + AFTER));
+    let end = match matching.block {
+        true => boundary(text, near.end + AFTER_OF_BLOCK),
+        false => boundary(text, end_of_line(text, near.end).min(near.end + AFTER)),
+    };
     if near.start < taken || end < start {
         return;
     }

@@ -88,6 +88,9 @@ pub struct MatchFile {
     /// Text rules: `value` is tried on the lines after the one that holds `near`, until one fails.
     #[serde(default)]
     pub follow: bool,
+    /// Text rules: the value may go on behind the end of the line.
+    #[serde(default)]
+    pub block: bool,
 }
 
 #[derive(Debug, Deserialize)]

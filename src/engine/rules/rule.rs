@@ -71,6 +71,7 @@ pub struct Matching {
     pub near: Vec<String>,
     pub labels: Vec<String>,
     pub follow: bool,
+    pub block: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -355,7 +356,7 @@ impl<'a> Compiler<'a> {
     fn matching(self, file: Spanned<MatchFile>, select: &Select) -> Result<Matching, RuleError> {
         let span = file.span();
         let file = file.into_inner();
-        let mut matching = Matching { follow: file.follow, ..Matching::default() };
+        let mut matching = Matching { follow: file.follow, block: file.block, ..Matching::default() };
         matching.value = file.value.map(|value| self.pattern_of(&value, select.text)).transpose()?;
         matching.unless = file.unless.map(|unless| self.pattern(&unless)).transpose()?;
         if let Some(validators) = &file.validator {
@@ -405,8 +406,9 @@ impl<'a> Compiler<'a> {
                 "a pattern with a group named value, or match.label and match.validator alone",
             ));
         }
-        if !select.text && (!matching.near.is_empty() || !matching.labels.is_empty() || matching.follow) {
-            let problem = "match.near, match.label and match.follow are for text rules";
+        let of_text = matching.follow || matching.block;
+        if !select.text && (!matching.near.is_empty() || !matching.labels.is_empty() || of_text) {
+            let problem = "match.near, match.label, match.follow and match.block are for text rules";
             return Err(RuleError::at(self.source, span, problem, "select = { text = true }"));
         }
         Ok(matching)

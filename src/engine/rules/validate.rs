@@ -8,6 +8,7 @@ mod checksum;
 mod machine;
 mod places;
 mod times;
+mod tokens;
 
 pub use places::{is_iana_zone, is_windows_zone};
 
@@ -40,7 +41,8 @@ enum Range {
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
     digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
-    base64, login, full_name, word, date_time, size, cores, remote";
+    base64, login, full_name, word, date_time, size, cores, remote, checked_token, \
+    jwt, basic, bech32";
 
 impl Validator {
     /// `None` for a name or range that is not known.
@@ -169,6 +171,9 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "cores" => machine::is_cores,
         "remote" => is_remote,
         "checked_token" => checksum::is_checked_token,
+        "jwt" => tokens::is_jwt,
+        "basic" => tokens::is_basic,
+        "bech32" => tokens::is_bech32,
         "word" => |value| (1..=64).contains(&value.chars().count()) && !value.contains(char::is_whitespace),
         _ => return None,
     })

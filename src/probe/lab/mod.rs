@@ -69,8 +69,8 @@ pub enum Ended {
     WantsTerminal,
     /// It could not be started.
     NotStarted(i32),
-    /// The commands that prepare its home failed.
-    Lost,
+    /// Its room ended before it, and why.
+    Lost(String),
 }
 
 /// Why no run can be made.
@@ -139,6 +139,17 @@ impl Lab {
         })
     }
 
+    /// Makes one run, and makes it again where its room ended before it: that says nothing about the client.
+    pub async fn make_again(&self, wanted: &Wanted) -> Result<Made, LabError> {
+        let mut made = self.make(wanted).await?;
+        for _ in 0..2 {
+            let Ended::Lost(why) = &made.ended else { break };
+            tracing::warn!(%why, "a room ended before its command; the run is made again");
+            made = self.make(wanted).await?;
+        }
+        Ok(made)
+    }
+
     /// Makes one run.
     pub async fn make(&self, wanted: &Wanted) -> Result<Made, LabError> {
         let around = Surroundings::of(&self.factors, &wanted.condition, &self.variables);
@@ -159,6 +170,7 @@ impl Lab {
             keep: false,
             gateway: false,
             recorded: None,
+            inventory: None,
         };
         let Started { shared, listener, keeper, .. } = start::start(&options, plan, self.authority.clone())?;
         drop(listener);
@@ -265,7 +277,7 @@ impl Ended {
             _ if outcome.wanted_terminal => Ended::WantsTerminal,
             Some(status @ (126 | 127)) => Ended::NotStarted(status),
             Some(status) => Ended::By(status),
-            None => Ended::Lost,
+            None => Ended::Lost(outcome.lost.clone().unwrap_or_else(|| "nobody knows why".to_owned())),
         }
     }
 }

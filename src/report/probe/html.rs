@@ -6,7 +6,7 @@ use std::fmt::Write;
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 
-use super::{form, gate, groups, opt_outs, place, probability, shown, summary, without_effect};
+use super::{extent, form, gate, groups, opt_outs, place, probability, shown, summary, without_effect};
 use crate::engine::kinds;
 use crate::probe::result::{Dependency, ProbeResult};
 use crate::report::clock;
@@ -152,12 +152,19 @@ fn row(first: &Dependency, count: usize, values: &[String]) -> String {
         escaped(&first.path),
         escaped(&place(first)),
         escaped(&first.kind),
-        form(first.form),
+        said(first),
         escaped(&gate(first).unwrap_or_default()),
         probability(first.p),
         probability(first.q),
         first.runs
     )
+}
+
+/// How it shows, and how much of the fact.
+fn said(first: &Dependency) -> String {
+    let mut said = vec![form(first.form).to_owned()];
+    said.extend(extent(first).iter().map(|said| escaped(said).to_string()));
+    said.join("<br>")
 }
 
 fn switches(result: &ProbeResult, out: &mut String) {

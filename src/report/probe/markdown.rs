@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{gate, groups, opt_outs, place, probability, shown, summary, without_effect};
+use super::{extent, gate, groups, opt_outs, place, probability, shown, summary, without_effect};
 use crate::probe::result::ProbeResult;
 use crate::report::text::visible;
 
@@ -21,10 +21,11 @@ pub fn render(result: &ProbeResult) -> String {
             .filter(|value| first.values.contains_key(*value))
             .map(|value| format!("{}: {}", if value.is_empty() { "(none)" } else { value }, shown(first, value)))
             .collect();
+        let how: String = extent(first).iter().map(|said| format!("<br>{}", cell(said))).collect();
         let alike = if group.count > 1 { format!(" (and {} alike)", group.count - 1) } else { String::new() };
         let _ = writeln!(
             out,
-            "| {} | {} | {} {}{} | `{}`{alike} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} {}{} | `{}`{alike} | {}{how} | {} | {} | {} | {} |",
             cell(&first.factor),
             cell(&gate(first).unwrap_or_default()),
             first.method,

@@ -7,7 +7,7 @@ pub mod text;
 use std::collections::BTreeMap;
 
 use crate::probe::naming::Form;
-use crate::probe::result::{Dependency, ProbeResult};
+use crate::probe::result::{Dependency, ProbeResult, Tells};
 use crate::report::place::pattern;
 
 /// What a switch really stops.
@@ -72,7 +72,31 @@ pub fn groups<'a>(dependencies: impl Iterator<Item = &'a Dependency>) -> Vec<Gro
             }
         }
     }
-    order.iter().filter_map(|key| groups.remove(key)).collect()
+    let mut all: Vec<Group<'a>> = order.iter().filter_map(|key| groups.remove(key)).collect();
+    all.sort_by_key(|group| telling(group.first));
+    all
+}
+
+/// What tells most comes first: marks and the value itself, then what tells of a class, last traits of random values.
+fn telling(dependency: &Dependency) -> u8 {
+    match (dependency.form, dependency.tells) {
+        (Form::Characters | Form::Spelling, _) => 0,
+        (Form::Plain, _) | (Form::Derived | Form::Presence, Some(Tells::Value)) => 1,
+        (Form::Derived | Form::Presence, _) => 2,
+        (Form::Trait, _) => 3,
+    }
+}
+
+/// How much of the factor shows, and beside what.
+pub(crate) fn extent(dependency: &Dependency) -> Vec<String> {
+    let mut said = Vec::new();
+    match dependency.tells {
+        Some(Tells::Value) => said.push("each value tells itself".to_owned()),
+        Some(Tells::Class) => said.push("several values look the same".to_owned()),
+        None => {}
+    }
+    said.extend(dependency.beside.as_ref().map(|beside| format!("only beside {beside}")));
+    said
 }
 
 /// `body!json:/system` of a request, or the request itself.
@@ -165,7 +189,7 @@ pub(crate) fn sample() -> ProbeResult {
         "factors":[{"name":"tz","values":["UTC","Asia/Tokyo"]},{"name":"base_url","values":["official","gateway"]},{"name":"env:NO_REPORTS","values":["","1"]},{"name":"user","values":["ann","bob"]}],
         "axis":"pairwise","dependencies":[
         {"factor":"tz","gate":{"base_url":"gateway"},"also_open_with":["lab"],"location":"body!json:/system/0/text","host":"api.example.com","method":"POST","path":"/v1/messages","kind":"cov.apostrophe","form":"characters","values":{"UTC":"'","Asia/Tokyo":"\u2019"},"code_points":{"UTC":["U+0027"],"Asia/Tokyo":["U+2019"]},"before":"Today","places":1,"runs":13,"p":0.0022,"q":0.004,"confirmed":true,"fresh":null},
-        {"factor":"tz","gate":null,"location":"body!json:/events/3/zone","host":"reports.example.com","method":"POST","path":"/e","kind":"tz.iana","form":"plain","values":{"UTC":"UTC","Asia/Tokyo":"Asia/Tokyo<b>"},"places":1,"runs":11,"p":0.006,"q":0.006,"confirmed":true,"fresh":null},
+        {"factor":"tz","tells":"value","beside":"body!json:/sent","gate":null,"location":"body!json:/events/3/zone","host":"reports.example.com","method":"POST","path":"/e","kind":"tz.iana","form":"plain","values":{"UTC":"UTC","Asia/Tokyo":"Asia/Tokyo<b>"},"places":1,"runs":11,"p":0.006,"q":0.006,"confirmed":true,"fresh":null},
         {"factor":"env:NO_REPORTS","gate":null,"location":"head","host":"reports.example.com","method":"POST","path":"/e","kind":"cov.presence","form":"presence","values":{"":"present","1":null},"places":1,"runs":11,"p":0.006,"q":0.006,"confirmed":true,"fresh":null}],
         "suspected":[],"noise":[{"host":"api.example.com","method":"POST","path":"/v1/messages","location":"header:/x-request-id","noise":"id"}],
         "constant":[],"runs":40,"base_runs":13,"failed":[],"tested":9,"dropped":6,"coverage":{"bytes_read":1000,"bytes_sent":1000,"connections":80,"audited":80},

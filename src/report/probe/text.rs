@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{form, gate, groups, is_request, opt_outs, place, probability, shown, summary, without_effect};
+use super::{extent, form, gate, groups, is_request, opt_outs, place, probability, shown, summary, without_effect};
 use crate::probe::result::{Dependency, ProbeResult};
 use crate::report::clock;
 use crate::report::compare::Look;
@@ -80,6 +80,7 @@ fn dependency(first: &Dependency, count: usize, values: &[String], look: Look, o
     if let Some(before) = first.before.as_ref().filter(|before| !before.trim().is_empty()) {
         about.push(format!("after {:?}", visible(before.trim())));
     }
+    about.extend(extent(first).iter().map(|said| visible(said).to_string()));
     about.extend(gate(first).map(|gate| format!("only with {}", visible(&gate))));
     about.push(format!("p {} q {} in {} runs", probability(first.p), probability(first.q), first.runs));
     match first.fresh {
@@ -140,6 +141,7 @@ mod tests {
             "cov.apostrophe  POST api.example.com/v1/messages  body!json:/system/0/text",
             "only with base_url=gateway (also with lab) · p 0.002 q 0.004 in 13 runs",
             "(U+2019)",
+            "each value tells itself · only beside body!json:/sent",
             "no effect seen: user",
             "env:NO_REPORTS=1  stops 1 request and 0 fields",
             "note: a note",

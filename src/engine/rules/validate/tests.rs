@@ -21,6 +21,17 @@ fn each_validator_takes_what_it_names_and_leaves_what_looks_alike() {
             &["2026-11-22T20:29:12Z", "2026-11-22", "2026-11-22T20:29:12+00:00"],
         ),
         ("bcp47", &["zh-CN", "en", "zh-Hans-CN", "de_DE", "es-419"], &["xx-XX", "english", "de-ZZ", "C", ""]),
+        (
+            "jwt",
+            &["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"],
+            &["eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln", "eyJhbGciOiJIUzI1NiJ9.bm8.c2ln", "a.b.c"],
+        ),
+        ("basic", &["ZGVwbG95Oms3UW0yWnI5"], &["cmVxdWlyZWQ=", "not base64"]),
+        (
+            "bech32",
+            &["A12UEL5L", "abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw"],
+            &["A12UEL5M", "abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxq", "nothing"],
+        ),
         ("posix_locale", &["zh_CN.UTF-8", "de_DE@euro", "pt_BR"], &["C.UTF-8", "POSIX", "en", "zh_cn.UTF-8"]),
         ("country", &["CN", "de"], &["UK", "XX", "CHN"]),
         ("accept_language", &["zh-CN,zh;q=0.9,en;q=0.8", "de"], &["*", "gzip, br"]),
