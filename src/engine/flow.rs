@@ -66,7 +66,7 @@ pub struct FlowSummary {
     /// The body of a conversation's turn as it leaves, until [`FlowSummary::place`] has compared it.
     pub turn: Option<(Arc<Request>, Bytes)>,
     /// How much of the turn is as in the one before it, once they are compared.
-    prefix: Option<u64>,
+    pub prefix: Option<u64>,
     /// What became of pseudonyms in the answer, where any could stand in it.
     pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
