@@ -23,7 +23,7 @@ use crate::session::store::{About, Damage, Place, Position, Scan, SessionError, 
 /// `dvlg`: no database but ours bears it.
 const APPLICATION: i32 = i32::from_be_bytes(*b"dvlg");
 /// Another number, another layout: an index of an older one is built anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long another process may be at it.
 const BUSY: Duration = Duration::from_secs(10);
 

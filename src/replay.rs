@@ -34,6 +34,7 @@ use self::question::{WEBSOCKET, asked, digest, path_of};
 use self::socket::{Play, play};
 use crate::offline::{Version, websocket};
 use crate::session::flow::{Exchange, Message};
+use crate::session::http::uncoded;
 use crate::wire::websocket::Side;
 
 /// How long a client may think before it says what it said in the recording.
@@ -48,8 +49,39 @@ pub struct Recorded {
     answers: Mutex<HashMap<Key, Vec<Answer>>>,
     load: Load,
     paced: bool,
-    answered: AtomicU64,
-    missing: AtomicU64,
+    counts: [AtomicU64; 4],
+}
+
+/// How a request was found in the recording.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Found {
+    /// With the same body.
+    Same,
+    /// With the same body but for ids and numbers.
+    Alike,
+    /// As the next one, or the last, to the same endpoint.
+    Next,
+    Not,
+}
+
+impl Found {
+    fn name(self) -> &'static str {
+        match self {
+            Found::Same => "the same body",
+            Found::Alike => "the same body but for ids and numbers",
+            Found::Next => "the next to its endpoint",
+            Found::Not => "not in the recording",
+        }
+    }
+}
+
+/// Requests by how they were found in the recording.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counts {
+    pub same: u64,
+    pub alike: u64,
+    pub next: u64,
+    pub missing: u64,
 }
 
 struct Answer {
@@ -72,46 +104,63 @@ impl Recorded {
             answers.entry((method, host, path)).or_default().push(Answer { exactly, asked, index, used: false });
         }
         let (answers, load) = (Mutex::new(answers), Box::new(load));
-        Self { answers, load, paced, answered: AtomicU64::new(0), missing: AtomicU64::new(0) }
+        Self { answers, load, paced, counts: Default::default() }
     }
 
-    /// Requests that were answered, and those that were not in the recording.
-    pub fn counted(&self) -> (u64, u64) {
-        (self.answered.load(Ordering::Relaxed), self.missing.load(Ordering::Relaxed))
+    pub fn counted(&self) -> Counts {
+        let [same, alike, next, missing] = [0, 1, 2, 3].map(|at| self.counts[at].load(Ordering::Relaxed));
+        Counts { same, alike, next, missing }
     }
 
-    /// The recorded exchange that answers this request.
-    fn matching(&self, method: &str, host: &str, target: &str, body: &[u8]) -> Option<Exchange> {
+    /// The recorded exchange that answers this request. `encoding`: its content coding.
+    fn matching(
+        &self,
+        method: &str,
+        host: &str,
+        target: &str,
+        body: &Bytes,
+        encoding: Option<&[u8]>,
+    ) -> Option<Exchange> {
         let key = (method.to_owned(), host.to_owned(), path_of(target));
-        let index = {
-            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            let (exactly, asked) = (digest(body), asked(body));
-            let list = answers.get_mut(&key).map(Vec::as_mut_slice).unwrap_or_default();
-            let at = (list.iter().position(|answer| !answer.used && answer.exactly == exactly))
-                .or_else(|| list.iter().position(|answer| answer.exactly == exactly))
-                .or_else(|| list.iter().position(|answer| !answer.used && answer.asked == asked))
-                .or_else(|| list.iter().position(|answer| answer.asked == asked))
-                .or_else(|| list.iter().position(|answer| !answer.used))
-                .or(list.len().checked_sub(1));
-            at.and_then(|at| list.get_mut(at)).map(|answer| {
-                answer.used = true;
-                answer.index
-            })
-        };
+        let (exactly, asked) = (digest(body), asked(&uncoded(body, encoding)));
+        let (index, found) = self.find(&key, exactly, asked).unzip();
         let exchange = index.and_then(|index| (self.load)(index));
-        match exchange {
-            Some(_) => self.answered.fetch_add(1, Ordering::Relaxed),
-            None => {
-                tracing::warn!(method, host, path = key.2, "not in the recording");
-                self.missing.fetch_add(1, Ordering::Relaxed)
-            }
-        };
+        let found = found.filter(|_| exchange.is_some()).unwrap_or(Found::Not);
+        self.counts[found as usize].fetch_add(1, Ordering::Relaxed);
+        match found {
+            Found::Not => tracing::warn!(method, host, path = key.2, "{}", found.name()),
+            _ => tracing::debug!(method, host, path = key.2, "answered: {}", found.name()),
+        }
         exchange
     }
 
-    async fn answer(&self, method: &str, host: &str, target: &str, body: &[u8]) -> Response<Paced> {
+    /// Where in the recording the request stands, and how that is known.
+    fn find(&self, key: &Key, exactly: [u8; 32], asked: [u8; 32]) -> Option<(usize, Found)> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = answers.get_mut(key)?;
+        let first = |fits: &dyn Fn(&Answer) -> bool| list.iter().position(fits);
+        let (at, found) = None
+            .or_else(|| Some((first(&|answer| !answer.used && answer.exactly == exactly)?, Found::Same)))
+            .or_else(|| Some((first(&|answer| answer.exactly == exactly)?, Found::Same)))
+            .or_else(|| Some((first(&|answer| !answer.used && answer.asked == asked)?, Found::Alike)))
+            .or_else(|| Some((first(&|answer| answer.asked == asked)?, Found::Alike)))
+            .or_else(|| Some((first(&|answer| !answer.used)?, Found::Next)))
+            .or_else(|| Some((list.len().checked_sub(1)?, Found::Next)))?;
+        let answer = list.get_mut(at)?;
+        answer.used = true;
+        Some((answer.index, found))
+    }
+
+    async fn answer(
+        &self,
+        method: &str,
+        host: &str,
+        target: &str,
+        body: &Bytes,
+        encoding: Option<&[u8]>,
+    ) -> Response<Paced> {
         let asked = Instant::now();
-        let answer = self.matching(method, host, target, body).and_then(|exchange| exchange.response);
+        let answer = self.matching(method, host, target, body, encoding).and_then(|exchange| exchange.response);
         let Some(answer) = answer else { return not_recorded() };
         let body = match self.paced {
             true => {
@@ -142,7 +191,9 @@ impl Recorded {
         if status == StatusCode::UPGRADE_REQUIRED {
             return response;
         }
-        let Some(exchange) = self.matching(WEBSOCKET, host, &target, &[]) else { return not_recorded() };
+        let Some(exchange) = self.matching(WEBSOCKET, host, &target, &Bytes::new(), None) else {
+            return not_recorded();
+        };
         if let Some(answer) = &exchange.response {
             // What it agreed on is agreed on anew, and without compression.
             let own = ["sec-websocket-accept", "sec-websocket-extensions"];
@@ -204,7 +255,8 @@ where
             // A client that goes away ends the connection; there is nobody to answer then.
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-            Ok(recorded.answer(head.method.as_str(), &host, target, &body).await)
+            let encoding = head.headers.get("content-encoding").map(HeaderValue::as_bytes);
+            Ok(recorded.answer(head.method.as_str(), &host, target, &body, encoding).await)
         }
     });
     let io = TokioIo::new(io);
@@ -228,7 +280,7 @@ where
 mod tests {
     use http_body_util::BodyExt;
 
-    use super::{Question, Recorded};
+    use super::{Counts, Question, Recorded};
     use crate::session::flow::{Exchange, Message};
 
     fn exchange(target: &str, body: &str, said: &str) -> Exchange {
@@ -260,12 +312,12 @@ mod tests {
             // The last one again.
             ("/v1/a", "never asked", "B"),
         ] {
-            let response = recorded.answer("POST", "api.example.com", target, body.as_bytes()).await;
+            let response = recorded.answer("POST", "api.example.com", target, &body.into(), None).await;
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
         }
-        let response = recorded.answer("POST", "api.example.com", "/v1/b", b"").await;
+        let response = recorded.answer("POST", "api.example.com", "/v1/b", &"".into(), None).await;
         assert_eq!(response.headers().len(), 1, "framing is the connection's own");
-        assert_eq!(recorded.answer("POST", "api.example.com", "/v1/c", b"").await.status(), 404);
-        assert_eq!(recorded.counted(), (4, 1));
+        assert_eq!(recorded.answer("POST", "api.example.com", "/v1/c", &"".into(), None).await.status(), 404);
+        assert_eq!(recorded.counted(), Counts { same: 2, alike: 1, next: 1, missing: 1 });
     }
 }

@@ -397,6 +397,7 @@ fn clients_are_answered_from_the_recording_of_their_own_session() {
     for (client, host, path) in [
         (&CLAUDE, "api.anthropic.com", "/v1/messages"),
         (&CODEX, "api.openai.com", "/v1/responses"),
+        (&CODEX_OVER_HTTP, "api.openai.com", "/v1/responses"),
         (&GEMINI, "generativelanguage.googleapis.com", ":streamGenerateContent"),
     ] {
         replayed::replayed(client).completed(host, path);

@@ -294,7 +294,7 @@ impl Inspection {
                     complain(&format!("{}: {damage}; audited as far as it goes", source.name()));
                 }
                 // Turn by turn, in their order.
-                inspected.summary.place(self.engine.vault());
+                inspected.summary.place(self.engine.vault(), || {});
                 if let Some(out) = &mut findings {
                     out.write_all(inspected.lines.as_bytes())?;
                     writeln!(out, "{}", flow_line(&inspected.summary, &self.context(&inspected.named)))?;

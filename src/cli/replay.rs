@@ -24,7 +24,7 @@ use crate::engine::{Engine, Outgoing, Part};
 use crate::proxy::listener;
 use crate::proxy::upstream::{Dialer, Offer, Origin, Version};
 use crate::replay::socket::{Play, play};
-use crate::replay::{Question, Recorded};
+use crate::replay::{Counts, Question, Recorded};
 use crate::session::audit::audit;
 use crate::session::flow::{Step, WebSocketMessage};
 use crate::session::raw::Captured;
@@ -396,9 +396,13 @@ async fn serve(args: &Args, options: &Options) -> ExitCode {
     accepting.abort();
     kept.finish();
     let written = keeper.finish();
-    let (answered, missing) = recorded.counted();
+    let Counts { same, alike, next, missing } = recorded.counted();
     if !options.quiet {
-        eprintln!("divulge: {answered} requests answered from the recording, {missing} not in it");
+        let answered = same + alike + next;
+        eprintln!(
+            "divulge: {answered} requests answered from the recording ({same} by the same body, {alike} by the same but for \
+             ids and numbers, {next} as the next to their endpoint), {missing} not in it"
+        );
     }
     if written { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) }
 }

@@ -65,6 +65,8 @@ pub struct FlowSummary {
     pub names: Names,
     /// The body of a conversation's turn as it leaves, until [`FlowSummary::place`] has compared it.
     pub turn: Option<(Arc<Request>, Bytes)>,
+    /// How much of the turn is as in the one before it, once they are compared.
+    pub prefix: Option<u64>,
     /// What became of pseudonyms in the answer, where any could stand in it.
     pub restored: Option<RestoreStats>,
     /// What the request teaches about its client, where that is asked for.
@@ -73,12 +75,17 @@ pub struct FlowSummary {
 
 impl FlowSummary {
     /// Compares the turn with the one before it, and writes into the certificate how much both begin with. To be called in
-    /// the order in which the requests were sent; does nothing the second time.
-    pub fn place(&mut self, vault: &Vault) {
-        let Some((request, body)) = self.turn.take() else { return };
-        let prefix = vault.turn(&request.host, request.head.target(), &body);
+    /// the order in which the requests were complete; `noted` notes that this one is, and no other turn comes between. Compares
+    /// nothing the second time.
+    pub fn place(&mut self, vault: &Vault, noted: impl FnOnce()) {
+        let Some((request, body)) = self.turn.take() else { return noted() };
+        self.prefix = vault.turn(&request.host, request.head.target(), &body, noted);
+        self.certify_prefix();
+    }
+
+    fn certify_prefix(&mut self) {
         if let Some(certificate) = &mut self.certificate {
-            certificate.prefix = prefix;
+            certificate.prefix = self.prefix;
         }
     }
 }
@@ -92,11 +99,6 @@ impl Flow {
 
     pub fn request(&self) -> &Arc<Request> {
         &self.request
-    }
-
-    /// [`FlowSummary::place`] of a request that is about to leave.
-    pub fn place(&mut self, vault: &Vault) {
-        self.summary.place(vault);
     }
 
     pub fn id(&self) -> &str {
@@ -197,7 +199,14 @@ impl Flow {
         self.summary.verdict = Verdict::Withheld;
     }
 
+    /// The request is complete: see [`FlowSummary::place`].
+    pub fn complete(&mut self, noted: impl FnOnce()) {
+        self.summary.place(self.engine.vault(), noted);
+    }
+
     pub fn close(mut self) -> FlowSummary {
+        // Trailers that were edited may have made the certificate.
+        self.summary.certify_prefix();
         if self.summary.verdict != Verdict::Edited {
             self.summary.certificate = None;
         }

@@ -254,11 +254,11 @@ impl Intake {
     pub fn finish(&mut self) -> Result<Release, Refusal> {
         let release = self.finish_body();
         // Now, not when the flow has ended: the next turn may be under way before that.
-        if let Some(flow) = &mut self.flow {
-            flow.place(self.engine.vault());
-        }
-        if let Some(tape) = &self.tape {
-            tape.requested();
+        let tape = self.tape.as_ref();
+        let noted = || tape.into_iter().for_each(Tape::requested);
+        match &mut self.flow {
+            Some(flow) => flow.complete(noted),
+            None => noted(),
         }
         release
     }

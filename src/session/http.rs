@@ -132,6 +132,12 @@ pub(super) fn decoded(body: &Bytes, codings: &[String]) -> Option<Bytes> {
     Some(body)
 }
 
+/// The body without the codings that the field `content-encoding` names; as it is where they cannot be undone.
+#[cfg(feature = "proxy")]
+pub(crate) fn uncoded(body: &Bytes, encoding: Option<&[u8]>) -> Bytes {
+    encoding.and_then(|value| decoded(body, &codings(value))).unwrap_or_else(|| body.clone())
+}
+
 /// Whether `body` still has its outermost coding, though the file's format says that none is left.
 pub(super) fn is_coded(body: &[u8], codings: &[String]) -> bool {
     let Some(mut undoing) = codings.last().and_then(|coding| Undoing::of(coding)) else { return false };

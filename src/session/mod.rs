@@ -8,7 +8,7 @@ pub mod files;
 pub mod flow;
 mod format;
 pub mod har;
-mod http;
+pub(crate) mod http;
 pub mod mitmproxy;
 pub mod pcap;
 pub mod raw;

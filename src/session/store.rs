@@ -29,7 +29,7 @@ mod reader;
 mod scan;
 
 pub use reader::SessionReader;
-pub use scan::{Place, Position, Scan, Told, check, walk};
+pub use scan::{FlowPlaces, Place, Position, Scan, Told, check, walk};
 
 use super::chunks::pieces;
 use super::flow::{Beat, BodyState, Exchange, Message, Millis, Piece, UnreadMessage};

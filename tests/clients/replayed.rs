@@ -15,6 +15,8 @@ pub struct Replayed {
     /// Of each of the two runs.
     pub printed: [String; 2],
     pub told: String,
+    /// What `replay` said of each request.
+    pub matched: String,
     pub flows: Vec<Value>,
 }
 
@@ -33,8 +35,8 @@ pub fn replayed(client: &Client) -> Replayed {
         {setup}
         mkdir "$HOME/{PROJECT}"; cd "$HOME/{PROJECT}"
         mkfifo "$OUT/ready"
-        "$divulge" replay --serve --state "$state" --ca-scope any --intercept all --listen 127.0.0.1:0 \
-          --findings "$OUT/findings.jsonl" "$OUT/work.session" >"$OUT/ready" &
+        DIVULGE_LOG=divulge=debug "$divulge" replay --serve --state "$state" --ca-scope any --intercept all --listen 127.0.0.1:0 \
+          --findings "$OUT/findings.jsonl" "$OUT/work.session" >"$OUT/ready" 2>"$OUT/matched" &
         serve=$!
         read -r _ _ address <"$OUT/ready"
         eval "$("$divulge" env --shell sh --state "$state" --listen "$address")"
@@ -64,17 +66,24 @@ pub fn replayed(client: &Client) -> Replayed {
     Replayed {
         status: output.status.code(),
         printed: [text("first"), text("second")],
+        matched: text("matched"),
         told: String::from_utf8_lossy(&output.stderr).into_owned(),
         flows: lines.filter(|line| line["type"] == "flow").collect(),
     }
 }
 
 impl Replayed {
-    /// Both turns were completed, and the request of the second went to `path` of `host`.
+    /// Both turns were completed, the request of the second went to `path` of `host`, and its answer was found by what it says,
+    /// not for want of another.
     pub fn completed(&self, host: &str, path: &str) {
-        let told = format!("{:?}\n{}", self.printed, self.told);
+        let told = format!("{:?}\n{}\n{}", self.printed, self.told, self.matched);
         assert!(self.status == Some(0) && self.printed.iter().all(|said| said.contains(GREETING)), "{told}");
         let asked = |flow: &&Value| flow["host"] == host && flow["path"].as_str().is_some_and(|at| at.contains(path));
         assert!(self.flows.iter().filter(asked).count() > 0, "nothing to {host}{path}\n{told}\n{:#?}", self.flows);
+        let mut turns =
+            self.matched.lines().filter(|line| line.contains("answered: ") && line.contains(path)).peekable();
+        assert!(turns.peek().is_some(), "nothing was looked for in the recording\n{told}");
+        let other = turns.find(|line| !line.contains("answered: the same body"));
+        assert_eq!(other, None, "{told}");
     }
 }

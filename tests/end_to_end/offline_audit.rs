@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
+use tokio::sync::{Barrier, watch};
 
 use crate::common::divulge::BINARY;
-use crate::common::h2_client::{Http2, request};
+use crate::common::h2_client::{Http2, answer, push, request};
 use crate::common::h2_upstream::Http2Upstream;
 use crate::common::tunnel::Tunnel;
 use crate::common::websocket::{WebSocket, upgrade_answer, upgrade_request};
@@ -219,6 +221,60 @@ fn http2_is_audited_offline_as_it_was_live() {
             let (flows, findings) = compared(&mut divulge, policy).await;
             assert_eq!(flows, sent);
             assert!(findings > 8, "{policy}: only {findings} findings");
+        }
+    });
+}
+
+/// Turns of one conversation on streams that overlap: completed in another order than they began in, and answered and ended
+/// in yet another.
+#[test]
+fn overlapping_streams_are_audited_offline_as_they_were_live() {
+    const TURNS: usize = 4;
+    bounded(async {
+        let authority = Authority::new();
+        for policy in POLICIES {
+            // All have come before the first is answered; the first to begin is answered last.
+            let arrived = Arc::new(Barrier::new(TURNS));
+            let answered = watch::Sender::new(TURNS);
+            let upstream = Http2Upstream::scripted(&authority, move |mut stream| {
+                let (arrived, answered) = (arrived.clone(), answered.clone());
+                async move {
+                    stream.read().await;
+                    arrived.wait().await;
+                    let turn = stream.seen.fields.iter().find(|(name, _)| name == "x-turn").unwrap();
+                    let turn: usize = str::from_utf8(&turn.1).unwrap().parse().unwrap();
+                    answered.subscribe().wait_for(|due| *due == turn + 1).await.unwrap();
+                    stream.ok(&[("content-type", "text/plain")], b"ok", None).await;
+                    answered.send_replace(turn);
+                }
+            })
+            .await;
+            let mut divulge = recording(&authority, upstream.address, policy).await;
+            let mut client = Http2::connect(&Route::through(&divulge)).await;
+            let mut streams = Vec::new();
+            for turn in 0..TURNS {
+                let fields = [("content-type", "application/json"), ("x-turn", &turn.to_string())];
+                streams.push(client.open(request("POST", "/v1/messages", &fields), false).await);
+            }
+            for turn in [2, 0, 3, 1] {
+                let said = vec![json!({"role": "user", "content": format!("On {MACHINE}, as ever.")}); turn + 2];
+                let body = json!({"model": "m-1", "messages": said}).to_string();
+                push(&mut streams[turn].1, body.into(), true).await.unwrap();
+            }
+            for (response, _) in streams {
+                let got = answer(response).await;
+                assert_eq!(got.status, 200, "{got:?}");
+            }
+            drop(client);
+            let (flows, findings) = compared(&mut divulge, policy).await;
+            assert_eq!(flows, TURNS);
+            let told = divulge.lines().iter().filter(|line| line["certificate"]["prefix"].is_u64()).count();
+            assert_eq!(
+                told,
+                if policy == "audit" { 0 } else { TURNS - 1 },
+                "all but the first have a turn before them"
+            );
+            assert!(findings > TURNS, "{policy}: only {findings} findings");
         }
     });
 }

@@ -387,6 +387,38 @@ fn a_bill_of_a_newer_release_fails_the_build_where_a_field_is_new() {
 }
 
 #[test]
+fn hosts_that_an_earlier_bill_does_not_know_are_marked_new() {
+    bounded(async {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lines = inspected(folder.path(), "audit").await;
+        let bill = folder.path().join("bill.json").display().to_string();
+        let old = written(folder.path(), "old.jsonl", &lines);
+        assert_eq!(report(&old, &["--format", "bill", "--out", &bill]).await.code, Some(0));
+        let more = format!("{lines}{}", lines.replace("telemetry.example.com", "fresh.example.com"));
+        let more = written(folder.path(), "more.jsonl", &more);
+
+        let new = async |since: &[&str]| {
+            let ended = report(&more, &[&["--format", "json"], since].concat()).await;
+            let document: Value = serde_json::from_str(&ended.out).expect("it is JSON");
+            let hosts = document["hosts"].as_array().expect("hosts are a list").clone();
+            let new = hosts.into_iter().filter(|host| host["new"] == true);
+            new.map(|host| host["name"].as_str().expect("a host has a name").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(new(&[]).await, [""; 0]);
+        assert_eq!(new(&["--since", &bill]).await, ["fresh.example.com"]);
+        assert_eq!(new(&["--since", &old.display().to_string()]).await, ["fresh.example.com"]);
+
+        // The kind says what a field is worth, in the bill too.
+        let bill: Value =
+            serde_json::from_str(&std::fs::read_to_string(&bill).expect("it is there")).expect("it is JSON");
+        let device =
+            bill["entries"].as_array().expect("entries are a list").iter().find(|one| one["kind"] == "id.device");
+        let device = device.expect("the device is in the bill");
+        assert_eq!((&device["stability"], &device["entropy"]), (&json!("install"), &json!("unique")));
+    });
+}
+
+#[test]
 fn two_requests_are_compared_leaf_by_leaf_and_repeats_teach_noise() {
     bounded(async {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -12,6 +12,7 @@ use super::session::Session;
 use crate::cli::start::StartError;
 use crate::session::flow::{BodyState, Exchange, Message, Piece, Step};
 use crate::session::raw::Captured;
+use crate::session::store::FlowPlaces;
 use crate::session::{Damage, Format};
 
 /// One request, not read yet.
@@ -193,10 +194,13 @@ pub fn sources_with(given: &[PathBuf], key_log: Option<&Path>) -> Result<Vec<Sou
     Ok(out)
 }
 
-/// The flows of a session.
+/// The flows of a session, in the order in which their requests were complete: lines of one may stand before its request.
 pub fn recorded(session: &Arc<Session>) -> Vec<Source> {
-    let flows = session.scan.flows().iter().enumerate();
-    flows.map(|(index, flow)| Source::Recorded { session: session.clone(), index, id: flow.id.clone() }).collect()
+    let mut flows: Vec<_> = session.scan.flows().iter().enumerate().collect();
+    flows.sort_by_key(|(_, flow)| flow.request.or(flow.lines.first().copied()));
+    let source =
+        |(index, flow): (usize, &FlowPlaces)| Source::Recorded { session: session.clone(), index, id: flow.id.clone() };
+    flows.into_iter().map(source).collect()
 }
 
 /// The capture of another tool in `path`, if it is one.

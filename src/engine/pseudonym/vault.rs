@@ -131,8 +131,10 @@ impl Vault {
 
     /// Takes the body of a request of a conversation as it leaves, its content coding undone, and says how many bytes it
     /// begins with that the previous turn began with too. None where no previous turn is known.
-    pub fn turn(&self, host: &str, path: &str, body: &Bytes) -> Option<u64> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(host, path, body)
+    pub fn turn(&self, host: &str, path: &str, body: &Bytes, noted: impl FnOnce()) -> Option<u64> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        noted();
+        turns.next(host, path, body)
     }
 
     /// Adds up what became of one answer.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio_rustls::TlsAcceptor;
 
 use super::{curl, gateway, statuses};
 use crate::common::divulge::read_lines;
@@ -151,16 +152,7 @@ fn every_kind_of_sink_gets_every_line() {
         }
         let mut text = Vec::new();
         soon("the end of syslog", stream.read_to_end(&mut text)).await.unwrap();
-        let mut rest = &text[..];
-        for line in &lines {
-            // Counted (RFC 6587, 3.4.1).
-            let space = rest.iter().position(|byte| *byte == b' ').unwrap();
-            let length: usize = String::from_utf8_lossy(&rest[..space]).parse().unwrap();
-            let message = String::from_utf8_lossy(&rest[space + 1..space + 1 + length]).into_owned();
-            assert_eq!(serde_json::from_str::<Value>(message.split_once('\u{feff}').unwrap().1).unwrap(), *line);
-            rest = &rest[space + 1 + length..];
-        }
-        assert!(rest.is_empty());
+        assert_eq!(counted(&text), lines);
 
         let bodies = otlp.bodies.lock().unwrap().clone();
         let mut records = Vec::new();
@@ -174,5 +166,50 @@ fn every_kind_of_sink_gets_every_line() {
             assert_eq!(serde_json::from_str::<Value>(record["body"]["stringValue"].as_str().unwrap()).unwrap(), *line);
             assert!(record["timeUnixNano"].as_str().unwrap().len() == 19, "{record}");
         }
+    });
+}
+
+/// The lines of messages that are counted (RFC 6587, 3.4.1; RFC 5425, 4.3).
+fn counted(text: &[u8]) -> Vec<Value> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let space = rest.iter().position(|byte| *byte == b' ').unwrap();
+        let length: usize = String::from_utf8_lossy(&rest[..space]).parse().unwrap();
+        let message = String::from_utf8_lossy(&rest[space + 1..space + 1 + length]).into_owned();
+        lines.push(serde_json::from_str(message.split_once('\u{feff}').unwrap().1).unwrap());
+        rest = &rest[space + 1 + length..];
+    }
+    lines
+}
+
+#[test]
+fn syslog_over_tls_goes_to_the_server_of_that_name_alone() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let (named, another) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let mut divulge = gateway(&authority, upstream.address)
+            .arg(format!("--sink=syslog+tls://localhost:{}", port(&named)))
+            .arg(format!("--sink=syslog+tls://localhost:{}", port(&another)))
+            .start()
+            .await;
+        requests(&divulge, &divulge.ca_file(), 1).await;
+        let handshake = async |listener: &TcpListener, name: &str| {
+            let (tcp, _) = soon("a connection for syslog", listener.accept()).await.unwrap();
+            let accept = TlsAcceptor::from(authority.server(&[name], &[])).accept(tcp);
+            soon("a handshake", async { accept.await.ok() }).await
+        };
+        let mut stream = handshake(&named, "localhost").await.expect("it is the server that was named");
+        divulge.wait_for("the flow", |line| line["type"] == "flow").await;
+        assert!(handshake(&another, "other.example.com").await.is_none(), "it is another server");
+        divulge.terminate().await;
+
+        let mut text = Vec::new();
+        // A process that ends need not say good-bye.
+        let _ = soon("the end of syslog", stream.read_to_end(&mut text)).await;
+        assert_eq!(counted(&text), divulge.lines());
     });
 }
