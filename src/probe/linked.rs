@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_key_sent_along_opens_what_it_was_mixed_with() {
-        let key = ["00112233", "55667788", "99aabbcc", "01020304"];
+        let key = ["0a112233", "556677b8", "99aabbcc", "0102c304"];
         let word = ["48e8fad", "x", "y", "z"];
         let mixed: Vec<String> = key
             .iter()

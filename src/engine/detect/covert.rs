@@ -136,12 +136,13 @@ fn is_odd(byte: u8) -> bool {
 fn marks(bytes: &[u8], loose: bool) -> Vec<Mark> {
     let mut found = Vec::new();
     if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
-        Scan { text, offset: 0, loose, facts: About::default(), found: &mut found }.run();
+        Scan { text, offset: 0, loose, facts: About::default(), judged: 0, found: &mut found }.run();
         return found;
     }
     let mut at = 0;
     for chunk in bytes.utf8_chunks() {
-        let mut scan = Scan { text: chunk.valid(), offset: at, loose, facts: About::default(), found: &mut found };
+        let mut scan =
+            Scan { text: chunk.valid(), offset: at, loose, facts: About::default(), judged: 0, found: &mut found };
         scan.run();
         at += chunk.valid().len() + chunk.invalid().len();
     }
@@ -165,6 +166,8 @@ struct Scan<'t, 'f> {
     /// The text may be no text at all.
     loose: bool,
     facts: About,
+    /// The letters up to here were judged with the word that they are in.
+    judged: usize,
     found: &'f mut Vec<Mark>,
 }
 
@@ -370,11 +373,16 @@ impl Scan<'_, '_> {
 
     fn word(&mut self, at: usize) -> usize {
         let word = homoglyph::word(self.text, at);
+        let next = at + self.after(at).map_or(1, char::len_utf8);
         // A character of the class may be no letter.
-        let end = word.end.max(at + self.after(at).map_or(1, char::len_utf8));
-        if self.loose {
+        let end = word.end.max(next);
+        // What hides between the letters of a word is no letter of it.
+        let letter = |c: char| matches!(chars::class(c), Class::Other | Class::LookAlike);
+        let end = self.text[next..end].find(|c| !letter(c)).map_or(end, |hidden| next + hidden);
+        if self.loose || at < self.judged {
             return end;
         }
+        self.judged = word.end;
         let text = self.text;
         let cyrillic = || *self.facts.cyrillic.get_or_init(|| homoglyph::has_cyrillic_word(text));
         let greek = || *self.facts.greek.get_or_init(|| text.chars().filter(|&c| homoglyph::is_greek(c)).count());

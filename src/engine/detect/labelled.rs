@@ -4,6 +4,7 @@
 //! A text rule with a label and a validator needs no pattern for the line: the value is cut out here in the ways in
 //! which people and programs end one, and the rule's validators say whether it is one.
 
+use crate::engine::detect::prompt::{boundary, start_of_line};
 use std::ops::Range;
 
 use crate::engine::rules::rule::Matching;
@@ -87,7 +88,7 @@ fn joint_behind(text: &str, label: &Range<usize>) -> Option<(usize, Joint)> {
     }
     at = skip(at, &|c| EMPHASIS.contains(&c) || blank(c));
     // `| Shell | zsh |`: only a row of a table has bars on both sides.
-    let line = text[..label.start].rfind('\n').map_or(0, |line| line + 1);
+    let line = boundary(text, start_of_line(text.as_bytes(), label.start));
     let before = text[line..label.start].trim_matches(|c: char| EMPHASIS.contains(&c) || blank(c));
     if rest(at).starts_with('|') && before.ends_with('|') {
         return Some((skip(at + 1, &blank), Joint::Sign));

@@ -71,6 +71,8 @@ const SHORTEST: usize = 8;
 /// How far around a literal a pattern may look.
 const BEFORE: usize = 64;
 const AFTER: usize = 512;
+/// What is longer is no heading, nor a line that follows one.
+const LONGEST_LINE: usize = 4096;
 /// The same for values of many lines.
 const AFTER_OF_BLOCK: usize = 16 << 10;
 /// How far apart the lines of one block stand, and how far a block reaches from its sign.
@@ -289,7 +291,7 @@ pub(super) fn is_label(text: &[u8], start: usize, end: usize) -> bool {
     const JOINTS: &[&str] = &[":", "=", ">", "|", "：", "is", "are", "为", "是"];
     // Behind a heading the value stands on the next line.
     let heading = || {
-        let line = memchr::memrchr(b'\n', &text[..start]).map_or(0, |line| line + 1);
+        let line = start_of_line(text, start);
         text.get(line) == Some(&b'#') && matches!(joint.first(), Some(b'\n' | b'\r'))
     };
     JOINTS.iter().any(|known| joint.starts_with(known.as_bytes())) || heading()
@@ -301,13 +303,13 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
     // Two literals of a rule in one line call for it twice.
     let taken = hits.iter().rev().take(16).find(|hit| hit.rule == number).map_or(0, |hit| hit.window.end);
     if matching.follow {
-        let mut line_end = end_of_line(text, near.end);
+        let mut line_end = end_of_line(text, near.end, LONGEST_LINE);
         for _ in 0..FOLLOWING {
             let start = line_end + 1;
             if start >= text.len() || !text.is_char_boundary(start) {
                 break;
             }
-            line_end = end_of_line(text, start);
+            line_end = end_of_line(text, start, LONGEST_LINE);
             let Some(window) = window_at(pattern, text, start, boundary(text, line_end.min(start + AFTER))) else {
                 break;
             };
@@ -317,13 +319,12 @@ fn collect(number: u16, matching: &Matching, text: &str, near: Range<usize>, hit
         }
         return;
     }
-    let start = text[..near.start]
-        .rfind('\n')
-        .map_or(0, |line| line + 1)
-        .max(boundary(text, near.start.saturating_sub(BEFORE)));
+    // No further than the pattern may look: a line of a megabyte would be gone through for each of its literals.
+    let start = boundary(text, near.start.saturating_sub(BEFORE));
+    let start = memchr::memrchr(b'\n', &text.as_bytes()[start..near.start]).map_or(start, |line| start + line + 1);
     let end = match matching.block {
         true => boundary(text, near.end + AFTER_OF_BLOCK),
-        false => boundary(text, end_of_line(text, near.end).min(near.end + AFTER)),
+        false => boundary(text, end_of_line(text, near.end, AFTER)),
     };
     if near.start < taken || end < start {
         return;
@@ -351,12 +352,21 @@ pub(super) fn value_of(pattern: &regex::Regex, captures: &regex::Captures<'_>) -
     }
 }
 
-fn end_of_line(text: &str, from: usize) -> usize {
-    memchr::memchr2(b'\n', b'\r', &text.as_bytes()[from..]).map_or(text.len(), |line| from + line)
+/// Where the line begins that `at` is in. Of a longer one than any with a label: somewhere in it, so that a text of one line is
+/// not gone through for each of its words.
+pub(super) fn start_of_line(text: &[u8], at: usize) -> usize {
+    let from = at.saturating_sub(LONGEST_LINE);
+    memchr::memrchr(b'\n', &text[from..at]).map_or(from, |line| from + line + 1)
+}
+
+/// Where the line ends that `from` is in, or `most` bytes behind it.
+fn end_of_line(text: &str, from: usize, most: usize) -> usize {
+    let end = text.len().min(from + most);
+    memchr::memchr2(b'\n', b'\r', &text.as_bytes()[from..end]).map_or(end, |line| from + line)
 }
 
 /// The nearest character boundary at or before `at`.
-fn boundary(text: &str, at: usize) -> usize {
+pub(super) fn boundary(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;

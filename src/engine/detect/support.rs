@@ -1,5 +1,6 @@
 //! What speaks for a short or common value being the fact it looks like: its name, its place, its neighbours.
 
+use crate::engine::detect::prompt::start_of_line;
 use std::ops::Range;
 
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
@@ -348,7 +349,7 @@ fn is_host_of_log(before: &[u8], after: &[u8]) -> bool {
         [0, 1, 3, 4, 6, 7].into_iter().all(digit) && (time[2], time[5], time[8]) == (b':', b':', b' ')
     };
     let logged = before.last_chunk::<9>().is_some_and(|time| clock(time)) && after.starts_with(b" ");
-    let line = before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = &before[start_of_line(before, before.len())..];
     let named = matches!(line, b"Linux " | b"Darwin ") && after.get(1).is_some_and(u8::is_ascii_digit);
     logged || named
 }
@@ -358,11 +359,11 @@ fn label_before(before: &[u8]) -> Option<String> {
     // The key of a property list stands on the line before.
     let plist = before.strip_suffix(b"<string>").map(|key| key.trim_ascii_end());
     if let Some(key) = plist.and_then(|key| key.strip_suffix(b"</key>")) {
+        let key = &key[key.len().saturating_sub(256)..];
         let start = memchr::memrchr(b'>', key).map_or(0, |at| at + 1);
         return Some(String::from_utf8_lossy(&key[start..]).into_owned());
     }
-    let line = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-    let line = &before[line..];
+    let line = &before[start_of_line(before, before.len())..];
     // Between its bar or tab and the one before.
     let cell = line.trim_ascii_end();
     let cell = cell.strip_suffix(b"`").unwrap_or(cell);

@@ -92,7 +92,11 @@ pub(super) fn disguised(
         let index = letters.iter().position(|(_, _, letter)| *letter == Letter::Latin).unwrap_or_default();
         let inner = index > 0 && index + 1 < letters.len();
         let of_cyrillic = foreigners().all(|c| c.script() == Script::Cyrillic);
-        if of_cyrillic && LATIN_DOUBLES.contains(letters[index].1) && (inner || index == 0 && foreign >= 4) {
+        // At the end `x` and `y` may be what is spoken of: `ось` and its name.
+        let small = |at: Option<usize>| at.and_then(|at| letters.get(at)).is_some_and(|(_, c, _)| c.is_lowercase());
+        let least = if "aceop".contains(letters[index].1) { 3 } else { 5 };
+        let at_end = small(Some(index)) && small(index.checked_sub(1)) && foreign >= least;
+        if of_cyrillic && LATIN_DOUBLES.contains(letters[index].1) && (inner || at_end || index == 0 && foreign >= 4) {
             return vec![spot(index)];
         }
         if !foreigners().all(|c| passes_for_latin(c) == Some(true)) {
@@ -213,6 +217,8 @@ mod tests {
             ("h\u{585}st", "\u{585}"),
             ("Passwоrd для входа", "о"),
             ("ваш прив\u{65}т", "e"),
+            ("Нужн\u{6f} переписать", "o"),
+            ("тогд\u{61} и", "a"),
             ("this \u{456}s it", "\u{456}"),
             ("pass\u{1d5d0}ord", "\u{1d5d0}"),
             ("pass\u{ff57}ord", "\u{ff57}"),
@@ -229,7 +235,7 @@ mod tests {
         for text in [
             "привет мир, это обычный текст",
             "оцените API-сервис, файлы PDFа и JSONом, Pythonист, VPNы, неAPI",
-            "3D-принтер, Wi-Fi роутер, М8x40",
+            "3D-принтер, Wi-Fi роутер, М8x40, планB, осьx",
             "IT-спеціаліст зі США, п'ять об\u{2bc}єктів",
             "µTorrent 10 kΩ Δt αβ ΔE λx σ² 5μm TNFα NFκB IL1α hν ρgh αv β-carotene αsynuclein kα",
             "東京API APIを使う 한국어SQL 中文English",

@@ -32,6 +32,10 @@ fn every_mark_of_the_certain_set_is_named() {
         ("user\u{200e}name".into(), "cov.bidi", "\u{200e}"),
         ("p\u{430}yment".into(), "cov.homoglyph", "\u{430}"),
         ("x\u{2004}\u{2005}\u{2004}y".into(), "cov.space", "\u{2004}\u{2005}\u{2004}"),
+        ("Нужно\u{200c}\u{200d}\u{200d}\u{200c} слово".into(), "cov.zero_width", "\u{200c}\u{200d}\u{200d}\u{200c}"),
+        ("Διακο\u{fe05}μιστής".into(), "cov.varsel", "\u{fe05}"),
+        ("слово\u{fe0f} и".into(), "cov.varsel", "\u{fe0f}"),
+        ("բառ\u{e0101}եր".into(), "cov.varsel", "\u{e0101}"),
         ("pass\u{13}word".into(), "cov.ctrl", "\u{13}"),
         ("pass\u{81}word".into(), "cov.ctrl", "\u{81}"),
     ] {

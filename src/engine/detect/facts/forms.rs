@@ -83,6 +83,8 @@ impl Forms {
         if kind.starts_with("path.") {
             for separator in ["-", "_"] {
                 self.add(fact, Spelling::Dashed, value.replace(['/', '\\'], separator).as_bytes(), true);
+                // A drive's colon may go and dots stay.
+                self.add(fact, Spelling::Dashed, value.replace(['/', '\\', ':'], separator).as_bytes(), true);
                 self.add(
                     fact,
                     Spelling::Dashed,
@@ -134,6 +136,16 @@ impl Forms {
             let path = String::from_utf8_lossy(&coded).replace("%2F", "/");
             self.add(fact, Spelling::Percent, path.as_bytes(), true);
         }
+        // Some encoders leave letters and digits alone.
+        let mut strict = String::new();
+        for byte in value.bytes() {
+            match byte {
+                byte if byte.is_ascii_alphanumeric() => strict.push(char::from(byte)),
+                // Writing to a string cannot fail.
+                byte => drop(write!(strict, "%{byte:02x}")),
+            }
+        }
+        self.add(fact, Spelling::Percent, strict.as_bytes(), true);
     }
 
     fn escaped(&mut self, fact: u32, value: &str) {

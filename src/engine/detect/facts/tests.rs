@@ -50,6 +50,18 @@ fn kinds(matcher: &Matcher, name: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
+fn encoders_that_spare_letters_alone_are_known() {
+    let matcher = facts(&[("net.dns", "172.25.82.53"), ("path.cwd", "C:\\Users\\sren_39\\x.y")]);
+    for (text, kind) in [
+        ("it printed 172%2E25%2E82%2E53 and stopped", "net.dns"),
+        ("in projects/C--Users-sren_39-x.y/memory", "path.cwd"),
+        ("C%3A%5CUsers%5Csren%5F39%5Cx%2Ey", "path.cwd"),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), [kind], "{text}");
+    }
+}
+
+#[test]
 fn a_distinct_value_counts_wherever_it_stands_alone() {
     let matcher =
         facts(&[("user.email", "ann@acme.example"), ("net.ip.local", "10.1.2.34"), ("path.home", "/home/ann")]);
