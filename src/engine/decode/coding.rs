@@ -77,7 +77,7 @@ impl Coding {
     pub fn without_signature(bytes: &[u8]) -> Option<Self> {
         let coding = match bytes.first()? & 15 {
             // The windows of 22 and 24 bits that encoders use unless told otherwise.
-            0b1011 | 0b1111 if Coding::Br.makes_text(bytes) => Coding::Br,
+            0b1011 | 0b1111 if is_like_brotli(bytes) && Coding::Br.makes_text(bytes) => Coding::Br,
             // A block with fixed or own codes; short texts are a single one, which is then the last.
             low if low & 7 == 0b011 || low & 7 == 0b101 || (low & 7 == 0b100 && bytes.len() > 1000) => Coding::Deflate,
             _ => return None,
@@ -113,6 +113,30 @@ impl Coding {
             Coding::Zstd => zstd(input, bounds),
         }
     }
+}
+
+/// Whether the first meta-block (RFC 7932, section 9.2) says a length that so few bytes can hold. `bytes` begin with a window's
+/// size of four bits. A decoder makes its window as large as that length before it reads on: chance would have it clear 16 MiB.
+fn is_like_brotli(bytes: &[u8]) -> bool {
+    /// Texts are not packed tighter.
+    const TIGHTEST: u64 = 512;
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    let word = u64::from_le_bytes(head) >> 4;
+    let (last, empty) = (word & 1 == 1, word & 2 == 2);
+    if last && empty {
+        return false;
+    }
+    let word = word >> if last { 2 } else { 1 };
+    // Three stands for a block of no content.
+    let nibbles = match word & 3 {
+        3 => return false,
+        more => 4 + more,
+    };
+    let length = word >> 2 & ((1 << (4 * nibbles)) - 1);
+    length < bytes.len() as u64 * TIGHTEST
 }
 
 fn is_zlib(bytes: &[u8]) -> bool {
@@ -373,4 +397,36 @@ fn zstd(input: &[u8], bounds: Bounds) -> Undone {
         }
     }
     Undone { content, codec: Codec::Zstd(members), consumed: at, stop, whole: stop.is_none() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn brotli_is_told_from_chance_before_it_is_tried() {
+        let text = "A sentence about nothing much, of which there are many more like it. ";
+        for (times, quality, window) in
+            [(1, 11, 22), (1, 5, 24), (30, 11, 22), (30, 1, 24), (3000, 9, 22), (3000, 2, 24)]
+        {
+            let mut packed = Vec::new();
+            let text = (0..times).map(|number| format!("{number}: {text}")).collect::<String>();
+            brotli::CompressorWriter::new(&mut packed, 4096, quality, window).write_all(text.as_bytes()).unwrap();
+            assert_eq!(Coding::without_signature(&packed), Some(Coding::Br), "{times} times, quality {quality}");
+        }
+        // Words of 24 bytes by chance, as base64 of identifiers gives them.
+        let mut state = 7u64;
+        let tried = (0..4000).filter(|_| {
+            let mut word = [0; 24];
+            for byte in &mut word {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = (state >> 33) as u8;
+            }
+            word[0] = word[0] & 0xf0 | 0b1011;
+            is_like_brotli(&word)
+        });
+        assert!(tried.count() < 400);
+    }
 }
