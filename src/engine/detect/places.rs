@@ -131,11 +131,15 @@ fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
         };
         let spelled = outer.text.get(outer.range.clone()).unwrap_or_default();
         let decoded = layers.get(layer.0 as usize).and_then(|layer| layer.content.get(window.clone()));
-        // What stands in the text as it is needs no decoding to be read, whatever else in it does.
+        // What stands in the text as it is needs no decoding to be read, where the text was not encoded as a whole.
+        let piecemeal = match outer.codec {
+            Codec::Percent => sides.into_iter().any(percent::spells_letters),
+            _ => sides.into_iter().any(html::spells_letters),
+        };
         let plain = decoded == Some(spelled);
         let steps = &mut raw.location.steps;
         let end = steps.len() - usize::from(matches!(steps.last(), Some(Step::Window(..))));
-        if more && !plain || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
+        if more && !(plain && piecemeal) || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
             return;
         }
         steps.truncate(end - 1);
