@@ -10,7 +10,7 @@ use crate::index::{Index, IndexError};
 use crate::session::store::{MAGIC, Scan, SessionReader};
 
 /// Unpacked bytes at hand, of all threads together.
-const CACHE: usize = 48 << 20;
+const CACHE: usize = 24 << 20;
 
 /// A session file: gone over once, then read where its flows stand.
 pub struct Session {

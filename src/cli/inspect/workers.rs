@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Results that may be ahead of the next one in order.
 const AHEAD: usize = 64;
 /// Bytes that results may hold until their turn comes.
-const HELD: usize = 32 << 20;
+const HELD: usize = 24 << 20;
 
 struct Desk<T> {
     /// The next item that nobody has begun.
