@@ -5,8 +5,8 @@
 #   tests/run.sh --fleet    only the gateways on several machines, with NATS and PostgreSQL: another set of features
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, nftables, HAProxy; for --fleet PostgreSQL and
-# NATS) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, nftables, HAProxy; for --fleet PostgreSQL,
+# NATS, DuckDB) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
 # the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -57,6 +57,8 @@ pub enum SinkAddress {
     Nats(NatsAddress),
     /// The URL as its driver reads it; it may hold a password.
     Postgres(String),
+    /// The folder of the files.
+    Parquet(PathBuf),
 }
 
 impl SinkAddress {
@@ -66,7 +68,7 @@ impl SinkAddress {
                 "--sink",
                 format_args!(
                     "{why}; expected file:/PATH, syslog+udp://HOST:PORT, syslog+tcp://…, syslog+tls://…, https://…, \
-                     otlp+https://HOST:PORT, nats://HOST:PORT/SUBJECT or postgres://USER@HOST/DATABASE"
+                     otlp+https://HOST:PORT, nats://HOST:PORT/SUBJECT, postgres://USER@HOST/DATABASE or parquet:/FOLDER"
                 ),
             )
         };
@@ -97,6 +99,10 @@ impl SinkAddress {
                 let keep = number("keep", take("keep"), 10)?.min(1000) as usize;
                 SinkAddress::File { path: path.into(), most_bytes, keep }
             }
+            "parquet" => match rest.strip_prefix("//").unwrap_or(rest) {
+                "" => return Err(wrong("the folder is missing")),
+                folder => SinkAddress::Parquet(folder.into()),
+            },
             "nats" => {
                 let (servers, subject) = rest.trim_start_matches('/').split_once('/').unwrap_or((rest, ""));
                 let servers = servers.trim_start_matches('/').split(',').filter(|server| !server.is_empty());
@@ -162,6 +168,7 @@ impl SinkAddress {
             SinkAddress::Http(to) => format!("{}:{}{}{}", to.host, to.port, to.path, to.otlp),
             SinkAddress::Nats(to) => format!("{}/{}", to.servers.join(","), to.subject),
             SinkAddress::Postgres(url) => url.clone(),
+            SinkAddress::Parquet(folder) => format!("parquet:{}", folder.display()),
         };
         hex(&Sha256::digest(text.as_bytes())[..8])
     }
@@ -175,6 +182,7 @@ impl SinkAddress {
                 format!("{} to {}:{}{}", if to.otlp { "OTLP" } else { "HTTP" }, to.host, to.port, to.path)
             }
             SinkAddress::Postgres(_) => "PostgreSQL".to_owned(),
+            SinkAddress::Parquet(folder) => format!("Parquet in {}", folder.display()),
             SinkAddress::Nats(to) => format!("NATS {} at {}", to.subject, to.servers.join(", ")),
         }
     }
@@ -196,9 +204,17 @@ mod tests {
         assert_eq!((otlp.port, otlp.path.as_str(), otlp.otlp), (4318, "/v1/logs", true));
         let SinkAddress::Nats(nats) = SinkAddress::parse("nats://a:4222,b:4222").unwrap() else { panic!("no NATS") };
         assert_eq!((nats.servers.len(), nats.subject.as_str()), (2, "divulge.findings"));
-        for wrong in
-            ["x", "ftp://a", "https://user:secret@host/", "file:", "https://h/?x=1", "file:/a?keep=x", "nats://"]
-        {
+        assert!(SinkAddress::parse("parquet:/var/x").unwrap() == SinkAddress::Parquet("/var/x".into()));
+        for wrong in [
+            "x",
+            "parquet:",
+            "ftp://a",
+            "https://user:secret@host/",
+            "file:",
+            "https://h/?x=1",
+            "file:/a?keep=x",
+            "nats://",
+        ] {
             let error = SinkAddress::parse(wrong).err().unwrap_or_else(|| panic!("{wrong} was taken")).to_string();
             assert!(error.contains("--sink") && !error.contains("secret"), "{error}");
         }

@@ -40,6 +40,8 @@ pub(super) enum Sink {
     Nats(crate::gateway::fleet::Publisher),
     #[cfg(feature = "fleet")]
     Postgres(crate::gateway::fleet::Database),
+    #[cfg(feature = "fleet")]
+    Parquet(crate::gateway::fleet::Folder),
 }
 
 /// What sinks need to reach their places.
@@ -62,9 +64,11 @@ impl Sink {
             SinkAddress::Postgres(url) => {
                 Sink::Postgres(crate::gateway::fleet::Database::new(url.clone(), parts.tls.clone()))
             }
+            #[cfg(feature = "fleet")]
+            SinkAddress::Parquet(folder) => Sink::Parquet(crate::gateway::fleet::Folder::new(folder.clone())),
             #[cfg(not(feature = "fleet"))]
-            SinkAddress::Nats(_) | SinkAddress::Postgres(_) => {
-                let why = "this build has neither NATS nor PostgreSQL: build it with `--features fleet`";
+            SinkAddress::Nats(_) | SinkAddress::Postgres(_) | SinkAddress::Parquet(_) => {
+                let why = "this build has neither NATS nor PostgreSQL nor Parquet: build it with `--features fleet`";
                 return Err(SettingsError::option("--sink", why));
             }
         })
@@ -79,6 +83,8 @@ impl Sink {
             Sink::Nats(publisher) => publisher.send(lines).await,
             #[cfg(feature = "fleet")]
             Sink::Postgres(database) => database.send(lines).await,
+            #[cfg(feature = "fleet")]
+            Sink::Parquet(folder) => tokio::task::block_in_place(|| folder.send(lines)),
         }
     }
 }
@@ -92,6 +98,11 @@ pub fn start(
     let names: Vec<String> = addresses.iter().map(SinkAddress::name).collect();
     let mut all = Vec::new();
     for (address, name) in addresses.iter().zip(&names) {
+        if let SinkAddress::Parquet(_) = address {
+            let why =
+                "Parquet files are written by `divulge sink`, many lines at once: each file here would have a few";
+            return Err(SettingsError::option("--sink", why));
+        }
         let sink = Sink::new(address, parts)?;
         let sent = Arc::new(Sent { shown: address.shown(), at: tokio::sync::watch::Sender::new(spool.cursor(name)) });
         let courier =

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use async_nats::jetstream;
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::{curl, gateway, statuses};
 use crate::common::divulge::run;
-use crate::common::programs::{program, succeed};
+use crate::common::programs::{duckdb, program, succeed};
 use crate::common::upstream::Upstream;
 use crate::common::{Authority, Divulge, soon, within};
 
@@ -192,6 +193,62 @@ fn findings_reach_the_database_once_whatever_was_away_meanwhile() {
                 .await,
             "7"
         );
+    });
+}
+
+#[test]
+fn findings_in_parquet_files_are_those_of_the_gateway_to_another_reader() {
+    const QUERY: &str = "SELECT line, id, strftime(time AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%g') || 'Z', \
+                         strftime(date::DATE, '%Y-%m-%d'), \"group\", host, type, session, flow, client, user_id, kind, \
+                         location, severity, action, verdict FROM files";
+    const SCRIPT: &str = "import duckdb, json, sys\n\
+        files = duckdb.read_parquet(sys.argv[1] + '/**/*.parquet', hive_partitioning=True)\n\
+        for row in duckdb.sql(sys.argv[2]).fetchall(): print(json.dumps(row))";
+    // The first run installs the reader.
+    within(LIMIT * 3, async {
+        let python = tokio::task::spawn_blocking(duckdb).await.unwrap();
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let mut nats = Nats::new();
+        nats.start().await;
+        let sink = format!("--sink=nats://{}/divulge.findings", nats.address);
+        let mut divulge = gateway(&authority, upstream.address).arg(&sink).start().await;
+        requests(&divulge, 3).await;
+        divulge.wait_for("a flow", |line| line["type"] == "flow").await;
+        divulge.terminate().await;
+        let lines = divulge.lines();
+
+        let folder = tempfile::tempdir().unwrap();
+        let from = format!("nats://{}/divulge.findings", nats.address);
+        let to = format!("parquet:{}", folder.path().display());
+        let worker = ["sink", "--drain", "--from", &from, "--to", &to, "--name"];
+        // What comes once more makes the same files.
+        for name in ["a", "b"] {
+            let ended = run(&[&worker[..], &[name]].concat()).await;
+            assert_eq!(ended.code, Some(0), "{}", ended.err);
+        }
+        let read = succeed(program(python).args(["-c", SCRIPT]).arg(folder.path()).arg(QUERY)).await.out;
+        let mut found: Vec<Value> = read.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+        for row in &mut found {
+            row[0] = serde_json::from_str(row[0].as_str().unwrap()).unwrap();
+        }
+        let mut expected: Vec<Value> = lines
+            .iter()
+            .map(|line| {
+                let date = &line["time"].as_str().unwrap()[..10];
+                let rest = [
+                    "group", "host", "type", "session", "flow", "client", "user", "kind", "location", "severity",
+                    "action", "verdict",
+                ];
+                let first = [line.clone(), line["id"].clone(), line["time"].clone(), date.into()];
+                first.into_iter().chain(rest.map(|name| line[name].clone())).collect()
+            })
+            .collect();
+        let by_id = |row: &Value| row[1].to_string();
+        found.sort_by_key(by_id);
+        expected.sort_by_key(by_id);
+        assert!(expected.len() > 3);
+        assert_eq!(found, expected);
     });
 }
 

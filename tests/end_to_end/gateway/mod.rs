@@ -3,7 +3,7 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `users` | passwords, tokens, certificates, ranges; what a refusal tells |
-//! | `fleet` | several gateways: NATS, PostgreSQL (feature `fleet`) |
+//! | `fleet` | several gateways: NATS, PostgreSQL, Parquet (feature `fleet`) |
 //! | `groups` | policy, hosts, limits per group |
 //! | `ways` | SOCKS5, TLS to the proxy, PROXY protocol, PAC, reverse |
 //! | `operations` | reload, drain, the admin port, the service manager |
