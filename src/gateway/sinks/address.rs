@@ -1,12 +1,16 @@
 //! A sink as the settings name it: a URL.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::Uri;
 use sha2::{Digest, Sha256};
 
 use crate::config::SettingsError;
 use crate::engine::line::hex;
+
+/// Seconds between two reports of metrics, where the URL does not say.
+const METRICS_INTERVAL: u64 = 60;
 
 /// `syslog+udp://HOST:PORT` and the like.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +38,8 @@ pub struct HttpAddress {
     pub token_file: Option<PathBuf>,
     /// As OTLP logs rather than as lines.
     pub otlp: bool,
+    /// How often OTLP metrics go beside the logs; zero for never.
+    pub metrics_interval: Option<Duration>,
 }
 
 /// `nats://HOST:PORT[,HOST:PORT…]/SUBJECT`
@@ -43,6 +49,8 @@ pub struct NatsAddress {
     pub subject: String,
     /// A file of credentials as the server's tools write it.
     pub credentials: Option<PathBuf>,
+    /// On how many nodes a stream or bucket is kept that is made here.
+    pub replicas: usize,
 }
 
 #[derive(Clone, Eq, PartialEq)]
@@ -112,7 +120,12 @@ impl SinkAddress {
                 }
                 let subject = if subject.is_empty() { "divulge.findings" } else { subject };
                 let credentials = take("credentials").map(PathBuf::from);
-                SinkAddress::Nats(NatsAddress { servers, subject: subject.to_owned(), credentials })
+                let replicas = match take("replicas").map(str::parse) {
+                    None => 1,
+                    Some(Ok(number @ 1..=5)) => number,
+                    Some(_) => return Err(wrong("`replicas` is none of 1 to 5")),
+                };
+                SinkAddress::Nats(NatsAddress { servers, subject: subject.to_owned(), credentials, replicas })
             }
             _ => {
                 let uri: Uri = format!("x:{rest}").parse().map_err(|_| wrong("the address is malformed"))?;
@@ -126,6 +139,13 @@ impl SinkAddress {
                     SinkAddress::Syslog(SyslogAddress { transport, host: host.clone(), port: port(default) })
                 };
                 let path = uri.path();
+                let interval = match take("metrics-interval") {
+                    None => METRICS_INTERVAL,
+                    Some(_) if !scheme.starts_with("otlp") => {
+                        return Err(wrong("`metrics-interval` is for otlp alone"));
+                    }
+                    Some(text) => text.parse().map_err(|_| wrong("`metrics-interval` is no number of seconds"))?,
+                };
                 let mut posted = |secure: bool, otlp: bool| {
                     let default = match (otlp, secure) {
                         (true, _) => 4318,
@@ -140,6 +160,7 @@ impl SinkAddress {
                         path: path.to_owned(),
                         token_file: take("token-file").map(PathBuf::from),
                         otlp,
+                        metrics_interval: otlp.then_some(Duration::from_secs(interval)),
                     })
                 };
                 match scheme {
@@ -202,6 +223,7 @@ mod tests {
             panic!("no HTTP")
         };
         assert_eq!((otlp.port, otlp.path.as_str(), otlp.otlp), (4318, "/v1/logs", true));
+        assert_eq!(otlp.metrics_interval, Some(Duration::from_secs(60)));
         let SinkAddress::Nats(nats) = SinkAddress::parse("nats://a:4222,b:4222").unwrap() else { panic!("no NATS") };
         assert_eq!((nats.servers.len(), nats.subject.as_str()), (2, "divulge.findings"));
         assert!(SinkAddress::parse("parquet:/var/x").unwrap() == SinkAddress::Parquet("/var/x".into()));
@@ -212,8 +234,11 @@ mod tests {
             "https://user:secret@host/",
             "file:",
             "https://h/?x=1",
+            "https://h/?metrics-interval=5",
+            "otlp+http://h/?metrics-interval=x",
             "file:/a?keep=x",
             "nats://",
+            "nats://a?replicas=0",
         ] {
             let error = SinkAddress::parse(wrong).err().unwrap_or_else(|| panic!("{wrong} was taken")).to_string();
             assert!(error.contains("--sink") && !error.contains("secret"), "{error}");

@@ -4,6 +4,8 @@
 mod address;
 mod file;
 mod http;
+mod otlp;
+mod report;
 mod syslog;
 
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use crate::config::SettingsError;
 use crate::gateway::spool::{Position, Spool};
 
 pub use address::{NatsAddress, SinkAddress};
+pub use report::{Reports, report};
 
 /// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// A batch that is not taken within this time is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,6 +53,8 @@ pub struct SinkParts {
     /// For TLS to them.
     pub tls: Arc<rustls::ClientConfig>,
     pub host: String,
+    /// Drawn at the start: tells this process from others of the host.
+    pub instance: String,
 }
 
 impl Sink {
@@ -57,7 +62,7 @@ impl Sink {
         Ok(match address {
             SinkAddress::File { path, most_bytes, keep } => Sink::File(file::Rotated::new(path, *most_bytes, *keep)),
             SinkAddress::Syslog(to) => Sink::Syslog(syslog::Syslog::new(to.clone(), parts.clone())),
-            SinkAddress::Http(to) => Sink::Http(http::Poster::new(to.clone(), parts.tls.clone())?),
+            SinkAddress::Http(to) => Sink::Http(http::Poster::new(to.clone(), parts.clone())?),
             #[cfg(feature = "fleet")]
             SinkAddress::Nats(to) => Sink::Nats(crate::gateway::fleet::Publisher::new(to.clone(), parts.tls.clone())),
             #[cfg(feature = "fleet")]
