@@ -28,6 +28,9 @@ pub struct Args {
     /// Workers of one name share the lines; those of another get all of them as well
     #[arg(long, value_name = "NAME", default_value = "sink")]
     name: String,
+    /// After so long without word from a worker its lines go to another; counts when the first of a name starts
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    ack_wait: u64,
     /// Ends when there is nothing left
     #[arg(long)]
     drain: bool,
@@ -67,7 +70,14 @@ fn settings(args: &Args, options: &Options) -> Result<WorkerParts, Box<dyn std::
         return Err(SettingsError::option("--name", "expected letters, digits, - and _").into());
     }
     let to = SinkAddress::parse(&args.to)?;
-    Ok(WorkerParts { from, to, name: args.name.clone(), hurry: args.drain, parts: gateway::sink_parts(options)? })
+    Ok(WorkerParts {
+        from,
+        to,
+        name: args.name.clone(),
+        hurry: args.drain,
+        ack_wait: Duration::from_secs(args.ack_wait),
+        parts: gateway::sink_parts(options)?,
+    })
 }
 
 /// Until there is nothing left, if that is asked for; else for ever.

@@ -4,14 +4,15 @@
 //! FOLDER/date=2026-11-27/group=dev/host=api.example.com/<digest of the ids>.parquet
 //! ```
 //!
-//! A file is written beside its place under a name that readers pass over, synced and moved there: what is there is whole. A
-//! batch that comes twice makes the same files again; a line that comes twice in two batches is there twice, with one `id`.
+//! A file is written in a folder that readers pass over, synced and moved to its place: what is there is whole. A batch that
+//! comes twice makes the same files again; a line that comes twice in two batches is there twice, with one `id`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
@@ -21,6 +22,8 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use tempfile::NamedTempFile;
 
 use crate::engine::line::hex;
 use crate::gateway::sinks::SinkError;
@@ -49,27 +52,61 @@ const OPTIONAL: [&str; 7] = ["client", "user", "kind", "location", "severity", "
 const NONE: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Names of folders are cut here; with the digest of all of it they stay apart.
 const LONGEST_NAME: usize = 180;
+/// Where files are until they are whole.
+const UNFINISHED: &str = ".unfinished";
+/// What has lain there for so long is of a worker that was killed: no file takes that long.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Where the files are.
 pub struct Folder(PathBuf);
 
 impl Folder {
+    /// Removes what workers that were killed have left unfinished.
     pub fn new(path: PathBuf) -> Self {
+        for entry in fs::read_dir(path.join(UNFINISHED)).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Self(path)
     }
 
     /// All of `lines` are on the disk when it returns.
     pub fn send(&self, lines: &[String]) -> Result<(), SinkError> {
         let mut parts: BTreeMap<PathBuf, Vec<Row<'_>>> = BTreeMap::new();
+        let mut ids = HashSet::new();
         for line in lines {
             let Some(row) = Row::of(line) else {
                 // It would be the same the next time, and hold up all that follow.
                 tracing::error!("a line of the stream is no finding of divulge, and is left out");
                 continue;
             };
-            parts.entry(row.folder()).or_default().push(row);
+            if row.text("id").is_some_and(|id| ids.insert(id.to_owned())) {
+                parts.entry(row.folder()).or_default().push(row);
+            }
         }
-        parts.iter().try_for_each(|(folder, rows)| write(&self.0.join(folder), rows).map_err(SinkError::of))
+        parts.iter().try_for_each(|(folder, rows)| self.write(folder, rows).map_err(SinkError::of))
+    }
+
+    fn write(&self, folder: &Path, rows: &[Row<'_>]) -> Result<(), ParquetError> {
+        let mut ids = Sha256::new();
+        rows.iter().filter_map(|row| row.text("id")).for_each(|id| ids.update(format!("{id}\n")));
+        let name = format!("{}.parquet", hex(&ids.finalize()[..16]));
+        let unfinished = self.0.join(UNFINISHED);
+        made(&unfinished)?;
+        // For its owner alone; removed when something fails.
+        let mut file = NamedTempFile::new_in(&unfinished)?;
+        fill(file.as_file_mut(), rows)?;
+        file.as_file().sync_all()?;
+        let place = self.0.join(folder);
+        let new = !place.is_dir();
+        made(&place)?;
+        file.persist(place.join(name)).map_err(|error| error.error)?;
+        // The name is on the disk when its folder is, and a new folder when the one around it is.
+        let around = place.ancestors().take_while(|path| path.starts_with(&self.0));
+        around.take(if new { usize::MAX } else { 1 }).try_for_each(synced)?;
+        Ok(())
     }
 }
 
@@ -114,19 +151,14 @@ fn named(text: &str) -> String {
     name
 }
 
-fn write(folder: &Path, rows: &[Row<'_>]) -> Result<(), ParquetError> {
-    let mut ids = Sha256::new();
-    rows.iter().filter_map(|row| row.text("id")).for_each(|id| ids.update(format!("{id}\n")));
-    let name = format!("{}.parquet", hex(&ids.finalize()[..16]));
-    made(folder)?;
-    // Names that begin so are no data to readers.
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
-    let file = fill(owned(&beside)?, rows)?;
-    file.sync_all()?;
-    fs::rename(&beside, folder.join(name))?;
-    // The name is on the disk when its folder is.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+/// Elsewhere folders cannot be opened, and names are on the disk when they are made.
+#[cfg(unix)]
+fn synced(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn synced(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -137,15 +169,7 @@ fn made(folder: &Path) -> io::Result<()> {
     builder.recursive(true).create(folder)
 }
 
-fn owned(path: &Path) -> io::Result<File> {
-    let mut options = fs::OpenOptions::new();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn fill(file: File, rows: &[Row<'_>]) -> Result<File, ParquetError> {
+fn fill(file: &mut File, rows: &[Row<'_>]) -> Result<(), ParquetError> {
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
@@ -171,7 +195,8 @@ fn fill(file: File, rows: &[Row<'_>]) -> Result<File, ParquetError> {
     }
     texts(group.next_column()?, rows, |row| row.line.to_owned())?;
     group.close()?;
-    writer.into_inner()
+    writer.close()?;
+    Ok(())
 }
 
 fn texts(
@@ -208,7 +233,9 @@ mod tests {
                 r#"{{"id":"{id}","time":"2026-11-27T06:00:00.000Z","session":"s","flow":"1","host":"{host}","kind":"a.b"}}"#
             )
         };
-        let lines = [line("1", "a.example.com"), "no JSON".into(), line("2", "../x"), line("3", "a.example.com")];
+        let mut lines =
+            vec![line("1", "a.example.com"), "no JSON".into(), line("2", "../x"), line("3", "a.example.com")];
+        lines.push(lines[0].clone());
         for _ in 0..2 {
             Folder::new(folder.path().to_owned()).send(&lines).unwrap();
         }
@@ -218,5 +245,6 @@ mod tests {
         for host in hosts {
             assert_eq!(std::fs::read_dir(&host).unwrap().count(), 1, "{host:?}");
         }
+        assert_eq!(std::fs::read_dir(folder.path().join(super::UNFINISHED)).unwrap().count(), 0);
     }
 }

@@ -14,9 +14,6 @@ use crate::gateway::sinks::{NatsAddress, Sink, SinkAddress, SinkError, SinkParts
 const BATCH: (usize, Duration) = (500, Duration::from_millis(500));
 /// Where each batch makes files.
 const LARGE_BATCH: (usize, Duration) = (4000, Duration::from_secs(20));
-/// After this time without a receipt a line is given to another worker.
-const RECEIPT: Duration = Duration::from_secs(60);
-
 #[derive(Clone)]
 pub struct WorkerParts {
     pub from: NatsAddress,
@@ -25,6 +22,8 @@ pub struct WorkerParts {
     pub name: String,
     /// What is there is enough for a batch.
     pub hurry: bool,
+    /// After this time without a receipt a line is given to another worker.
+    pub ack_wait: Duration,
     pub parts: SinkParts,
 }
 
@@ -36,18 +35,20 @@ pub struct Worker {
 
 impl Worker {
     pub async fn open(settings: WorkerParts) -> Result<Self, SinkError> {
-        let WorkerParts { from, to, name, hurry, parts } = settings;
+        let WorkerParts { from, to, name, hurry, ack_wait, parts } = settings;
         let mut batch = if matches!(to, SinkAddress::Parquet(_)) { LARGE_BATCH } else { BATCH };
         if hurry {
             batch.1 = BATCH.1;
         }
+        // A batch that comes together more slowly would be given to others meanwhile.
+        batch.1 = batch.1.min(ack_wait / 3);
         let sink = Sink::new(&to, &parts).map_err(SinkError::of)?;
         let context = jetstream::new(connect(&from, &Arc::clone(&parts.tls)).await?);
         let stream = context.get_stream(stream_name(&from.subject)).await.map_err(SinkError::of)?;
         let wanted = pull::Config {
             durable_name: Some(name.clone()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: RECEIPT,
+            ack_wait,
             max_ack_pending: (LARGE_BATCH.0 * 4) as i64,
             ..pull::Config::default()
         };
