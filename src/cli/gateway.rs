@@ -228,6 +228,7 @@ pub async fn follow_fleet(options: &Options, state: &Path) -> Result<(), StartEr
         return Err(SettingsError::option("--fleet", "expected nats://HOST:PORT/BUCKET").into());
     };
     let (tls, folder) = (sink_parts(options)?.tls, state.join("fleet"));
+    crate::ca::files::private_dir(state).map_err(|e| StartError::Wrong(e.to_string()))?;
     // Before the settings that name what is in there are read; where the cluster is away, what is on the disk serves.
     let first = tokio::time::timeout(PATIENCE, crate::gateway::fleet::fetch(&from, &tls, &folder)).await;
     if !matches!(first, Ok(Ok(()))) {

@@ -74,13 +74,14 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(state) => state,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
+    // First of all: the CA is made for the hosts of all packs, and some may be the fleet's.
+    if let Err(error) = gateway::follow_fleet(&options, &state).await {
+        return fail(WRONG_USAGE, &error);
+    }
     let authority = match authority(&options, &state) {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, error.as_ref()),
     };
-    if let Err(error) = gateway::follow_fleet(&options, &state).await {
-        return fail(WRONG_USAGE, &error);
-    }
     // Before anything is read: what changes meanwhile counts as a change.
     let mut changes = Changes::watch(&args);
     let plan = Plan {

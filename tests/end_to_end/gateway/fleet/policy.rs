@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use tokio::task::JoinSet;
 
-use super::LIMIT;
 use super::load::{Fleet, POLICY};
 use super::servers::Nats;
+use super::{LIMIT, requests};
 use crate::common::upstream::Upstream;
 use crate::common::{Authority, Divulge, HOST, figure, soon, within};
 use crate::gateway::{MACHINE, curl, gateway, sized, statuses};
@@ -93,5 +93,74 @@ fn a_change_is_seen_by_three_gateways_that_share_three_nodes() {
             longest = longest.max(took.into_iter().max().unwrap_or_default());
         }
         figure(&format!("a policy seen by three gateways, longest of {rounds}: milliseconds"), longest.as_millis());
+    });
+}
+
+#[test]
+fn a_rule_pack_of_the_bucket_counts_at_every_gateway() {
+    const PACK: &str = "id = 'acme'\ntitle = 'Acme'\nhosts = ['api.acme.example.com']\n";
+    const RULE: &str = r#"id = "acme.machine"
+kind = "id.device"
+title = "Acme's number of a machine"
+severity = "high"
+why = "It links."
+select = { part = "body", names = ["host"] }
+match = { value = '^9f86[0-9a-f]{28}$' }
+
+[[example]]
+name = "found"
+expect = ["body!json:/host"]
+request = '''
+POST /v1 HTTP/1.1
+host: api.acme.example.com
+content-type: application/json
+
+{"host":"9f86d081884c7d659a2feaa0c55ad015"}
+'''
+
+[[example]]
+name = "another name"
+expect = []
+request = '''
+POST /v1 HTTP/1.1
+host: api.acme.example.com
+content-type: application/json
+
+{"digest":"9f86d081884c7d659a2feaa0c55ad015"}
+'''
+"#;
+    within(LIMIT, async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let mut nats = Nats::new();
+        nats.start().await;
+        let bucket = jetstream::kv::Config { bucket: "divulge".into(), ..Default::default() };
+        let store = nats.context().await.create_key_value(bucket).await.unwrap();
+        store.put("rules/acme/pack.toml", PACK.into()).await.unwrap();
+        let start = async || {
+            let serve = gateway(&authority, upstream.address).arg(format!("--fleet=nats://{}/divulge", nats.address));
+            let rules = serve.beside("state/fleet/rules");
+            serve.arg(format!("--rules={}", rules.display())).start().await
+        };
+        let gateways = [start().await, start().await];
+        store.put("rules/acme/machine.toml", RULE.into()).await.unwrap();
+        for divulge in &gateways {
+            divulge.wait_for_error("read again").await;
+            requests(divulge, 1).await;
+            divulge.wait_for("what the rule finds", |line| line["rule"] == "acme.machine").await;
+        }
+        // A rule that is no rule stays out, and those of before go on.
+        store.put("rules/acme/machine.toml", RULE.replace("id.device", "no kind").into()).await.unwrap();
+        for divulge in &gateways {
+            divulge.wait_for_error("not reloaded").await;
+            let before = divulge.lines().len();
+            requests(divulge, 1).await;
+            soon("a finding of the rule of before", async {
+                while !divulge.lines()[before..].iter().any(|line| line["rule"] == "acme.machine") {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
     });
 }
