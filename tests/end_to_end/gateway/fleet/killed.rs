@@ -29,7 +29,7 @@ fn a_gateway_and_the_leader_of_the_stream_are_killed_and_nothing_is_lost() {
 
         // Those that were on their way through the dead gateway; every other one is a failure of the fleet.
         let (in_flight, beyond): (Vec<_>, Vec<_>) =
-            failed.into_iter().partition(|asked| asked.opened < killed && fleet.balancer.took_to(DEAD, asked));
+            failed.into_iter().partition(|asked| asked.opened < killed && fleet.balancer().took_to(DEAD, asked));
         let missing = fleet.missing(&answered, AROUND).await;
         let duplicates = fleet.duplicates().await;
         // The one that is back serves like the others.

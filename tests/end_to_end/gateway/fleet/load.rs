@@ -42,7 +42,7 @@ pub struct Fleet {
     pub cluster: Cluster,
     pub postgres: Postgres,
     pub gateways: Vec<Divulge>,
-    pub balancer: Balancer,
+    balancer: Option<Balancer>,
     authority: Authority,
     upstream: Upstream,
     workers: Vec<Child>,
@@ -67,21 +67,22 @@ impl Fleet {
             }
         }
         let addresses = [free(), free(), free()];
-        let balancer = Balancer::start(folder.path(), &addresses).await;
         let mut fleet = Self {
             cluster,
             postgres,
             gateways: Vec::new(),
-            balancer,
+            balancer: None,
             authority,
             upstream,
             workers: Vec::new(),
             folder,
         };
-        for (number, address) in addresses.into_iter().enumerate() {
-            let started = fleet.gateway(number, address).await;
+        for (number, address) in addresses.iter().enumerate() {
+            let started = fleet.gateway(number, *address).await;
             fleet.gateways.push(started);
         }
+        // Once they listen: servers that a balancer has found dead stay so until it looks again.
+        fleet.balancer = Some(Balancer::start(fleet.folder.path(), &addresses).await);
         for _ in 0..2 {
             let worker = fleet.worker();
             fleet.workers.push(worker);
@@ -138,6 +139,10 @@ impl Fleet {
         self.gateways[number] = again;
     }
 
+    pub fn balancer(&self) -> &Balancer {
+        self.balancer.as_ref().expect("it starts with the fleet")
+    }
+
     /// Straight to one of the gateways.
     pub fn route(&self, number: usize) -> Route {
         Route::through(&self.gateways[number]).trusting(self.ca_file())
@@ -162,7 +167,7 @@ impl Fleet {
         for number in 0..CLIENTS {
             let client = Client {
                 route: route.clone(),
-                balancer: self.balancer.address,
+                balancer: self.balancer().address,
                 begun: begun.clone(),
                 held: None,
                 results: Vec::new(),
@@ -222,13 +227,13 @@ impl Balancer {
         let log = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut settings = format!(
             "global\n  log {} local0\n\
-             defaults\n  mode tcp\n  log global\n  log-format \"%Ts %cp %s\"\n  timeout connect 2s\n  timeout client 60s\n  \
+             defaults\n  mode tcp\n  log global\n  log-format \"%Ts %cp %s\"\n  timeout connect 2s\n  timeout check 5s\n  timeout client 60s\n  \
              timeout server 60s\n  retries 3\n  option redispatch 1\n\
              listen divulge\n  bind {address}\n",
             log.local_addr().unwrap()
         );
         for (number, gateway) in gateways.iter().enumerate() {
-            settings += &format!("  server {number} {gateway} check inter 200ms fall 1 rise 1\n");
+            settings += &format!("  server {number} {gateway} check inter 1s fall 3 rise 1\n");
         }
         let file = folder.join("haproxy.cfg");
         std::fs::write(&file, settings).unwrap();
