@@ -1,7 +1,7 @@
 //! Counts and times for a monitoring system, in the text form of Prometheus. Labels come from short lists of our own: nothing
 //! that a client sends becomes one.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -65,6 +65,8 @@ struct ByKind {
 }
 
 pub struct Metrics {
+    /// Since when is counted.
+    pub began: SystemTime,
     registry: Registry,
     requests: Family<ByResult, Counter>,
     durations: Histogram,
@@ -80,6 +82,7 @@ impl Default for Metrics {
         let handshakes: fn() -> Histogram =
             || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 7.5]);
         let mut metrics = Self {
+            began: SystemTime::now(),
             registry: Registry::with_prefix("divulge"),
             requests: Family::default(),
             durations: Histogram::new([

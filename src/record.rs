@@ -116,6 +116,8 @@ pub struct Recorder {
     queue: SyncSender<Entry>,
     pub counters: Arc<Counters>,
     pub metrics: Arc<Metrics>,
+    /// The name of this run, as every line tells it.
+    pub session: Arc<str>,
     viewers: Arc<Viewers>,
     wanted: bool,
 }
@@ -162,6 +164,7 @@ pub fn findings_file(path: &Path) -> io::Result<Box<dyn Write + Send>> {
 pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     let out = parts.findings.as_deref().map(findings_file).transpose()?;
     let (queue, entries) = mpsc::sync_channel(QUEUE);
+    let session: Arc<str> = parts.session.as_str().into();
     let counters = Arc::new(Counters::default());
     let viewers = Arc::new(Viewers::default());
     let tally = Arc::new(Mutex::new(Tally::new()));
@@ -178,7 +181,7 @@ pub fn start(parts: RecorderParts) -> io::Result<(Recorder, RecordKeeper)> {
     };
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || writer.run(entries))?;
     let metrics = Arc::new(Metrics::default());
-    let recorder = Recorder { queue: queue.clone(), counters, metrics, viewers, wanted };
+    let recorder = Recorder { queue: queue.clone(), counters, metrics, session, viewers, wanted };
     Ok((recorder, RecordKeeper { queue, tally, failed, _thread: thread }))
 }
 

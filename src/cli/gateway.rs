@@ -15,6 +15,7 @@ use super::start::{self, KeptPseudonyms, StartError, enforces, policy_of, random
 use crate::access::{Access, AccessParts, JwtParts, Rates, Tokens, Users};
 use crate::config::{GatewayOptions, Intercept, Options, RecordBodies, SettingsError, address, ranges};
 use crate::engine::Engine;
+use crate::engine::line::hex;
 use crate::gateway::sinks::{SinkAddress, SinkParts};
 use crate::proxy::gate::{Gate, Group, Groups};
 use crate::proxy::intake::IntakeSettings;
@@ -214,7 +215,8 @@ pub fn sink_parts(options: &Options) -> Result<SinkParts, StartError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "-".into());
-    Ok(SinkParts { tls: Arc::new(config), host })
+    let instance = hex(&random::<16>());
+    Ok(SinkParts { tls: Arc::new(config), host, instance })
 }
 
 /// Mirrors the fleet's policies and rules, where the settings name a bucket. What is on the disk counts until then.
@@ -226,6 +228,7 @@ pub async fn follow_fleet(options: &Options, state: &Path) -> Result<(), StartEr
         return Err(SettingsError::option("--fleet", "expected nats://HOST:PORT/BUCKET").into());
     };
     let (tls, folder) = (sink_parts(options)?.tls, state.join("fleet"));
+    crate::ca::files::private_dir(state).map_err(|e| StartError::Wrong(e.to_string()))?;
     // Before the settings that name what is in there are read; where the cluster is away, what is on the disk serves.
     let first = tokio::time::timeout(PATIENCE, crate::gateway::fleet::fetch(&from, &tls, &folder)).await;
     if !matches!(first, Ok(Ok(()))) {

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod env;
 mod gateway;
 pub mod inspect;
+pub mod nftables;
 pub mod probe;
 pub mod replay;
 pub mod report;
@@ -78,6 +79,8 @@ enum Command {
     /// Move findings from the fleet's stream into a database or files
     #[cfg(feature = "fleet")]
     Sink(Box<sink::Args>),
+    /// Print the rules by which a router's clients come to serve without knowing of it
+    Nftables(nftables::Args),
     /// Add a user of a gateway: a line for the file of --users
     User(user::Args),
     /// Print the completions of a shell
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(args),
         #[cfg(feature = "fleet")]
         Command::Sink(args) => sink::run(*args),
+        Command::Nftables(args) => nftables::run(args),
         Command::User(args) => user::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());

@@ -74,13 +74,14 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         Ok(state) => state,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
+    // First of all: the CA is made for the hosts of all packs, and some may be the fleet's.
+    if let Err(error) = gateway::follow_fleet(&options, &state).await {
+        return fail(WRONG_USAGE, &error);
+    }
     let authority = match authority(&options, &state) {
         Ok(authority) => authority,
         Err(error) => return fail(WRONG_USAGE, error.as_ref()),
     };
-    if let Err(error) = gateway::follow_fleet(&options, &state).await {
-        return fail(WRONG_USAGE, &error);
-    }
     // Before anything is read: what changes meanwhile counts as a change.
     let mut changes = Changes::watch(&args);
     let plan = Plan {
@@ -112,10 +113,13 @@ async fn serve(args: Args, options: Options) -> ExitCode {
         tokio::spawn(transparent::run(shared.clone(), door, rule));
     }
     let parts = gateway::sink_parts(&options);
-    let sent = match (&spool, parts) {
-        (None, _) => Vec::new(),
-        (Some(spool), parts) => match parts.and_then(|parts| Ok(sinks::start(&addresses, &parts, spool)?)) {
-            Ok(sent) => sent,
+    let metrics = &shared.recorder.metrics;
+    let (sent, reports) = match (&spool, parts) {
+        (None, _) => Default::default(),
+        (Some(spool), parts) => match parts.and_then(|parts| {
+            Ok((sinks::start(&addresses, &parts, spool)?, sinks::report(&addresses, &parts, metrics)?))
+        }) {
+            Ok(started) => started,
             Err(error) => return fail(WRONG_USAGE, &error),
         },
     };
@@ -184,7 +188,14 @@ async fn serve(args: Args, options: Options) -> ExitCode {
                 sink.reached(end).await;
             }
         };
-        if tokio::time::timeout(LAST_DELIVERY, all).await.is_err() {
+        let counters = async {
+            for report in reports {
+                report.finish().await;
+            }
+        };
+        let (findings, _) =
+            tokio::join!(tokio::time::timeout(LAST_DELIVERY, all), tokio::time::timeout(LAST_DELIVERY, counters));
+        if findings.is_err() {
             tracing::warn!("not every sink has every finding; the rest is sent after the next start");
         }
         written &= spool.lost_bytes() == 0;

@@ -13,10 +13,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes findings from a stream of NATS JetStream and writes them where they are kept. Any number of workers of one name
 /// share the work; what one has taken and not finished goes to another. A line that comes twice is kept once where the
-/// other side can tell by its id (PostgreSQL).
+/// other side can tell by its id (PostgreSQL; of Parquet files whoever reads them does).
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge sink --from nats://a:4222,b:4222/divulge.findings --to postgres://divulge@db/findings\n  divulge sink --from nats://a:4222 --to file:/var/lib/findings/all.jsonl --name archive"
+    after_help = "Examples:\n  divulge sink --from nats://a:4222,b:4222/divulge.findings --to postgres://divulge@db/findings\n  divulge sink --from nats://a:4222 --to file:/var/lib/findings/all.jsonl --name archive\n  divulge sink --from nats://a:4222 --to parquet:/var/lib/findings --name lake"
 )]
 pub struct Args {
     /// The stream's servers and subject
@@ -28,6 +28,9 @@ pub struct Args {
     /// Workers of one name share the lines; those of another get all of them as well
     #[arg(long, value_name = "NAME", default_value = "sink")]
     name: String,
+    /// After so long without word from a worker its lines go to another; counts when the first of a name starts
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    ack_wait: u64,
     /// Ends when there is nothing left
     #[arg(long)]
     drain: bool,
@@ -67,7 +70,14 @@ fn settings(args: &Args, options: &Options) -> Result<WorkerParts, Box<dyn std::
         return Err(SettingsError::option("--name", "expected letters, digits, - and _").into());
     }
     let to = SinkAddress::parse(&args.to)?;
-    Ok(WorkerParts { from, to, name: args.name.clone(), parts: gateway::sink_parts(options)? })
+    Ok(WorkerParts {
+        from,
+        to,
+        name: args.name.clone(),
+        hurry: args.drain,
+        ack_wait: Duration::from_secs(args.ack_wait),
+        parts: gateway::sink_parts(options)?,
+    })
 }
 
 /// Until there is nothing left, if that is asked for; else for ever.

@@ -2,6 +2,7 @@
 //!
 //! A gateway needs neither to serve: findings wait in the spool, and the last good policies are on the disk.
 
+mod columns;
 mod mirror;
 mod postgres;
 mod publisher;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 
+pub use columns::Folder;
 pub use mirror::{fetch, follow};
 pub use postgres::Database;
 pub use publisher::Publisher;

@@ -4,6 +4,7 @@
 pub mod admin;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+pub mod nftables;
 pub mod sinks;
 pub mod spool;
 pub mod systemd;

@@ -515,6 +515,15 @@ impl<'a> Exchange<'a> {
             },
             &mut self.client.output,
         );
+        if let Some(fields) = self.intake.told().fields() {
+            let output = &mut self.client.output;
+            // Before the empty line that ends the head.
+            output.truncate(output.len() - 2);
+            for (name, value) in fields {
+                output.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            output.extend_from_slice(b"\r\n");
+        }
         if let Some(tape) = self.intake.tape() {
             let fields = head.fields().iter().map(|field| (head.bytes(field.name), head.bytes(field.value)));
             let kept = recorded_head(head.status(), head.reason(), restoring.is_some(), fields);

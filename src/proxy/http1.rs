@@ -17,7 +17,7 @@ use super::half::Half;
 use super::intake::{Intake, Release};
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
-use super::{Peer, Shared, connection, pool, websocket};
+use super::{Peer, Shared, connection, pool, told, websocket};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
 use crate::wire::head::{Framing, HeadError, RequestHead, TargetForm, TargetOut};
@@ -392,7 +392,8 @@ impl Http1 {
     /// 403 in the shape of the API that the request was meant for.
     fn withheld(&mut self, intake: &Intake, refusal: &Refusal, keep: bool) -> After {
         let (content_type, body) = refusal.body(Refusal::shape_for(intake.request()));
-        let headers = [("x-divulge-block", refusal.reason), ("content-type", content_type)];
+        let reference = intake.told().reference();
+        let headers = [("x-divulge-block", refusal.reason), (told::FLOW, reference), ("content-type", content_type)];
         write_answer(&mut self.client.output, 403, &headers, &body, !keep, intake.request().head.method() == "HEAD");
         if keep { After::Keep } else { After::Close }
     }

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::gate::Treatment;
 use super::restoring::Counts;
+use super::told::Told;
 use super::turns::Turns;
 use super::{Peer, Shared};
 use crate::engine::{Audit, Engine, Flow, Location, OnError, Outgoing, Part, Refusal, Request, Root, Verdict};
@@ -59,6 +60,7 @@ pub struct Intake {
     /// Where the exchange is recorded, if it is.
     tape: Option<Tape>,
     meta: Arc<FlowMeta>,
+    told: Told,
     recorder: Recorder,
     shape: Shape,
     hold: bool,
@@ -99,6 +101,7 @@ impl Intake {
         let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
         let flow = engine.open_for(id.clone(), request.clone(), group.clone());
+        let told = Told::new(&recorder.session, &id);
         let client = flow.client();
         let meta = FlowMeta {
             flow: id,
@@ -119,6 +122,7 @@ impl Intake {
             restored: Arc::default(),
             tape,
             meta: Arc::new(meta),
+            told,
             recorder: recorder.clone(),
             shape,
             hold,
@@ -152,6 +156,11 @@ impl Intake {
 
     pub fn meta(&self) -> &Arc<FlowMeta> {
         &self.meta
+    }
+
+    /// What the client is told beside the answer.
+    pub fn told(&self) -> &Told {
+        &self.told
     }
 
     /// Whether the body is held back until it is judged: then `take` is its way, else `observe`.
@@ -327,7 +336,7 @@ impl Intake {
         if let Some(tape) = &self.tape {
             tape.refused();
         }
-        Refusal { reason, message }
+        self.told.with_reference(Refusal { reason, message })
     }
 
     /// One message of a WebSocket: what may go in its place.
@@ -514,13 +523,14 @@ impl Intake {
             self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
             tracing::error!(flow = %self.meta.flow, host = %self.meta.host, "not inspected: it failed or had to wait too long; see --on-error");
         }
+        self.told.note(&audit.findings);
         self.recorder.note(&self.meta, audit.findings);
         match audit.outgoing {
             Outgoing::Unchanged(payload) => Ok(Release { head: first.then(Vec::new), payload }),
             Outgoing::Rewritten(rewritten) => {
                 Ok(Release { head: first.then_some(rewritten.head), payload: rewritten.payload })
             }
-            Outgoing::Withheld(refusal) => Err(refusal),
+            Outgoing::Withheld(refusal) => Err(self.told.with_reference(refusal)),
         }
     }
 }

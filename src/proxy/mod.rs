@@ -22,6 +22,7 @@ pub mod restoring;
 pub mod socks;
 pub mod stream;
 pub mod tally;
+pub mod told;
 pub mod transparent;
 pub mod tunnel;
 pub mod turns;

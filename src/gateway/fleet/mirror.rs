@@ -60,7 +60,8 @@ async fn watch(
     let store = match context.get_key_value(&from.subject).await {
         Ok(store) => store,
         Err(_) => {
-            let config = kv::Config { bucket: from.subject.clone(), history: 10, ..kv::Config::default() };
+            let bucket = from.subject.clone();
+            let config = kv::Config { bucket, history: 10, num_replicas: from.replicas, ..kv::Config::default() };
             context.create_key_value(config).await.map_err(SinkError::of)?
         }
     };

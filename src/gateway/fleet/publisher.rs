@@ -53,6 +53,7 @@ impl Publisher {
             name: stream_name(&self.to.subject),
             subjects: vec![self.to.subject.clone()],
             duplicate_window: DUPLICATES,
+            num_replicas: self.to.replicas,
             ..stream::Config::default()
         };
         context.get_or_create_stream(wanted).await.map_err(SinkError::of)?;

@@ -10,48 +10,57 @@ use futures_util::StreamExt;
 use super::{connect, publisher::stream_name};
 use crate::gateway::sinks::{NatsAddress, Sink, SinkAddress, SinkError, SinkParts};
 
-/// Lines that are given to the sink at once.
-const BATCH: usize = 500;
-/// How long a batch may take to fill.
-const FILL: Duration = Duration::from_millis(500);
-/// After this time without a receipt a line is given to another worker.
-const RECEIPT: Duration = Duration::from_secs(60);
-
+/// Lines that are given to the sink at once, and how long they may take to come together.
+const BATCH: (usize, Duration) = (500, Duration::from_millis(500));
+/// Where each batch makes files.
+const LARGE_BATCH: (usize, Duration) = (4000, Duration::from_secs(20));
 #[derive(Clone)]
 pub struct WorkerParts {
     pub from: NatsAddress,
     pub to: SinkAddress,
     /// Workers of one name share the lines; those of another get all of them as well.
     pub name: String,
+    /// What is there is enough for a batch.
+    pub hurry: bool,
+    /// After this time without a receipt a line is given to another worker.
+    pub ack_wait: Duration,
     pub parts: SinkParts,
 }
 
 pub struct Worker {
     consumer: PullConsumer,
     sink: Sink,
+    batch: (usize, Duration),
 }
 
 impl Worker {
     pub async fn open(settings: WorkerParts) -> Result<Self, SinkError> {
-        let WorkerParts { from, to, name, parts } = settings;
+        let WorkerParts { from, to, name, hurry, ack_wait, parts } = settings;
+        let mut batch = if matches!(to, SinkAddress::Parquet(_)) { LARGE_BATCH } else { BATCH };
+        if hurry {
+            batch.1 = BATCH.1;
+        }
+        // A batch that comes together more slowly would be given to others meanwhile.
+        batch.1 = batch.1.min(ack_wait / 3);
         let sink = Sink::new(&to, &parts).map_err(SinkError::of)?;
         let context = jetstream::new(connect(&from, &Arc::clone(&parts.tls)).await?);
         let stream = context.get_stream(stream_name(&from.subject)).await.map_err(SinkError::of)?;
         let wanted = pull::Config {
             durable_name: Some(name.clone()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: RECEIPT,
-            max_ack_pending: (BATCH * 16) as i64,
+            ack_wait,
+            max_ack_pending: (LARGE_BATCH.0 * 4) as i64,
             ..pull::Config::default()
         };
         let consumer = stream.get_or_create_consumer(&name, wanted).await.map_err(SinkError::of)?;
-        Ok(Self { consumer, sink })
+        Ok(Self { consumer, sink, batch })
     }
 
     /// Moves one batch, and says of how many lines it was.
     pub async fn step(&mut self) -> Result<usize, SinkError> {
+        let (most, patience) = self.batch;
         let mut batch =
-            self.consumer.batch().max_messages(BATCH).expires(FILL).messages().await.map_err(SinkError::of)?;
+            self.consumer.batch().max_messages(most).expires(patience).messages().await.map_err(SinkError::of)?;
         let mut messages = Vec::new();
         while let Some(message) = batch.next().await {
             messages.push(message.map_err(SinkError::of)?);

@@ -1,12 +1,16 @@
 //! A sink as the settings name it: a URL.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::Uri;
 use sha2::{Digest, Sha256};
 
 use crate::config::SettingsError;
 use crate::engine::line::hex;
+
+/// Seconds between two reports of metrics, where the URL does not say.
+const METRICS_INTERVAL: u64 = 60;
 
 /// `syslog+udp://HOST:PORT` and the like.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +38,8 @@ pub struct HttpAddress {
     pub token_file: Option<PathBuf>,
     /// As OTLP logs rather than as lines.
     pub otlp: bool,
+    /// How often OTLP metrics go beside the logs; zero for never.
+    pub metrics_interval: Option<Duration>,
 }
 
 /// `nats://HOST:PORT[,HOST:PORT…]/SUBJECT`
@@ -43,6 +49,8 @@ pub struct NatsAddress {
     pub subject: String,
     /// A file of credentials as the server's tools write it.
     pub credentials: Option<PathBuf>,
+    /// On how many nodes a stream or bucket is kept that is made here.
+    pub replicas: usize,
 }
 
 #[derive(Clone, Eq, PartialEq)]
@@ -57,6 +65,8 @@ pub enum SinkAddress {
     Nats(NatsAddress),
     /// The URL as its driver reads it; it may hold a password.
     Postgres(String),
+    /// The folder of the files.
+    Parquet(PathBuf),
 }
 
 impl SinkAddress {
@@ -66,7 +76,7 @@ impl SinkAddress {
                 "--sink",
                 format_args!(
                     "{why}; expected file:/PATH, syslog+udp://HOST:PORT, syslog+tcp://…, syslog+tls://…, https://…, \
-                     otlp+https://HOST:PORT, nats://HOST:PORT/SUBJECT or postgres://USER@HOST/DATABASE"
+                     otlp+https://HOST:PORT, nats://HOST:PORT/SUBJECT, postgres://USER@HOST/DATABASE or parquet:/FOLDER"
                 ),
             )
         };
@@ -97,6 +107,10 @@ impl SinkAddress {
                 let keep = number("keep", take("keep"), 10)?.min(1000) as usize;
                 SinkAddress::File { path: path.into(), most_bytes, keep }
             }
+            "parquet" => match rest.strip_prefix("//").unwrap_or(rest) {
+                "" => return Err(wrong("the folder is missing")),
+                folder => SinkAddress::Parquet(folder.into()),
+            },
             "nats" => {
                 let (servers, subject) = rest.trim_start_matches('/').split_once('/').unwrap_or((rest, ""));
                 let servers = servers.trim_start_matches('/').split(',').filter(|server| !server.is_empty());
@@ -106,7 +120,12 @@ impl SinkAddress {
                 }
                 let subject = if subject.is_empty() { "divulge.findings" } else { subject };
                 let credentials = take("credentials").map(PathBuf::from);
-                SinkAddress::Nats(NatsAddress { servers, subject: subject.to_owned(), credentials })
+                let replicas = match take("replicas").map(str::parse) {
+                    None => 1,
+                    Some(Ok(number @ 1..=5)) => number,
+                    Some(_) => return Err(wrong("`replicas` is none of 1 to 5")),
+                };
+                SinkAddress::Nats(NatsAddress { servers, subject: subject.to_owned(), credentials, replicas })
             }
             _ => {
                 let uri: Uri = format!("x:{rest}").parse().map_err(|_| wrong("the address is malformed"))?;
@@ -120,6 +139,13 @@ impl SinkAddress {
                     SinkAddress::Syslog(SyslogAddress { transport, host: host.clone(), port: port(default) })
                 };
                 let path = uri.path();
+                let interval = match take("metrics-interval") {
+                    None => METRICS_INTERVAL,
+                    Some(_) if !scheme.starts_with("otlp") => {
+                        return Err(wrong("`metrics-interval` is for otlp alone"));
+                    }
+                    Some(text) => text.parse().map_err(|_| wrong("`metrics-interval` is no number of seconds"))?,
+                };
                 let mut posted = |secure: bool, otlp: bool| {
                     let default = match (otlp, secure) {
                         (true, _) => 4318,
@@ -134,6 +160,7 @@ impl SinkAddress {
                         path: path.to_owned(),
                         token_file: take("token-file").map(PathBuf::from),
                         otlp,
+                        metrics_interval: otlp.then_some(Duration::from_secs(interval)),
                     })
                 };
                 match scheme {
@@ -162,6 +189,7 @@ impl SinkAddress {
             SinkAddress::Http(to) => format!("{}:{}{}{}", to.host, to.port, to.path, to.otlp),
             SinkAddress::Nats(to) => format!("{}/{}", to.servers.join(","), to.subject),
             SinkAddress::Postgres(url) => url.clone(),
+            SinkAddress::Parquet(folder) => format!("parquet:{}", folder.display()),
         };
         hex(&Sha256::digest(text.as_bytes())[..8])
     }
@@ -175,6 +203,7 @@ impl SinkAddress {
                 format!("{} to {}:{}{}", if to.otlp { "OTLP" } else { "HTTP" }, to.host, to.port, to.path)
             }
             SinkAddress::Postgres(_) => "PostgreSQL".to_owned(),
+            SinkAddress::Parquet(folder) => format!("Parquet in {}", folder.display()),
             SinkAddress::Nats(to) => format!("NATS {} at {}", to.subject, to.servers.join(", ")),
         }
     }
@@ -194,11 +223,23 @@ mod tests {
             panic!("no HTTP")
         };
         assert_eq!((otlp.port, otlp.path.as_str(), otlp.otlp), (4318, "/v1/logs", true));
+        assert_eq!(otlp.metrics_interval, Some(Duration::from_secs(60)));
         let SinkAddress::Nats(nats) = SinkAddress::parse("nats://a:4222,b:4222").unwrap() else { panic!("no NATS") };
         assert_eq!((nats.servers.len(), nats.subject.as_str()), (2, "divulge.findings"));
-        for wrong in
-            ["x", "ftp://a", "https://user:secret@host/", "file:", "https://h/?x=1", "file:/a?keep=x", "nats://"]
-        {
+        assert!(SinkAddress::parse("parquet:/var/x").unwrap() == SinkAddress::Parquet("/var/x".into()));
+        for wrong in [
+            "x",
+            "parquet:",
+            "ftp://a",
+            "https://user:secret@host/",
+            "file:",
+            "https://h/?x=1",
+            "https://h/?metrics-interval=5",
+            "otlp+http://h/?metrics-interval=x",
+            "file:/a?keep=x",
+            "nats://",
+            "nats://a?replicas=0",
+        ] {
             let error = SinkAddress::parse(wrong).err().unwrap_or_else(|| panic!("{wrong} was taken")).to_string();
             assert!(error.contains("--sink") && !error.contains("secret"), "{error}");
         }

@@ -1,7 +1,7 @@
-//! Lines posted to a URL: as they are (`application/x-ndjson`), or as OTLP logs in JSON. An answer of 2xx is the receipt.
+//! Lines posted to a URL: as they are (`application/x-ndjson`), or as OTLP logs in JSON, and counters as OTLP metrics. An answer
+//! of 2xx is the receipt.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, header};
@@ -9,12 +9,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::SinkError;
 use super::address::HttpAddress;
+use super::{SinkError, SinkParts, otlp};
 use crate::config::SettingsError;
 
 /// Of an answer more is not read.
@@ -22,24 +21,29 @@ const ANSWER: usize = 64 * 1024;
 
 pub struct Poster {
     to: HttpAddress,
-    tls: Arc<rustls::ClientConfig>,
+    parts: SinkParts,
     token: Option<String>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Poster {
-    pub fn new(to: HttpAddress, tls: Arc<rustls::ClientConfig>) -> Result<Self, SettingsError> {
+    pub fn new(to: HttpAddress, parts: SinkParts) -> Result<Self, SettingsError> {
         let token = to.token_file.as_deref().map(token).transpose()?;
-        Ok(Self { to, tls, token, connection: None })
+        Ok(Self { to, parts, token, connection: None })
     }
 
     pub async fn send(&mut self, lines: &[String]) -> Result<(), SinkError> {
         let (kind, body) = if self.to.otlp {
-            ("application/json", otlp(lines).to_string())
+            ("application/json", otlp::logs(lines, &self.parts).to_string())
         } else {
             ("application/x-ndjson", lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect())
         };
-        let mut request = Request::post(&self.to.path)
+        self.post(&self.to.path.clone(), kind, body).await
+    }
+
+    /// A body to `path` of the same server, over the connection that is held if there is one.
+    pub async fn post(&mut self, path: &str, kind: &str, body: String) -> Result<(), SinkError> {
+        let mut request = Request::post(path)
             .header(header::HOST, format!("{}:{}", self.to.host, self.to.port))
             .header(header::CONTENT_TYPE, kind)
             .header(header::USER_AGENT, concat!("divulge/", env!("CARGO_PKG_VERSION")));
@@ -78,7 +82,7 @@ impl Poster {
             return Ok(sender);
         }
         let name = ServerName::try_from(self.to.host.clone()).map_err(SinkError::of)?;
-        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(SinkError::of)?;
+        let tls = TlsConnector::from(self.parts.tls.clone()).connect(name, tcp).await.map_err(SinkError::of)?;
         let (sender, connection) = handshake(TokioIo::new(tls)).await.map_err(SinkError::of)?;
         tokio::spawn(connection);
         Ok(sender)
@@ -91,49 +95,4 @@ fn token(path: &Path) -> Result<String, SettingsError> {
     let token = text.trim();
     let fine = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
     if fine { Ok(token.to_owned()) } else { Err(wrong("holds no token".into())) }
-}
-
-/// `ExportLogsServiceRequest` in the JSON of protobuf (OTLP 1.x): one record a line.
-fn otlp(lines: &[String]) -> Value {
-    let records: Vec<Value> = lines.iter().map(|line| record(line)).collect();
-    let version = env!("CARGO_PKG_VERSION");
-    json!({"resourceLogs": [{
-        "resource": {"attributes": [text_attribute("service.name", "divulge"), text_attribute("service.version", version)]},
-        "scopeLogs": [{"scope": {"name": "divulge", "version": version}, "logRecords": records}],
-    }]})
-}
-
-fn record(line: &str) -> Value {
-    let value: Value = serde_json::from_str(line).unwrap_or_default();
-    let (number, name) = match value["severity"].as_str() {
-        Some("high") => (17, "ERROR"),
-        Some("medium") => (13, "WARN"),
-        _ => (9, "INFO"),
-    };
-    let mut attributes = Vec::new();
-    for key in [
-        "id", "session", "flow", "host", "method", "client", "kind", "location", "action", "rule", "user", "group",
-        "verdict",
-    ] {
-        if let Some(text) = value[key].as_str() {
-            attributes.push(text_attribute(&format!("divulge.{key}"), text));
-        }
-    }
-    let event = if value["type"] == "flow" { "divulge.flow" } else { "divulge.finding" };
-    let time = value["time"].as_str().and_then(|text| {
-        let format = time::format_description::well_known::Rfc3339;
-        Some(time::OffsetDateTime::parse(text, &format).ok()?.unix_timestamp_nanos().to_string())
-    });
-    json!({
-        "timeUnixNano": time.unwrap_or_else(|| "0".into()),
-        "severityNumber": number,
-        "severityText": name,
-        "eventName": event,
-        "body": {"stringValue": line},
-        "attributes": attributes,
-    })
-}
-
-fn text_attribute(key: &str, value: &str) -> Value {
-    json!({"key": key, "value": {"stringValue": value}})
 }

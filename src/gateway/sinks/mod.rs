@@ -4,6 +4,8 @@
 mod address;
 mod file;
 mod http;
+mod otlp;
+mod report;
 mod syslog;
 
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use crate::config::SettingsError;
 use crate::gateway::spool::{Position, Spool};
 
 pub use address::{NatsAddress, SinkAddress};
+pub use report::{Reports, report};
 
 /// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// A batch that is not taken within this time is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +43,8 @@ pub(super) enum Sink {
     Nats(crate::gateway::fleet::Publisher),
     #[cfg(feature = "fleet")]
     Postgres(crate::gateway::fleet::Database),
+    #[cfg(feature = "fleet")]
+    Parquet(crate::gateway::fleet::Folder),
 }
 
 /// What sinks need to reach their places.
@@ -48,6 +53,8 @@ pub struct SinkParts {
     /// For TLS to them.
     pub tls: Arc<rustls::ClientConfig>,
     pub host: String,
+    /// Drawn at the start: tells this process from others of the host.
+    pub instance: String,
 }
 
 impl Sink {
@@ -55,16 +62,18 @@ impl Sink {
         Ok(match address {
             SinkAddress::File { path, most_bytes, keep } => Sink::File(file::Rotated::new(path, *most_bytes, *keep)),
             SinkAddress::Syslog(to) => Sink::Syslog(syslog::Syslog::new(to.clone(), parts.clone())),
-            SinkAddress::Http(to) => Sink::Http(http::Poster::new(to.clone(), parts.tls.clone())?),
+            SinkAddress::Http(to) => Sink::Http(http::Poster::new(to.clone(), parts.clone())?),
             #[cfg(feature = "fleet")]
             SinkAddress::Nats(to) => Sink::Nats(crate::gateway::fleet::Publisher::new(to.clone(), parts.tls.clone())),
             #[cfg(feature = "fleet")]
             SinkAddress::Postgres(url) => {
                 Sink::Postgres(crate::gateway::fleet::Database::new(url.clone(), parts.tls.clone()))
             }
+            #[cfg(feature = "fleet")]
+            SinkAddress::Parquet(folder) => Sink::Parquet(crate::gateway::fleet::Folder::new(folder.clone())),
             #[cfg(not(feature = "fleet"))]
-            SinkAddress::Nats(_) | SinkAddress::Postgres(_) => {
-                let why = "this build has neither NATS nor PostgreSQL: build it with `--features fleet`";
+            SinkAddress::Nats(_) | SinkAddress::Postgres(_) | SinkAddress::Parquet(_) => {
+                let why = "this build has neither NATS nor PostgreSQL nor Parquet: build it with `--features fleet`";
                 return Err(SettingsError::option("--sink", why));
             }
         })
@@ -79,6 +88,8 @@ impl Sink {
             Sink::Nats(publisher) => publisher.send(lines).await,
             #[cfg(feature = "fleet")]
             Sink::Postgres(database) => database.send(lines).await,
+            #[cfg(feature = "fleet")]
+            Sink::Parquet(folder) => tokio::task::block_in_place(|| folder.send(lines)),
         }
     }
 }
@@ -92,6 +103,11 @@ pub fn start(
     let names: Vec<String> = addresses.iter().map(SinkAddress::name).collect();
     let mut all = Vec::new();
     for (address, name) in addresses.iter().zip(&names) {
+        if let SinkAddress::Parquet(_) = address {
+            let why =
+                "Parquet files are written by `divulge sink`, many lines at once: each file here would have a few";
+            return Err(SettingsError::option("--sink", why));
+        }
         let sink = Sink::new(address, parts)?;
         let sent = Arc::new(Sent { shown: address.shown(), at: tokio::sync::watch::Sender::new(spool.cursor(name)) });
         let courier =

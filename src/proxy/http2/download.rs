@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::super::error::{UpstreamError, UpstreamFault};
 use super::super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
+use super::super::told::Told;
 use crate::engine::Refusal;
 use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
@@ -47,6 +48,7 @@ pub async fn download(
     deadlines: &crate::config::Deadlines,
     answers: Option<Answers>,
     tape: Option<Tape>,
+    told: Told,
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response).await?;
     let (mut parts, mut body) = head.into_parts();
@@ -69,6 +71,11 @@ pub async fn download(
     }
     // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
     parts.headers.remove(http::header::ALT_SVC);
+    for (name, value) in told.fields().into_iter().flatten() {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            parts.headers.insert(name, value);
+        }
+    }
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {

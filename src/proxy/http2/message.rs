@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
 use super::super::error::error_body;
 use super::super::intake::Intake;
+use super::super::told;
 use super::download::Broken;
 use crate::engine::Refusal;
 use crate::wire::body::Trailers;
@@ -160,6 +161,7 @@ pub(super) fn answer(respond: &mut SendResponse<Bytes>, status: u16, word: &str,
 /// The refusal in the shape of the API: gRPC and Connect have their own.
 pub(super) fn withheld(respond: &mut SendResponse<Bytes>, intake: &Intake, refusal: &Refusal) {
     let kind = intake.request().head.get("content-type").unwrap_or_default();
+    let reference = intake.told().reference();
     if kind.starts_with(b"application/grpc") {
         let message: String = refusal.message.chars().filter(|c| (' '..='~').contains(c) && *c != '%').collect();
         let headers = [
@@ -167,6 +169,7 @@ pub(super) fn withheld(respond: &mut SendResponse<Bytes>, intake: &Intake, refus
             ("grpc-status", "7"),
             ("grpc-message", &message),
             ("x-divulge-block", refusal.reason),
+            (told::FLOW, reference),
         ];
         return send_answer(respond, 200, &headers, Vec::new());
     }
@@ -177,12 +180,13 @@ pub(super) fn withheld(respond: &mut SendResponse<Bytes>, intake: &Intake, refus
         return send_answer(
             respond,
             200,
-            &[("content-type", &kind), ("x-divulge-block", refusal.reason)],
+            &[("content-type", &kind), ("x-divulge-block", refusal.reason), (told::FLOW, reference)],
             body.to_vec(),
         );
     }
     let (content_type, body) = refusal.body(Refusal::shape_for(intake.request()));
-    send_answer(respond, 403, &[("x-divulge-block", refusal.reason), ("content-type", content_type)], body);
+    let headers = [("x-divulge-block", refusal.reason), (told::FLOW, reference), ("content-type", content_type)];
+    send_answer(respond, 403, &headers, body);
 }
 
 fn send_answer(respond: &mut SendResponse<Bytes>, status: u16, headers: &[(&str, &str)], body: Vec<u8>) {

@@ -145,8 +145,9 @@ impl Stream {
                 up.send_trailers(trailers).map_err(upstream_broken)?;
             }
         }
-        let download =
-            download(response, respond, begun, &deadlines, self.intake.answers(), self.intake.tape().cloned());
+        let intake = &self.intake;
+        let (answers, tape, told) = (intake.answers(), intake.tape().cloned(), intake.told().clone());
+        let download = download(response, respond, begun, &deadlines, answers, tape, told);
         tokio::pin!(download);
         if complete {
             return download.await;

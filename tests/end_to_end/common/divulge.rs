@@ -146,6 +146,12 @@ impl Divulge {
         soon("divulge to end", self.child.wait()).await.unwrap()
     }
 
+    /// Ends it at once, as the kernel does when memory runs out.
+    #[cfg(feature = "fleet")]
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("divulge runs");
+    }
+
     /// Still there, and no thread of it panicked.
     pub fn assert_well(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "divulge ended by itself:\n{}", self.errors());

@@ -64,3 +64,14 @@ pub fn show(bytes: &[u8]) -> String {
         None => text,
     }
 }
+
+/// Tells a figure: on standard error, and as a row of the table that `DIVULGE_FIGURES` names, for whoever runs the long form.
+pub fn figure(what: &str, value: impl std::fmt::Display) {
+    use std::io::Write;
+    eprintln!("{what}: {value}");
+    if let Some(path) = std::env::var_os("DIVULGE_FIGURES") {
+        let mut table =
+            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the table is writable");
+        writeln!(table, "| {what} | {value} |").expect("the table is writable");
+    }
+}

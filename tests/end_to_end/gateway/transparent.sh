@@ -4,7 +4,7 @@
 #   transparent.sh DIVULGE FOLDER BODY
 #
 # The client knows of no proxy: it connects to addresses that exist nowhere, and rules at the gateway take it to divulge, once
-# by redirect and once by TPROXY, over IPv4 and over IPv6. One request goes by CONNECT, to compare. To be run in a namespace
+# by redirect and once by TPROXY, over IPv4 and over IPv6: those that `divulge nftables` prints. One request goes by CONNECT, to compare. To be run in a namespace
 # that is its own (unshare -n).
 set -euo pipefail
 divulge=$1 folder=$2 body=$3
@@ -31,29 +31,23 @@ inside ip link set cable up
 inside ip route add default via 10.9.0.1
 inside ip -6 route add default via fd09::1
 
-# What is told to clients that ask is in docs/gateway.md; these are the same rules.
-nft -f - <<'RULES'
-table inet divulge {
-  chain redirected {
-    type nat hook prerouting priority dstnat
-    ip daddr 203.0.113.7 tcp dport 443 redirect to :9443
-    ip6 daddr 2001:db8::7 tcp dport 443 redirect to :9443
-  }
-  chain taken {
-    type filter hook prerouting priority mangle
-    ip daddr 203.0.113.8 tcp dport 443 tproxy ip to :9444 meta mark set 1 accept
-    ip6 daddr 2001:db8::8 tcp dport 443 tproxy ip6 to :9444 meta mark set 1 accept
-  }
-}
-RULES
-ip rule add fwmark 1 lookup 100
-ip route add local 0.0.0.0/0 dev lo table 100
-ip -6 rule add fwmark 1 lookup 100
-ip -6 route add local ::/0 dev lo table 100
+rules() { "$divulge" nftables --config "$folder/config.toml" --interface gw "$@"; }
+cat >"$folder/config.toml" <<'SETTINGS'
+[gateway]
+transparent = "[::]:9443"
+tproxy = "[::]:9444"
+allow-from = ["10.9.0.0/24", "fd09::/64"]
+SETTINGS
+# Every form that is generated is one that nftables takes.
+for port in '--transparent=[::]:1' --transparent=10.9.0.1:1 '--transparent=[fd09::1]:1' \
+    '--tproxy=[::]:1' --tproxy=0.0.0.0:1 --tproxy=10.9.0.1:1 '--tproxy=[fd09::1]:1'; do
+    for mode in redirect tproxy; do
+        rules --mode $mode "$port" --to 198.51.100.0/24,203.0.113.0/24,2001:db8::/32 2>/dev/null | nft -c -f -
+    done
+done
 
 mkfifo "$folder/out"
-"$divulge" serve --offline --listen 10.9.0.1:9080 --transparent '[::]:9443' --tproxy '[::]:9444' \
-    --allow-from 10.9.0.0/24,fd09::/64 --state "$folder/state" --findings "$folder/findings.jsonl" \
+"$divulge" serve --offline --config "$folder/config.toml" --listen 10.9.0.1:9080 --state "$folder/state" --findings "$folder/findings.jsonl" \
     --facts "$folder/facts.json" >"$folder/out" 2>"$folder/err" &
 gateway=$!
 exec 3<"$folder/out"
@@ -67,9 +61,20 @@ ask() {
         "https://$host/v1/messages"
 }
 ask -x http://10.9.0.1:9080
-for address in 203.0.113.7 '[2001:db8::7]' 203.0.113.8 '[2001:db8::8]'; do
+rules --mode redirect | nft -f -
+for address in 203.0.113.7 '[2001:db8::7]'; do
     ask --resolve "$host:443:$address"
 done
+# Loaded over the others, these replace them.
+rules --mode tproxy | nft -f -
+rules --mode tproxy --routes | sh -e
+for address in 203.0.113.8 '[2001:db8::8]'; do
+    ask --resolve "$host:443:$address"
+done
+if nft list ruleset | grep -q redirect; then
+    echo 'the rules of before are still there' >&2
+    exit 1
+fi
 # One that nobody redirected, straight at the port: closed.
 if ask --connect-to "$host:443:10.9.0.1:9443" 2>/dev/null; then
     echo 'a connection to the transparent port itself was served' >&2
