@@ -49,16 +49,9 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
 fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
     let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>> = HashMap::new();
     for raw in found.iter() {
-        let mut at = Some(raw.target);
-        while let Some(target) = at {
-            if target.spelling == Spelling::Raw {
-                let span = (target.raw.start, target.raw.end);
-                inner.entry((&raw.kind, &raw.value, target.layer)).or_default().push(span);
-            }
-            at = match layers.get(target.layer.0 as usize).map(|layer| &layer.origin) {
-                Some(Origin::Leaf { leaf, .. }) => Some(*leaf),
-                _ => None,
-            };
+        for target in outwards(raw.target, layers) {
+            let span = (target.raw.start, target.raw.end);
+            inner.entry((&raw.kind, &raw.value, target.layer)).or_default().push(span);
         }
     }
     if inner.values().all(|spans| spans.len() < 2) {
@@ -67,14 +60,29 @@ fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
     let around: Vec<bool> = found
         .iter()
         .map(|raw| {
-            let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), raw.target.layer)) else { return false };
-            let start = raw.target.raw.start + raw.window.as_ref().map_or(0, |window| window.start as u32);
-            let holds = |&(from, to): &Span| from <= start && start < to && to - from < raw.target.raw.len() as u32;
-            raw.target.spelling == Spelling::Raw && spans.iter().take(MOST_READINGS).any(holds)
+            outwards(raw.target, layers).any(|target| {
+                let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), target.layer)) else { return false };
+                let (start, end) = (target.raw.start, target.raw.end);
+                // Where in it the value stands is known of what is spelled there, not of what is behind an encoding.
+                let at = raw.window.as_ref().filter(|_| target == raw.target).map(|window| start + window.start as u32);
+                let holds = |&(from, to): &Span| {
+                    start <= from && to <= end && to - from < end - start && at.is_none_or(|at| from <= at && at < to)
+                };
+                spans.iter().take(MOST_READINGS).any(holds)
+            })
         })
         .collect();
     let mut around = around.into_iter();
     found.retain(|_| !around.next().unwrap_or_default());
+}
+
+/// The value at `target` and those in whose encodings it stands, as far as they are spelled as they are.
+fn outwards(target: Target, layers: &[Layer]) -> impl Iterator<Item = Target> + '_ {
+    let around = |target: &Target| match layers.get(target.layer.0 as usize).map(|layer| &layer.origin) {
+        Some(Origin::Leaf { leaf, .. }) => Some(*leaf),
+        _ => None,
+    };
+    std::iter::successors(Some(target), around).filter(|target| target.spelling == Spelling::Raw)
 }
 
 /// The first byte of a value and the one behind its last.
