@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::strength::Strength;
 use crate::engine::decode::{html, json_unescape, percent};
@@ -33,6 +33,8 @@ pub(super) enum Spelling {
     Utf16Base64,
     Reversed,
     Rot13,
+    /// A short value in base64, in hex, or in one of them and then the other: it counts behind its label only.
+    Coded,
 }
 
 /// One spelling of one fact.
@@ -45,18 +47,28 @@ pub(crate) struct Form {
 
 /// Shorter values are spelled in too few characters to be told from chance.
 const SHORTEST_ENCODED: usize = 5;
+/// Short values count behind their labels; none that counts is longer.
+const LONGEST_SHORT: usize = 24;
 
 impl Form {
     pub fn needle(&self) -> Needle {
         let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        let short = self.spelling == Spelling::Raw && self.bytes.len() < SHORTEST;
+        let short = self.spelling == Spelling::Coded || self.spelling == Spelling::Raw && self.bytes.len() < SHORTEST;
         let (before, after) = (short && word(self.bytes.first()), short && word(self.bytes.last()));
         Needle { bytes: self.bytes.clone(), fold: self.fold, loose: false, before, after }
     }
 
+    /// Whether it is spelled so; some searches know no case.
+    pub fn is_spelled(&self, text: &[u8]) -> bool {
+        if self.fold { text.eq_ignore_ascii_case(&self.bytes) } else { *text == *self.bytes }
+    }
+
     /// Whether it is made of base64 letters alone.
     pub fn is_run(&self) -> bool {
-        matches!(self.spelling, Spelling::Base64 { .. } | Spelling::Hex | Spelling::Base32 | Spelling::Utf16Base64)
+        matches!(
+            self.spelling,
+            Spelling::Base64 { .. } | Spelling::Hex | Spelling::Base32 | Spelling::Utf16Base64 | Spelling::Coded
+        )
     }
 
     /// What needs bounds in a long text needs none beside a label.
@@ -101,6 +113,10 @@ impl Forms {
         if value.len() >= SHORTEST_ENCODED && strength != Strength::Weak {
             self.encoded(fact, value, &lower);
             self.turned(fact, value);
+        } else if value.len() <= LONGEST_SHORT {
+            for cased in [value, &lower, &upper] {
+                self.short(fact, cased);
+            }
         }
         self.distinct_from(first);
     }
@@ -192,6 +208,20 @@ impl Forms {
                 self.add(fact, Spelling::Hex, crate::engine::line::hex(&wide).as_bytes(), true);
             }
         }
+    }
+
+    fn short(&mut self, fact: u32, value: &str) {
+        let hex = |text: &str| crate::engine::line::hex(text.as_bytes());
+        let (coded, padded, digits) = (STANDARD_NO_PAD.encode(value), STANDARD.encode(value), hex(value));
+        for twice in [hex(&coded), hex(&padded), hex(&digits)] {
+            self.add(fact, Spelling::Coded, twice.as_bytes(), true);
+        }
+        for twice in [&coded, &padded, &digits, &digits.to_uppercase()] {
+            self.add(fact, Spelling::Coded, STANDARD_NO_PAD.encode(twice).as_bytes(), false);
+        }
+        self.add(fact, Spelling::Coded, URL_SAFE_NO_PAD.encode(value).as_bytes(), false);
+        self.add(fact, Spelling::Coded, coded.as_bytes(), false);
+        self.add(fact, Spelling::Coded, digits.as_bytes(), true);
     }
 
     fn base64(&mut self, fact: u32, bytes: &[u8], spelling: impl Fn(u8) -> Spelling) {
@@ -327,7 +357,8 @@ pub(super) fn context(spelling: Spelling, text: &[u8], range: &Range<usize>, val
         | Spelling::Utf16
         | Spelling::Utf16Base64
         | Spelling::Reversed
-        | Spelling::Rot13 => Context::Same,
+        | Spelling::Rot13
+        | Spelling::Coded => Context::Same,
     }
 }
 

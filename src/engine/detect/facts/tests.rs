@@ -42,7 +42,7 @@ fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let mut found = FactFindings::default();
     let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
     matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &met, &mut found);
-    found.finish(&[])
+    found.finish(&[], &[])
 }
 
 fn kinds(matcher: &Matcher, name: &str, text: &str) -> Vec<String> {
@@ -258,4 +258,109 @@ fn a_uuid_made_of_a_digest_and_the_digests_of_what_is_derived_are_found() {
         assert_eq!(kinds(&matcher, "x", &text), [kind], "{text}");
     }
     assert!(kinds(&matcher, "x", &hex(&Sha256::digest("salt001b44113ab7"))).is_empty());
+}
+
+#[test]
+fn short_values_in_an_encoding_count_behind_their_labels_in_a_text_too() {
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[
+        ("hw.cores", "80"),
+        ("locale.country", "IN"),
+        ("net.vpn", "wg0"),
+        ("env.term", "xterm"),
+        ("path.tmp", "/tmp"),
+        ("tz.abbr", "CST"),
+    ]);
+    for (text, kind) in [
+        ("report:\n  id: 7\n  cpu_cores: ODA=\n", "hw.cores"),
+        ("report:\n  id: 7\n  cpu_cores: ODA\n", "hw.cores"),
+        ("<r><country>SU4=</country></r>", "locale.country"),
+        ("A=1\nexport VPN_NAME='d2cw'\nB=2", "net.vpn"),
+        ("| Terminal | 787465726D |", "env.term"),
+        ("A=1\nTMPDIR=%2Ftmp\nB=2", "path.tmp"),
+        ("<r><tz>%43%53%54</tz></r>", "tz.abbr"),
+        ("<r><tz>&#x43;&#x53;&#x54;</tz></r>", "tz.abbr"),
+        ("<r><cores>&#56;&#48;</cores></r>", "hw.cores"),
+        (&format!("cores: {}\n", hex(b64(b"80").as_bytes())), "hw.cores"),
+        (&format!("cores: {}\nid: 7\n", hex(&Sha256::digest("80"))), "hw.cores"),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), [kind], "{text}");
+    }
+    for text in [
+        "  id: ODA=\n",
+        "  cpu_cores: oda=\n",
+        "  cpu_cores: ODA=x\n",
+        "the cores ODA of",
+        "<country>SU4and</country>",
+        &format!("sum: {}\n", hex(&Sha256::digest("80"))),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn under_their_names_short_values_are_undone_too() {
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[("locale.country", "IN"), ("hw.cores", "22"), ("net.vpn", "wg0"), ("os.virt", "kvm")]);
+    for (name, text, kind) in [
+        ("countryCode", hex(b64(b"IN").as_bytes()), "locale.country"),
+        ("cores", hex(b"MjI=".as_slice()), "hw.cores"),
+        ("vpnname", b64(b64(hex(b"wg0").as_bytes()).as_bytes()), "net.vpn"),
+        ("virt", "&#00107;&#00118;&#00109;".to_owned(), "os.virt"),
+        ("virt", "%5Cu006b%5Cu0076%5Cu006d".to_owned(), "os.virt"),
+    ] {
+        assert_eq!(kinds(&matcher, name, &text), [kind], "{name}: {text}");
+        assert_eq!(kinds(&matcher, "note", &text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn a_town_in_a_sentence_is_anybody_s() {
+    let matcher = facts(&[("geo.city", "Lisbon"), ("geo.country", "Portugal"), ("host.name", "kestrel-7")]);
+    for text in [
+        "the river runs past Lisbon and Lviv before it meets the sea",
+        "id,ip,city\n0,203.0.113.9,Lisbon\n1,203.0.113.77,Paris\n",
+        "Portugal and India are both launch markets",
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(kinds(&matcher, "city", "Lisbon"), ["geo.city"]);
+    assert_eq!(kinds(&matcher, "text", "City: Lisbon"), ["geo.city"]);
+    assert_eq!(kinds(&matcher, "text", "kestrel-7 stands in Lisbon"), ["host.name", "geo.city"]);
+}
+
+#[test]
+fn what_programs_set_and_manuals_show_is_not_this_machine_s() {
+    let matcher = facts(&[
+        ("user.name", "dev"),
+        ("env.shell", "/bin/bash"),
+        ("locale.bcp47", "pt-BR"),
+        ("tz.iana", "Europe/Berlin"),
+    ]);
+    for text in [
+        "let user = \"dev\";\nlet addr = 1;",
+        "DEFAULT_SHELL = \"/bin/bash\"\nRETRIES = 42",
+        "VALUES (7, 'dev', 'dev@example.com')",
+        "| key | default | example |\n|---|---|---|\n| `locale` | `en-US` | e.g. `pt-BR` |",
+        "| key | default |\n|---|---|\n| `locale` | `pt-BR` |",
+        "Set `TZ=Europe/Berlin` if your jobs need it.",
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+    for (text, kind) in [
+        ("user = dev", "user.name"),
+        ("log in as dev@build7", "user.name"),
+        ("SHELL=\"/bin/bash\"", "env.shell"),
+        ("| Locale | pt-BR |", "locale.bcp47"),
+        ("TZ=Europe/Berlin", "tz.iana"),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), [kind], "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_no_part_of_another() {
+    let matcher = facts(&[("net.gateway", "192.168.1.1"), ("net.domain", "corp.acme.example")]);
+    assert_eq!(matcher.says_of(&["net."], "192.168.1.13"), Some(false));
+    assert_eq!(matcher.says_of(&["net."], "ws7.corp.acme.example"), Some(true));
 }
