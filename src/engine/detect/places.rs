@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::RawFinding;
-use crate::engine::decode::{Codec, Layer, Origin, html, percent};
+use crate::engine::decode::{Codec, Layer, Origin};
 use crate::engine::location::Step;
-use crate::engine::rewrite::{outward, spelled_text};
+use crate::engine::rewrite::{Spans, spelled_text};
 use crate::engine::visit::{LayerId, Spelling, Target};
 
 /// Leaves each finding at one place, the right one.
@@ -39,8 +39,9 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         found.retain(|_| !twice.next().unwrap_or_default());
     }
     once_in_each_reading(found, layers);
+    let mut spans = Spans::new(layers);
     for raw in found {
-        move_outward(raw, layers);
+        move_outward(raw, layers, &mut spans);
     }
 }
 
@@ -112,7 +113,7 @@ struct Spelled {
 }
 
 /// Takes the encodings of the bare value off the location.
-fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
+fn move_outward(raw: &mut RawFinding, layers: &[Layer], spans: &mut Spans<'_>) {
     let whole = |target: &Target| {
         layers.get(target.layer.0 as usize).is_some_and(|layer| layer.content.len() == target.raw.len())
     };
@@ -131,23 +132,14 @@ fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
             (form.leaf.layer, form.window)
         }
     };
-    while let Some(outer) = outward(layers, layer, window.clone()) {
-        let sides = [&outer.text[..outer.range.start], &outer.text[outer.range.end..]];
-        let more = match outer.codec {
-            Codec::Percent => sides.into_iter().any(percent::holds_units),
-            _ => sides.into_iter().any(html::holds_units),
-        };
+    while let Some(outer) = spans.outward(layer, window.clone()) {
         let spelled = outer.text.get(outer.range.clone()).unwrap_or_default();
         let decoded = layers.get(layer.0 as usize).and_then(|layer| layer.content.get(window.clone()));
         // What stands in the text as it is needs no decoding to be read, where the text was not encoded as a whole.
-        let piecemeal = match outer.codec {
-            Codec::Percent => sides.into_iter().any(percent::spells_letters),
-            _ => sides.into_iter().any(html::spells_letters),
-        };
         let plain = decoded == Some(spelled);
         let steps = &mut raw.location.steps;
         let end = steps.len() - usize::from(matches!(steps.last(), Some(Step::Window(..))));
-        if more && !(plain && piecemeal) || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
+        if outer.more && !(plain && outer.piecemeal) || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
             return;
         }
         steps.truncate(end - 1);
