@@ -288,6 +288,7 @@ fn tells(name: &str, words: &[&str]) -> bool {
         part(piece)
             || compound && (piece.get(..word.len()).is_some_and(part) || piece.get(rest..).is_some_and(part))
             || piece.get(..word.len()).is_some_and(part) && piece.get(word.len()..).is_some_and(is_plain_word)
+            || word.len() >= 3 && piece.get(rest..).is_some_and(part) && piece.get(..rest).is_some_and(is_owner)
     };
     // `user_id` and `User ID` are `userid`.
     let joined = |word: &str| {
@@ -303,6 +304,13 @@ fn is_plain_word(word: &str) -> bool {
     const PLAIN: &[&str] =
         &["name", "code", "id", "type", "abbr", "short", "value", "string", "str", "dir", "tag", "full"];
     PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word))
+}
+
+/// Words that say whose a value is: `osuser`, `uilanguage`.
+fn is_owner(word: &str) -> bool {
+    const OWNERS: &[&str] =
+        &["os", "ui", "my", "sys", "app", "env", "user", "host", "client", "local", "system", "default"];
+    OWNERS.iter().any(|owner| owner.eq_ignore_ascii_case(word))
 }
 
 /// The words in a name, by separators and by capitals.
@@ -351,7 +359,8 @@ fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) 
     }
     let placed = kind.starts_with("host.") && is_host_of_log(before, after);
     placed
-        || label_before(before).is_some_and(|label| is_label(&label, words))
+        || label_before(before)
+            .is_some_and(|label| is_label(&label, words) && !(kind.starts_with("user.") && is_of_service(&label)))
             && !examples::is_assigned(before, after)
             && !examples::is_quoted_in_sentence(text, range.start)
 }
@@ -366,6 +375,34 @@ fn is_reserved(domain: &[u8]) -> bool {
         (Some(b"com" | b"org" | b"net"), Some(name)) => name == b"example",
         _ => false,
     }
+}
+
+/// Whether a label is about an account of a server, `POSTGRES_USER`, and so not about whoever sits before a machine.
+fn is_of_service(label: &str) -> bool {
+    const SERVICES: &[&str] = &[
+        "postgres",
+        "postgresql",
+        "pg",
+        "mysql",
+        "mariadb",
+        "mongo",
+        "mongodb",
+        "redis",
+        "db",
+        "database",
+        "sql",
+        "mssql",
+        "oracle",
+        "clickhouse",
+        "influxdb",
+        "rabbitmq",
+        "elastic",
+        "smtp",
+        "ftp",
+        "http",
+        "registry",
+    ];
+    pieces(label).any(|piece| SERVICES.iter().any(|service| service.eq_ignore_ascii_case(piece)))
 }
 
 /// `Nov 18 10:00:01 laptop sshd[812]: …` (RFC 3164), and what `uname -a` says.
@@ -516,7 +553,8 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
 
 /// Whether `lower` begins as a word of the public list of its kind does.
 pub(super) fn is_listed(kind: &str, lower: &str) -> bool {
-    vocabulary(kind).iter().any(|known| lower.starts_with(known))
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphabetic());
+    vocabulary(kind).iter().any(|known| lower.strip_prefix(known).is_some_and(ends))
 }
 
 /// What else stands in a list of values of a kind.

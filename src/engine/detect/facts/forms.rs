@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use super::strength::Strength;
 use crate::engine::decode::{html, json_unescape, percent};
 use crate::engine::detect::needles::{Needle, SHORTEST};
+use crate::engine::visit::SHORTEST_RUN;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Spelling {
@@ -113,8 +114,11 @@ impl Forms {
         if value.len() >= SHORTEST_ENCODED && strength != Strength::Weak {
             self.encoded(fact, value, &lower);
             self.turned(fact, value);
-        } else if value.len() <= LONGEST_SHORT {
-            for cased in [value, &lower, &upper] {
+        }
+        // A few letters in an encoding make no run that would be looked into.
+        let few = value.len() < SHORTEST_RUN * 3 / 4;
+        if few || strength == Strength::Weak && value.len() <= LONGEST_SHORT {
+            for cased in [value, &lower, &upper, &swapped(value)] {
                 self.short(fact, cased);
             }
         }
@@ -243,6 +247,11 @@ impl Forms {
         let turned: String = value.chars().map(rot13).collect();
         self.add(fact, Spelling::Reversed, reversed.as_bytes(), true);
         self.add(fact, Spelling::Rot13, turned.as_bytes(), true);
+        if value.contains('\\') {
+            // Between quotes.
+            self.add(fact, Spelling::Reversed, reversed.replace('\\', "\\\\").as_bytes(), true);
+            self.add(fact, Spelling::Rot13, turned.replace('\\', "\\\\").as_bytes(), true);
+        }
     }
 }
 
@@ -279,6 +288,12 @@ fn units(c: char, spell: impl Fn(u16) -> String) -> String {
 
 pub(super) fn utf16(text: &str, bytes: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes).collect()
+}
+
+/// Capitals for small letters, and small ones for capitals.
+fn swapped(value: &str) -> String {
+    let swap = |c: char| if c.is_ascii_uppercase() { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() };
+    value.chars().map(swap).collect()
 }
 
 fn rot13(c: char) -> char {

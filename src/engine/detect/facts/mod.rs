@@ -25,7 +25,7 @@ use super::RawFinding;
 use super::hash::ShortMap;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::pairs;
+use crate::engine::decode::{is_wide, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
@@ -329,6 +329,8 @@ impl Matcher {
         let raw = matches!(spelling, Spelling::Raw | Spelling::Dashed);
         let alone = match forms::context(spelling, leaf.text, &range, &known.value) {
             Context::Decoded(text, inner) => support::stands_alone(&text, &inner, &known.value),
+            // In a text of such characters the other byte order would fit between them.
+            Context::Same if spelling == Spelling::Utf16 && is_wide(leaf.text) => range.start.is_multiple_of(2),
             Context::Same if matches!(spelling, Spelling::Base32 | Spelling::Utf16 | Spelling::Utf16Base64) => true,
             Context::Same => {
                 support::stands_alone(leaf.text, &range, &String::from_utf8_lossy(&leaf.text[range.clone()]))

@@ -281,6 +281,7 @@ fn short_values_in_an_encoding_count_behind_their_labels_in_a_text_too() {
         ("<r><tz>%43%53%54</tz></r>", "tz.abbr"),
         ("<r><tz>&#x43;&#x53;&#x54;</tz></r>", "tz.abbr"),
         ("<r><cores>&#56;&#48;</cores></r>", "hw.cores"),
+        ("<r><tz>%26%23x43%3B%26%23x53%3B%26%23x54%3B</tz></r>", "tz.abbr"),
         (&format!("cores: {}\n", hex(b64(b"80").as_bytes())), "hw.cores"),
         (&format!("cores: {}\nid: 7\n", hex(&Sha256::digest("80"))), "hw.cores"),
     ] {
@@ -301,8 +302,17 @@ fn short_values_in_an_encoding_count_behind_their_labels_in_a_text_too() {
 #[test]
 fn under_their_names_short_values_are_undone_too() {
     let hex = crate::engine::line::hex;
-    let matcher = facts(&[("locale.country", "IN"), ("hw.cores", "22"), ("net.vpn", "wg0"), ("os.virt", "kvm")]);
+    let matcher = facts(&[
+        ("locale.country", "IN"),
+        ("hw.cores", "22"),
+        ("net.vpn", "wg0"),
+        ("os.virt", "kvm"),
+        ("hw.mem", "8"),
+        ("locale.bcp47", "de-AT"),
+    ]);
     for (name, text, kind) in [
+        ("memory", "OA".to_owned(), "hw.mem"),
+        ("uilanguage", b64(b"DE-at"), "locale.bcp47"),
         ("countryCode", hex(b64(b"IN").as_bytes()), "locale.country"),
         ("cores", hex(b"MjI=".as_slice()), "hw.cores"),
         ("vpnname", b64(b64(hex(b"wg0").as_bytes()).as_bytes()), "net.vpn"),
@@ -341,6 +351,7 @@ fn what_programs_set_and_manuals_show_is_not_this_machine_s() {
         "let user = \"dev\";\nlet addr = 1;",
         "DEFAULT_SHELL = \"/bin/bash\"\nRETRIES = 42",
         "VALUES (7, 'dev', 'dev@example.com')",
+        "    environment:\n      POSTGRES_USER: dev\n",
         "| key | default | example |\n|---|---|---|\n| `locale` | `en-US` | e.g. `pt-BR` |",
         "| key | default |\n|---|---|\n| `locale` | `pt-BR` |",
         "Set `TZ=Europe/Berlin` if your jobs need it.",
@@ -363,4 +374,50 @@ fn an_address_is_no_part_of_another() {
     let matcher = facts(&[("net.gateway", "192.168.1.1"), ("net.domain", "corp.acme.example")]);
     assert_eq!(matcher.says_of(&["net."], "192.168.1.13"), Some(false));
     assert_eq!(matcher.says_of(&["net."], "ws7.corp.acme.example"), Some(true));
+}
+
+#[test]
+fn names_of_members_may_be_facts_that_name_nothing_else() {
+    let matcher = facts(&[("sw.processes", "rusticegretd"), ("sw.runtime", "python"), ("os.name", "linux")]);
+    let target = Target { layer: LayerId(1), raw: Span::of(0..8), spelling: Spelling::JsonString };
+    let of_name = |text: &str| {
+        let leaf = Leaf { kind: LeafKind::JsonName, name: "", text: text.as_bytes(), runs: &[], target };
+        let mut hits = Hits::default();
+        let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
+        Scanner::new(&literals, Some(&matcher)).scan(leaf.text, leaf.runs, &mut hits);
+        let mut found = FactFindings::default();
+        let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
+        matcher.inspect(&leaf, &At(vec![Segment::Name(text)]), &met, &mut found);
+        found.finish(&[], &[]).len()
+    };
+    assert_eq!(of_name("rusticegretd"), 1);
+    assert_eq!(of_name("RusticEgretd"), 1);
+    for text in ["python", "linux", "linux_distro_id", "rusticegretd_count"] {
+        assert_eq!(of_name(text), 0, "{text}");
+    }
+}
+
+#[test]
+fn a_wide_text_is_read_in_one_byte_order() {
+    let matcher = facts(&[("host.name", "kestrel-ws-4471")]);
+    let text = "{\"a\":\"kestrel-ws-4471\"}";
+    let little: String = text.chars().flat_map(|c| [c, '\0']).collect();
+    let big: String = text.chars().flat_map(|c| ['\0', c]).collect();
+    for wide in [little, big] {
+        let found = find(&matcher, "x", &wide);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].window, Some(12..42));
+    }
+}
+
+#[test]
+fn turned_values_are_known_between_quotes_too() {
+    let matcher = facts(&[("path.exec", "C:\\Users\\rahmani18\\bin\\node")]);
+    for text in [
+        "v=1; p=\"P:\\\\Hfref\\\\enuznav18\\\\ova\\\\abqr\"",
+        "P:\\Hfref\\enuznav18\\ova\\abqr",
+        "\"edon\\\\nib\\\\81inamhar\\\\sresU\\\\:C\"",
+    ] {
+        assert_eq!(kinds(&matcher, "x", text), ["path.exec"], "{text}");
+    }
 }

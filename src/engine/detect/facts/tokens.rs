@@ -52,7 +52,7 @@ pub(super) fn coded_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_
             let start = at;
             let mut units = 0;
             while let Some(length) = coded_unit(text.get(at..).unwrap_or_default()) {
-                at += length;
+                at += length + spared(text.get(at + length..).unwrap_or_default());
                 units += 1;
             }
             if units > 0 {
@@ -61,6 +61,16 @@ pub(super) fn coded_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_
             at = at.max(start + 1);
         }
     })
+}
+
+/// How many letters that percent-encoding has left alone stand between one coded character and the next.
+fn spared(text: &[u8]) -> usize {
+    const MOST: usize = 12;
+    let letters = text.iter().take(MOST).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    match text.get(letters..) {
+        Some(rest) if rest.first() == Some(&b'%') && coded_unit(rest).is_some() => letters,
+        _ => 0,
+    }
 }
 
 /// The length of the coded character that `text` begins with.
