@@ -188,6 +188,8 @@ impl Cursor<'_> {
             Script::QuotedPrintable => b'=',
         };
         while self.text < goal {
+            #[cfg(test)]
+            tests::STEPS.set(tests::STEPS.get() + 1);
             let rest = &self.raw[self.at..];
             if rest.is_empty() {
                 return;
@@ -221,6 +223,31 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    thread_local! {
+        /// Runs of plain text and escapes that were gone over.
+        pub(super) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    /// Steps that it takes to find each of `count` folders, one after the other, in the text that they make.
+    fn steps(count: usize) -> usize {
+        let folder = r"C:\\Users\\ann ";
+        let length = Script::Json.decode(folder.as_bytes()).len();
+        let raw = folder.repeat(count);
+        let mut marks = Marks::default();
+        STEPS.set(0);
+        for number in 0..count {
+            let found = marks.locate(Script::Json, raw.as_bytes(), number * length..(number + 1) * length - 1);
+            assert_eq!(found, Some(number * folder.len()..(number + 1) * folder.len() - 1));
+        }
+        STEPS.get()
+    }
+
+    #[test]
+    fn four_times_the_text_takes_four_times_the_steps() {
+        let (few, many) = (steps(2_000), steps(8_000));
+        assert!(many < few * 5, "{few} and {many} steps");
+    }
 
     #[test]
     fn places_are_the_same_in_whatever_order_they_are_asked_for() {

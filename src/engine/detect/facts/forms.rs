@@ -72,10 +72,15 @@ impl Form {
         )
     }
 
+    /// Whether it means nothing as a part of a word.
+    pub fn is_token(&self) -> bool {
+        self.spelling == Spelling::Coded
+    }
+
     /// What needs bounds in a long text needs none beside a label.
     pub fn short_too(&self) -> Option<Box<[u8]>> {
         let needle = self.needle();
-        (needle.is_long_enough() && needle.bytes.len() < SHORTEST).then_some(needle.bytes)
+        (!self.is_token() && needle.is_long_enough() && needle.bytes.len() < SHORTEST).then_some(needle.bytes)
     }
 }
 
