@@ -137,3 +137,8 @@ pub(crate) fn undo_all(coding: &str, coded: &[u8]) -> Option<(Vec<u8>, Codec)> {
 pub(super) fn runs_of(text: &[u8], runs: &mut Vec<std::ops::Range<usize>>) {
     base64::runs(text, super::visit::SHORTEST_RUN, runs);
 }
+
+/// Whether `text` has two bytes a character.
+pub(super) fn is_wide(text: &[u8]) -> bool {
+    sniff::is_wide(text)
+}
