@@ -101,7 +101,7 @@ struct Proxy {
     asked: Arc<Mutex<BTreeSet<String>>>,
     /// The command that is watched.
     root: Arc<AtomicU32>,
-    _trust: TrustFiles,
+    trust: TrustFiles,
 }
 
 impl Proxy {
@@ -120,6 +120,8 @@ impl Proxy {
             recorded: None,
             inventory: None,
         };
+        // Its secret and all else that a proxy keeps go when it does: the state folder is only looked at.
+        let options = &Options { state: Some(trust.folder().join("state")), ..options.clone() };
         let started = start::start(options, plan, authority).map_err(|error| fail(WRONG_USAGE, &error))?;
         let Started { shared, listener, address, keeper, .. } = started;
         let lines = shared.recorder.watch();
@@ -135,7 +137,7 @@ impl Proxy {
         let root = Arc::new(AtomicU32::new(0));
         let asked = Arc::new(Mutex::new(BTreeSet::new()));
         tokio::spawn(accepted(shared, listener, watch.clone(), asked.clone(), root.clone()));
-        Ok(Self { address, environment, lines, keeper, watch, asked, root, _trust: trust })
+        Ok(Self { address, environment, lines, keeper, watch, asked, root, trust })
     }
 
     /// By host: whether requests were read, and why a handshake failed.
@@ -230,7 +232,7 @@ async fn runtimes(proxy: &mut Proxy) -> Vec<Check> {
     for pair in PROBES.chunks(2) {
         let each = pair.iter().map(|probe| async {
             let Some(program) = probe.found().await else { return Err(None) };
-            match probe.run(program, &proxy.environment).await {
+            match probe.run(program, &proxy.environment, proxy.trust.folder()).await {
                 Ok(ran) => Ok(ran),
                 Err(error) => Err(Some(Check::note(AREA, probe.name, format!("cannot be started: {error}")))),
             }

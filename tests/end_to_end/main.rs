@@ -24,6 +24,7 @@
 //! | `bypass` | hellos cut small, and tunnels that carry something else: none passes unread and unsaid |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
+//! | `runtimes` | what programs of many languages make of the environment that `run` gives, and what doctor says of them |
 //! | `report` | reports in a browser and against schemas, differences |
 //! | `run`, `serve`, `cli` | the commands |
 
@@ -53,6 +54,7 @@ mod pseudonyms;
 mod replaying;
 mod report;
 mod run;
+mod runtimes;
 mod secrets;
 mod serve;
 mod sessions;
