@@ -66,7 +66,7 @@ pub const PROBES: &[Probe] = &[
         program: "git",
         arguments: &["-c", "http.lowSpeedTime=15", "ls-remote", "{url}repository.git"],
         around: "git's own http.proxy wins over variables: `git config --global --unset http.proxy`",
-        distrust: "git's own http.sslCAInfo wins over GIT_SSL_CAINFO: `git config --global --unset http.sslCAInfo`",
+        distrust: "this git reads another store than GIT_SSL_CAINFO: `git config --global http.sslBackend openssl`",
         ..PLAIN
     },
     Probe {
