@@ -115,6 +115,35 @@ fn a_flow_is_explained_rule_by_rule() {
 }
 
 #[test]
+fn what_a_policy_would_change_is_shown_leaf_by_leaf() {
+    let folder = folder();
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--policy", "strict", "--diff", "in"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for part in [
+        "POST telemetry.example.com /v1/events  0 new · 0 gone · 2 changed",
+        "flow     a",
+        "changed  body!json:/who  [-… (8 bytes)-]{+user+}",
+        "telemetry.example.com  user.name  –         redact  2",
+        "as captured -> strict\n  would be  2 edited\n",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(!shown.contains("anderson") && !shown.contains("9f86d081"), "raw values in\n{shown}");
+
+    let output =
+        inspect(folder.path(), &["--facts", "facts.json", "--policy", "strict", "--diff", "--reveal", "in/a.http"]);
+    assert!(text(&output.stdout).contains("[-anderson-]{+user+}"), "{}", text(&output.stdout));
+    let output = inspect(folder.path(), &["--diff", "in"]);
+    assert!(text(&output.stdout).ends_with("nothing would be decided otherwise\n"), "{}", text(&output.stdout));
+
+    write(folder.path(), "block.toml", "[[rule]]\nkind = \"user.*\"\naction = \"block\"\n");
+    let output = inspect(folder.path(), &["--facts", "facts.json", "--policy", "block.toml", "--diff", "in/a.http"]);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("  withheld  ") && shown.contains("would be  1 withheld"), "{shown}");
+}
+
+#[test]
 fn archives_of_browsers_are_inspected_and_exported() {
     let folder = folder();
     let entry = r#"{"startedDateTime":"2026-11-22T20:29:12.138Z","time":5,"request":{"method":"POST","url":"https://api.example.com/v1/x","httpVersion":"HTTP/2","headers":[{"name":":authority","value":"api.example.com"},{"name":"content-type","value":"application/json"}],"queryString":[],"cookies":[],"headersSize":-1,"bodySize":18,"postData":{"mimeType":"application/json","text":"{\"who\":\"anderson\"}"}},"response":{"status":200,"statusText":"OK","httpVersion":"HTTP/2","headers":[{"name":"content-type","value":"text/plain"}],"cookies":[],"content":{"size":2,"mimeType":"text/plain","text":"ok"},"redirectURL":"","headersSize":-1,"bodySize":2},"cache":{},"timings":{"send":1,"wait":2,"receive":2}}"#;

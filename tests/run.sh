@@ -5,9 +5,9 @@
 #   tests/run.sh --fleet    only the gateways on several machines, with NATS and PostgreSQL: another set of features
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, Ruby, Java, gh, nftables, HAProxy; for --fleet
-# PostgreSQL and NATS) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
-# the rest into the cache folder.
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, poppler-utils, Ruby, Java, gh, nftables, HAProxy;
+# for --fleet PostgreSQL and NATS) is installed where that can be done without asking: system packages as root or with a sudo that
+# asks for no password, the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,15 +64,18 @@ install_programs() {
 
 # Reports are opened in a browser. Distributions package it differently or not at all: without it that one test fails.
 install_browser() {
-    local name
+    local name missing=(chromium poppler-utils)
     for name in chromium chromium-browser google-chrome google-chrome-stable; do
-        command -v "$name" >/dev/null && return 0
+        ! command -v "$name" >/dev/null || missing=(poppler-utils)
     done
-    echo "installing chromium"
-    if command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; then
+    ! command -v pdftotext >/dev/null || missing=("${missing[@]/poppler-utils/}")
+    read -ra missing <<<"${missing[*]}"
+    [ ${#missing[@]} != 0 ] || return 0
+    echo "installing ${missing[*]}"
+    if command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; then
         return 0
     fi
-    echo "Please install Chromium (a test opens reports in it)" >&2
+    echo "Please install Chromium and poppler-utils (tests open reports in the one, and read what it prints by the other)" >&2
 }
 
 # Programs of other languages meet the environment that `run` gives: without them that one test fails. The rest of them (Node,

@@ -236,7 +236,7 @@ fn captured(path: &Path, finder: Option<&Arc<Engine>>) -> Result<Vec<requests::R
             continue;
         };
         let secrets = finder.map(|engine| secrets(engine, &captured)).unwrap_or_default();
-        all.push(requests::Request { name: source.id(), captured, secrets });
+        all.push(requests::Request { name: source.id(), captured, message: None, secrets });
     }
     if unread > 0 {
         let said = format!("{}: {unread} requests are not kept and not compared", path.display());
@@ -280,7 +280,7 @@ fn request(path: &Path, finder: Option<&Arc<Engine>>) -> Result<requests::Reques
     }
     let captured = Captured::read(raw.into()).map_err(|error| sort(error.to_string()))?;
     let secrets = finder.map(|engine| secrets(engine, &captured)).unwrap_or_default();
-    Ok(requests::Request { name: path.display().to_string(), captured, secrets })
+    Ok(requests::Request { name: path.display().to_string(), captured, message: None, secrets })
 }
 
 /// An engine that knows credentials and changes nothing.

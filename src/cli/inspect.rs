@@ -1,5 +1,6 @@
 //! `divulge inspect FILE…`: audits captured requests as the proxy would have, with no network at all.
 
+mod diff;
 mod export;
 mod kept;
 mod lookup;
@@ -19,8 +20,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::diff::{Change, Of, Summary};
 use self::rearrange::By;
-use self::source::{Loaded, Source, sources_with};
+use self::source::{Source, sources_with};
 use self::workers::in_order;
 use super::rules::table;
 use super::start::{self, KeptPseudonyms, StartError};
@@ -33,6 +35,7 @@ use crate::engine::{
 use crate::index::Query;
 use crate::inventory::Inventory;
 use crate::record;
+use crate::report::compare::Look;
 use crate::report::text::{Style, Tally};
 use crate::session::audit::{Audited, audit};
 use crate::session::files::SentFile;
@@ -42,7 +45,7 @@ use crate::session::files::SentFile;
 #[derive(clap::Args, Clone, Debug)]
 #[command(
     group = clap::ArgGroup::new("looked_up").args(["list", "find"]).multiple(false),
-    after_help = "Examples:\n  divulge inspect capture/\n  divulge inspect --policy strict --emit out capture/\n  divulge inspect --facts facts.json --findings - request.http\n\nThe exit status is 0 also where something was found; 1 where --fail-on is reached, 2 for wrong usage,\n3 where a file could not be read."
+    after_help = "Examples:\n  divulge inspect capture/\n  divulge inspect --policy strict --emit out capture/\n  divulge inspect --policy strict --diff work.session\n  divulge inspect --facts facts.json --findings - request.http\n\nThe exit status is 0 also where something was found; 1 where --fail-on is reached, 2 for wrong usage,\n3 where a file could not be read."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -52,17 +55,21 @@ pub struct Args {
     /// Write each request as the policy would send it to `DIR/<flow>.http`
     #[arg(long, value_name = "DIR")]
     emit: Option<PathBuf>,
+    /// Show request by request, leaf by leaf, what the policy would have changed, and what it decides otherwise than was
+    /// decided when the session was recorded
+    #[arg(long)]
+    diff: bool,
     /// Say of every finding of this flow which rule of the policy decided it
-    #[arg(long, value_name = "FLOW")]
+    #[arg(long, value_name = "FLOW", conflicts_with = "diff")]
     explain: Option<String>,
     /// Verify the chain of sessions, and recompute the certificates of those with full bodies
-    #[arg(long, conflicts_with_all = ["emit", "explain", "find", "erase"])]
+    #[arg(long, conflicts_with_all = ["emit", "explain", "diff", "find", "erase"])]
     verify: bool,
     /// Say in which flows of sessions this value left, without it being in them
-    #[arg(long, value_name = "VALUE", conflicts_with_all = ["emit", "explain", "erase"])]
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["emit", "explain", "diff", "erase"])]
     find: Option<String>,
     /// List the flows of sessions with what was found in them, by the index beside each (FILE.idx)
-    #[arg(long, conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    #[arg(long, conflicts_with_all = ["emit", "explain", "diff", "find", "erase", "verify"])]
     list: bool,
     /// With --list or --find: to this host alone (a glob)
     #[arg(long, value_name = "GLOB", requires = "looked_up")]
@@ -71,25 +78,25 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", requires = "looked_up")]
     kind: Option<String>,
     /// Take these flows (ids, or globs of them) out of sessions for good; repeatable
-    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain"])]
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "diff"])]
     erase: Vec<String>,
     /// Put sessions together into a new one, their flows in the order they began
-    #[arg(long, value_name = "OUT", conflicts_with_all = ["emit", "explain", "list", "find", "erase", "verify"])]
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["emit", "explain", "diff", "list", "find", "erase", "verify"])]
     merge: Option<PathBuf>,
     /// Take sessions apart: each part a session in this folder
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "list", "find", "erase", "verify", "merge"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "diff", "list", "find", "erase", "verify", "merge"])]
     split: Option<PathBuf>,
     /// What makes a part of --split
     #[arg(long, value_enum, default_value_t, requires = "split")]
     by: By,
     /// Write everything as one HTTP archive (HAR 1.2)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["emit", "explain", "diff", "find", "erase", "verify"])]
     har: Option<PathBuf>,
     /// Print this flow as a curl command
-    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "find", "erase", "verify", "har"])]
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["emit", "explain", "diff", "find", "erase", "verify", "har"])]
     curl: Option<String>,
     /// Say which files of this folder were sent, to which host, and how much of each
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "find", "erase", "verify"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "explain", "diff", "find", "erase", "verify"])]
     inventory: Option<PathBuf>,
     /// Secrets of TLS for captured packets, as programs write them for SSLKEYLOGFILE
     #[arg(long, value_name = "FILE")]
@@ -156,6 +163,8 @@ struct Inspection {
     reveal: bool,
     emit: Option<PathBuf>,
     explain: Option<String>,
+    /// How changes are printed, where they are asked for.
+    diff: Option<Look>,
     inventory: Option<Inventory>,
     files: Vec<Source>,
     /// Requests of which only what was found live is known.
@@ -182,6 +191,7 @@ struct Inspected {
     /// The request as it would leave.
     outgoing: Option<Bytes>,
     refusal: Option<Refusal>,
+    change: Option<Change>,
     /// What is wrong with the framing.
     damage: Option<String>,
 }
@@ -190,7 +200,8 @@ impl Inspected {
     /// Bytes that it holds until its turn comes.
     fn weight(&self) -> usize {
         let turn = self.summary.turn.as_ref().map_or(0, |(_, body)| body.len());
-        turn + self.lines.len() + self.outgoing.as_ref().map_or(0, Bytes::len) + self.findings.len() * 512
+        let change = self.change.as_ref().map_or(0, Change::weight);
+        turn + change + self.lines.len() + self.outgoing.as_ref().map_or(0, Bytes::len) + self.findings.len() * 512
     }
 }
 
@@ -217,6 +228,7 @@ impl Inspection {
                 (!options.rules.is_empty(), "--rules"),
                 (emit.is_some(), "--emit"),
                 (explain.is_some(), "--explain"),
+                (args.diff, "--diff"),
             ];
             if let Some((_, option)) = asked.iter().find(|(asked, _)| *asked) {
                 let path = source.path().display();
@@ -248,6 +260,7 @@ impl Inspection {
             reveal: options.reveal,
             emit,
             explain,
+            diff: args.diff.then(|| Look { color: wants_color(options) }),
             inventory: start::inventory(args.inventory.as_deref(), &digest_key)?,
             files,
             masked,
@@ -265,6 +278,7 @@ impl Inspection {
         let mut damaged = 0;
         let mut withheld = BTreeMap::new();
         let mut explained = String::new();
+        let mut changes = Summary::default();
         let progress = progress(self.files.len() * if self.compares() { 2 } else { 1 }, options.quiet);
         self.compare_among_themselves(&progress);
         let lines = findings.is_some();
@@ -301,6 +315,12 @@ impl Inspection {
                 }
                 if self.explain.as_deref() == Some(&*source.id()) {
                     explained = self.explanation(&inspected);
+                }
+                if let Some(change) = inspected.change.take() {
+                    let text = changes.add(change);
+                    if !to_stdout {
+                        progress.suspend(|| io::stdout().lock().write_all(text.as_bytes()))?;
+                    }
                 }
                 for finding in &inspected.findings {
                     worst = worst.max(Some(finding.severity));
@@ -355,13 +375,26 @@ impl Inspection {
             if !to_stdout {
                 io::stdout().lock().write_all(printable(&explained).as_bytes())?;
             }
+        } else if self.diff.is_some() {
+            if !to_stdout {
+                let text = changes.render(&self.recorded_under(), self.engine.policy().name());
+                io::stdout().lock().write_all(text.as_bytes())?;
+            }
         } else if !to_stdout && !options.quiet {
             let mut stdout = io::stdout().lock();
-            let color = options.color.unwrap_or_default().wanted(stdout.is_terminal());
+            let color = wants_color(options);
             let width = crossterm::terminal::size().map_or(120, |(columns, _)| usize::from(columns).max(60));
             stdout.write_all(tally.render(&Style { color, width, reveal: self.reveal }).as_bytes())?;
         }
         Ok(status(options.fail_on(), worst, damaged))
+    }
+
+    /// The policies of the sessions that are read.
+    fn recorded_under(&self) -> String {
+        let mut names: Vec<&str> = self.files.iter().filter_map(Source::policy).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() { "as captured".to_owned() } else { names.join(", ") }
     }
 
     /// Why each finding of a request was treated as it was.
@@ -438,10 +471,12 @@ impl Inspection {
     }
 
     fn inspect_file(&self, source: &Source, lines: bool) -> Result<Inspected, String> {
-        let Loaded { captured, steps, damage, .. } = source.load()?;
+        let mut loaded = source.load()?;
+        let captured = loaded.captured.clone();
+        let steps = std::mem::take(&mut loaded.steps);
+        let kept = if self.diff.is_some() { steps.clone() } else { Vec::new() };
         let mut flow = self.engine.open(source.id(), captured.request.clone());
-        let Audited { findings, outgoing, trailers, .. } =
-            audit(&mut flow, steps, self.body_limit, self.engine.on_error());
+        let audited = audit(&mut flow, steps, self.body_limit, self.engine.on_error());
         let named = Named {
             path: flow.path(self.reveal),
             client: flow.client().map(|(name, version)| (name.to_owned(), version.map(str::to_owned))),
@@ -451,6 +486,13 @@ impl Inspection {
             time: record::timestamp(SystemTime::now()),
         };
         let summary = flow.close();
+        let change = self.diff.map(|look| {
+            let (host, reveal) = (&*named.host, self.reveal);
+            let of =
+                Of { source, loaded: &loaded, steps: &kept, audited: &audited, summary: &summary, host, reveal, look };
+            of.change()
+        });
+        let Audited { findings, outgoing, trailers, .. } = audited;
         let mut text = String::new();
         if lines {
             for finding in &findings {
@@ -463,7 +505,8 @@ impl Inspection {
             Outgoing::Withheld(refusal) => Some(refusal),
             _ => None,
         };
-        Ok(Inspected { named, findings, summary, lines: text, outgoing: written, refusal, damage })
+        let damage = loaded.damage;
+        Ok(Inspected { named, findings, summary, lines: text, outgoing: written, refusal, change, damage })
     }
 
     fn context<'a>(&'a self, named: &'a Named) -> LineContext<'a> {
@@ -501,6 +544,10 @@ impl Inspection {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&target).and_then(|mut file| file.write_all(bytes)).map_err(named)
     }
+}
+
+fn wants_color(options: &Options) -> bool {
+    options.color.unwrap_or_default().wanted(io::stdout().is_terminal())
 }
 
 fn status(fail_on: Option<Severity>, worst: Option<Severity>, damaged: usize) -> ExitCode {

@@ -36,6 +36,17 @@ pub enum Verdict {
     Withheld,
 }
 
+impl Verdict {
+    /// As lines of flows spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Forwarded => "forwarded",
+            Verdict::Edited => "edited",
+            Verdict::Withheld => "withheld",
+        }
+    }
+}
+
 /// The audit of one request, from its head to its end.
 pub struct Flow {
     engine: Arc<Engine>,

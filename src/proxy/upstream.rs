@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use quick_cache::sync::Cache;
+use rustls::SupportedCipherSuite;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -177,12 +180,26 @@ pub struct DialerParts {
     pub recorded: Option<Arc<Recorded>>,
 }
 
+/// What an upstream may choose from. The suites with SHA-256 come first, as browsers offer them: processors have instructions
+/// for it, and not for SHA-384, of which a handshake has two dozen.
+fn offered() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        let (older, common) = match suite {
+            SupportedCipherSuite::Tls13(suite) => (false, &suite.common),
+            SupportedCipherSuite::Tls12(suite) => (true, &suite.common),
+        };
+        (older, common.hash_provider.algorithm() == HashAlgorithm::SHA384)
+    });
+    provider
+}
+
 impl Dialer {
     pub fn new(parts: DialerParts) -> Result<Self, rustls::Error> {
         let verifier = Arc::new(parts.verifier);
+        let provider = Arc::new(offered());
         let config = |offer: Option<Offer>| -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?
                 .dangerous() // So named because a verifier could be careless.
                 .with_custom_certificate_verifier(verifier.clone())
@@ -555,6 +572,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn suites_with_sha_256_are_offered_first_and_none_is_left_out() {
+        let mut all: Vec<_> = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+        let mut ours = offered().cipher_suites;
+        assert_eq!(ours[0].suite(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert!(ours.iter().position(|suite| suite.tls13().is_none()).is_some_and(|at| at == 3), "TLS 1.3 comes first");
+        for suites in [&mut all, &mut ours] {
+            suites.sort_by_key(|suite| u16::from(suite.suite()));
+        }
+        assert_eq!(all, ours);
+    }
 
     #[test]
     fn an_offer_keeps_what_we_speak_in_the_clients_order() {

@@ -101,6 +101,24 @@ fn hostile(payloads: &[String]) -> String {
 
 /// The page as it stands once everything on it had its chance.
 async fn rendered(folder: &Path, page: &Path) -> String {
+    let shown = browsed(folder, page, &["--virtual-time-budget=2000", "--dump-dom"]).await;
+    assert!(shown.contains("<body"), "Chromium shows nothing:\n{shown}");
+    shown
+}
+
+/// The text of the page on paper, in the order in which it is read.
+async fn printed(folder: &Path, page: &Path) -> String {
+    let paper = page.with_extension("pdf");
+    browsed(folder, page, &["--no-pdf-header-footer", &format!("--print-to-pdf={}", paper.display())]).await;
+    let mut command = program(on_path("pdftotext").expect("poppler-utils is installed (tests/run.sh does that)"));
+    command.arg("-layout").arg(&paper).arg("-");
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("pdftotext ends");
+    let output = output.expect("pdftotext starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+async fn browsed(folder: &Path, page: &Path, arguments: &[&str]) -> String {
     let known = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let browser = known.iter().find_map(|name| on_path(name)).expect("Chromium is installed (tests/run.sh does that)");
     let profile = folder.join(format!("profile-{}", page.file_stem().expect("a name").display()));
@@ -115,14 +133,13 @@ async fn rendered(folder: &Path, page: &Path) -> String {
         "--disable-component-update",
         "--disable-sync",
         "--disable-dev-shm-usage",
-        "--virtual-time-budget=2000",
-        "--dump-dom",
     ]);
+    command.args(arguments);
     command.arg(format!("--user-data-dir={}", profile.display())).arg(format!("file://{}", page.display()));
     let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("Chromium ends");
     let output = output.expect("Chromium starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("<body"), "Chromium shows nothing:\n{out}\n{err}");
+    assert!(output.status.success(), "Chromium fails:\n{out}\n{err}");
     out.into_owned()
 }
 
@@ -169,6 +186,40 @@ fn in_a_browser_no_hostile_field_runs_a_script_or_asks_for_anything() {
         let shown = rendered(folder.path(), &written(folder.path(), "bare.html", &bare)).await;
         assert!(shown.contains(CANARY), "the payloads are harmless anywhere");
         assert!(lure.visits() > 0, "the lure is out of reach");
+    });
+}
+
+#[test]
+fn on_paper_every_fact_stands_with_all_its_places() {
+    within(SLOW, async {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // More places than a screen shows at once, and values of which each is a fact of its own.
+        let events: Vec<Value> = (0..9).map(|n| json!({format!("place{n}"): {"hostname": "kanarienvogel"}})).collect();
+        let request = format!(
+            "POST /v1/events HTTP/1.1\nHost: telemetry.example.com\nContent-Type: application/json\n\n{}",
+            json!({"events": events, "env": {"timezone": "Asia/Kathmandu", "shell": "/usr/bin/fish"}})
+        );
+        let request = written(folder.path(), "r.http", &request);
+        let facts = written(folder.path(), "facts.json", r#"[{"kind":"host.name","value":"kanarienvogel"}]"#);
+        let (facts, request) = (facts.display().to_string(), request.display().to_string());
+        let ended = run(&["inspect", "--facts", &facts, "--findings", "-", &request]).await;
+        let file = written(folder.path(), "findings.jsonl", &ended.out);
+        let ended = report(&file, &["--format", "html"]).await;
+        let page = written(folder.path(), "page.html", &ended.out);
+
+        let paper = printed(folder.path(), &page).await;
+        let wanted =
+            ["Who received what", "telemetry.example.com", "host.name", "tz.iana", "env.shell"].map(str::to_owned);
+        let places = (0..9).map(|n| format!("place{n}"));
+        for part in wanted.into_iter().chain(places) {
+            assert!(paper.contains(&part), "{part} is not on paper:\n{paper}");
+        }
+        assert!(!paper.contains("kanarienvogel"), "{paper}");
+
+        // What a screen folds away, paper would too, were it not said otherwise.
+        let folded = ended.out.replace("details::details-content", "details::nothing");
+        let paper = printed(folder.path(), &written(folder.path(), "folded.html", &folded)).await;
+        assert!(!paper.contains("place8"), "the page folds nothing away:\n{paper}");
     });
 }
 

@@ -101,6 +101,16 @@ fn a_session_is_audited_offline_as_it_was_live() {
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         assert!(text(&output.stdout).contains("5 certificates hold, 0 do not"), "{}", text(&output.stdout));
 
+        let output = inspect(&divulge, &["--policy=audit", "--diff"], &file);
+        let shown = text(&output.stdout);
+        assert!(shown.contains("strict -> audit\n  recorded  5 edited\n  would be  5 forwarded\n"), "{shown}");
+        let row = shown.lines().find(|line| line.contains("  host.fqdn  ")).unwrap_or_else(|| panic!("{shown}"));
+        assert!(row.contains("  pseudonym  log  ") || row.contains("  redact  log  "), "{row}");
+        let output = inspect(&divulge, &["--policy=strict", "--diff"], &file);
+        let shown = text(&output.stdout);
+        assert!(shown.contains("[-") && shown.ends_with("nothing would be decided otherwise\n"), "{shown}");
+        assert!(!shown.contains(MACHINE), "{shown}");
+
         let emitted = divulge.folder.path().join("out");
         let emit = format!("--emit={}", emitted.display());
         assert!(inspect(&divulge, &["--policy=audit", &emit], &file).status.success());

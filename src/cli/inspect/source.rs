@@ -70,6 +70,12 @@ impl Source {
         (bodies != "full").then(|| bodies.clone())
     }
 
+    /// The name of the policy that its session was recorded under.
+    pub fn policy(&self) -> Option<&str> {
+        let Source::Recorded { session, .. } = self else { return None };
+        Some(&session.scan.about.policy)
+    }
+
     /// Findings and the flow as they were written live.
     pub fn lines(&self) -> Vec<String> {
         match self {

@@ -1,8 +1,8 @@
 //! Requests side by side, leaf by leaf. Several of one side are repeats: what varies among them is noise.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Serialize;
 
 use super::noise::{self, Learned, Noise};
@@ -10,7 +10,7 @@ use super::tree::{self, Leaf, Node};
 use super::words::{self, CodePoints, Op, Piece};
 use super::{Look, What};
 use crate::engine::visit::{LeafKind, Place, Visitor};
-use crate::engine::{DecodeLimits, Evidence, Unit, visit, walk};
+use crate::engine::{DecodeLimits, Evidence, Part, Unit, visit, walk};
 use crate::report::place::path_template;
 use crate::report::text::{plural, visible};
 use crate::session::raw::Captured;
@@ -20,6 +20,8 @@ pub struct Request {
     /// The file it came from.
     pub name: String,
     pub captured: Captured,
+    /// One message of a WebSocket in place of the body.
+    pub message: Option<Part>,
     /// Values that are masked wherever they stand.
     pub secrets: Vec<String>,
 }
@@ -206,9 +208,23 @@ impl Request {
         format!("{} {} {}", request.head.method(), request.host, path_template(path))
     }
 
+    /// The endpoint as it is printed.
+    pub(crate) fn shown_endpoint(&self) -> String {
+        Masks::of(&self.secrets).applied(&self.endpoint())
+    }
+
+    /// What is compared beside the head.
+    fn body(&self) -> &[u8] {
+        match &self.message {
+            Some(Part::Message { bytes, .. }) => bytes,
+            _ => self.captured.body(),
+        }
+    }
+
     fn tree(&self) -> Node {
-        let mut leaves = Leaves { secrets: &self.secrets, root: Node::default() };
-        let unit = Unit { request: &self.captured.request, part: self.captured.part() };
+        let mut leaves = Leaves { masks: Masks::of(&self.secrets), root: Node::default() };
+        let part = self.message.clone().unwrap_or_else(|| self.captured.part());
+        let unit = Unit { request: &self.captured.request, part };
         walk(&unit, &DecodeLimits::default(), &mut leaves);
         leaves.root.seal();
         leaves.root
@@ -225,34 +241,61 @@ impl Request {
     }
 }
 
-struct Leaves<'a> {
-    secrets: &'a [String],
+struct Leaves {
+    masks: Masks,
     root: Node,
 }
 
-impl Visitor for Leaves<'_> {
+impl Visitor for Leaves {
     fn leaf(&mut self, leaf: &visit::Leaf<'_>, place: &dyn Place) {
         // A member's name is the place of its value.
         if leaf.kind == LeafKind::JsonName {
             return;
         }
         let location = place.location();
-        let text = String::from_utf8_lossy(leaf.text);
-        let shown = self.secrets.iter().fold(text, |text, secret| match text.contains(secret.as_str()) {
-            true => Cow::Owned(text.replace(secret.as_str(), &Evidence::of(secret).to_string())),
-            false => text,
-        });
-        let shown = shown.into_owned();
-        self.root.add(&location, Leaf { location: location.to_string(), raw: leaf.text.to_vec(), shown });
+        let shown = self.masks.applied(&String::from_utf8_lossy(leaf.text));
+        let named = self.masks.applied(&location.to_string());
+        self.root.add(&location, Leaf { location: named, raw: leaf.text.to_vec(), shown });
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {}
 }
 
+/// Values that are shown by their evidence alone.
+struct Masks(Option<AhoCorasick>);
+
+/// What is shorter is masked where it stands as a word: within other words it says nothing.
+const SHORT_VALUE: usize = 4;
+
+impl Masks {
+    fn of(values: &[String]) -> Self {
+        let values: Vec<&String> = values.iter().filter(|value| !value.is_empty()).collect();
+        // A value that holds another is masked first, or what is left of it would show.
+        let automaton = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(values.iter());
+        Self((!values.is_empty()).then(automaton).and_then(Result::ok))
+    }
+
+    fn applied(&self, text: &str) -> String {
+        let Some(automaton) = &self.0 else { return text.to_owned() };
+        let word = |found: char| found.is_alphanumeric();
+        let mut out = String::with_capacity(text.len());
+        automaton.replace_all_with(text, &mut out, |found, value, out| {
+            let within = text[..found.start()].ends_with(word) || text[found.end()..].starts_with(word);
+            if value.len() < SHORT_VALUE && within {
+                out.push_str(value);
+            } else {
+                out.push_str(&Evidence::of(value).to_string());
+            }
+            true
+        });
+        out
+    }
+}
+
 fn pair(a: &[&Request], b: &[&Request]) -> Pair {
     let name = |side: &[&Request]| side.first().map(|request| request.name.clone());
     let mut pair = Pair {
-        endpoint: a.first().or(b.first()).map(|request| request.endpoint()).unwrap_or_default(),
+        endpoint: a.first().or(b.first()).map(|request| request.shown_endpoint()).unwrap_or_default(),
         a: name(a),
         b: name(b),
         repeats: (a.len(), b.len()),
@@ -268,7 +311,7 @@ fn pair(a: &[&Request], b: &[&Request]) -> Pair {
         missing += usize::from(a.is_some());
         pair.changes.extend(change(a, b, &a_knows, &b_knows));
     });
-    if first.captured.body() != second.captured.body() {
+    if first.body() != second.body() {
         let length = |change: &&mut Change| change.location == "header:/content-length";
         pair.changes.iter_mut().filter(length).for_each(|change| change.noise = Some(Noise::Length));
     }
@@ -277,8 +320,8 @@ fn pair(a: &[&Request], b: &[&Request]) -> Pair {
         let leaf = |shown: String| Leaf { location: "head".into(), raw: shown.clone().into_bytes(), shown };
         pair.changes.extend(change(Some(&leaf(a)), Some(&leaf(b)), &a_knows, &b_knows));
     }
-    let in_body = |change: &Change| change.location.starts_with("body");
-    pair.spelling = first.captured.body() != second.captured.body() && !pair.changes.iter().any(in_body);
+    let in_body = |change: &Change| change.location.starts_with("body") || change.location.starts_with("ws");
+    pair.spelling = first.body() != second.body() && !pair.changes.iter().any(in_body);
     pair
 }
 
@@ -476,7 +519,7 @@ mod tests {
             "POST /v1/x?tz=UTC HTTP/1.1\nHost: api.example.com\n{fields}Content-Type: application/json\n\n{body}"
         );
         let captured = Captured::read(text.into_bytes().into()).expect("a request");
-        Request { name: "a".into(), captured, secrets: Vec::new() }
+        Request { name: "a".into(), captured, message: None, secrets: Vec::new() }
     }
 
     fn told(a: &[Request], b: &[Request]) -> Vec<String> {
