@@ -169,7 +169,7 @@ fn runtimes_that_know_no_proxy_are_named_by_doctor_and_met_in_the_room() {
     within(LIMIT, async {
         let folder = tempfile::tempdir().unwrap();
         let node = old_node();
-        let checks = doctor(folder.path(), &[node.clone()]).await;
+        let checks = doctor(folder.path(), std::slice::from_ref(&node)).await;
         for name in ["Node (fetch)", "Node (https)"] {
             let check = checks.iter().find(|check| check["name"] == name).unwrap();
             assert!(check["state"] == "bad" && check["what"].as_str().unwrap().contains("goes around"), "{check}");
