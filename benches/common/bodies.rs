@@ -18,8 +18,13 @@ pub fn engine(policy: &str, facts: Facts) -> Arc<Engine> {
 
 /// One that knows again what it has seen, as in the proxy.
 pub fn remembering(policy: &str, facts: Facts) -> Engine {
+    with_rules(policy, facts, RuleSet::builtin())
+}
+
+/// The same with other rules.
+pub fn with_rules(policy: &str, facts: Facts, rules: RuleSet) -> Engine {
     Engine::new(EngineParts {
-        rules: RuleSet::builtin(),
+        rules,
         facts,
         policy: Policy::preset(policy).expect("a preset"),
         digest_key: [7; 32],

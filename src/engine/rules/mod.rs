@@ -8,6 +8,7 @@
 //! that it leaves alone, and [`examples`] runs both through the real decoder. A folder of rules with its
 //! `pack.toml` is a pack. Texts come in from outside: nothing here reads a file.
 
+mod admitted;
 pub mod document;
 pub mod error;
 pub mod examples;

@@ -492,14 +492,19 @@ impl Select {
         self.header.is_empty() && self.names.is_empty() && self.key.is_none() && self.path.is_empty()
     }
 
-    /// Whether the rule is worth trying on this request at all.
-    pub(crate) fn admits(&self, host: &str, path: &str, client: Option<&str>) -> bool {
-        (self.host.is_empty() || self.host.iter().any(|pattern| glob::host(pattern, host)))
-            && self.url.as_ref().is_none_or(|url| url.is_match(path))
-            && self.client.as_deref().is_none_or(|wanted| client == Some(wanted))
+    pub(super) fn admits_host(&self, host: &str) -> bool {
+        self.host.is_empty() || self.host.iter().any(|pattern| glob::host(pattern, host))
     }
 
-    /// Whether `admits` can differ between requests.
+    pub(super) fn admits_client(&self, client: Option<&str>) -> bool {
+        self.client.as_deref().is_none_or(|wanted| client == Some(wanted))
+    }
+
+    pub(super) fn admits_path(&self, path: &str) -> bool {
+        self.url.as_ref().is_none_or(|url| url.is_match(path))
+    }
+
+    /// Whether requests differ in whether the rule is worth trying on them.
     pub(crate) fn is_conditional(&self) -> bool {
         !self.host.is_empty() || self.url.is_some() || self.client.is_some()
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use super::admitted::{Admitted, Memory};
 use super::error::{RuleError, Source};
 use super::file::RuleFile;
 use super::names::{self, NameIndex};
@@ -56,6 +57,8 @@ pub struct RuleSet {
     telemetry: HostSet,
     /// What names were asked for: real clients send the same few hundred again and again.
     memory: RwLock<Arc<NameMemory>>,
+    /// What requests call for.
+    asked: Memory,
 }
 
 /// The literals of every text rule, each with what it is there for.
@@ -157,6 +160,7 @@ impl RuleSet {
         }
         let mut issuers: Vec<_> = rules.iter().flat_map(|rule| rule.issuers.iter().cloned()).collect();
         issuers.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        let asked = Memory::new(&packs);
         Self {
             issuers,
             names: NameIndex::new(&rules),
@@ -171,6 +175,7 @@ impl RuleSet {
             conditional,
             telemetry_rules,
             memory: RwLock::default(),
+            asked,
         }
     }
 
@@ -208,7 +213,8 @@ impl RuleSet {
 
     /// The pack of the client that sent `request`, and its version where the request states one.
     pub fn client_of(&self, request: &Request) -> Option<(Arc<str>, Option<String>)> {
-        self.packs.iter().find_map(|pack| Some((pack.id.clone(), pack.recognise(request)?)))
+        let ask = || self.packs.iter().find_map(|pack| Some((pack.id.clone(), pack.recognise(request)?)));
+        self.asked.client(request, ask)
     }
 
     /// How the client encrypted the bytes at `location`, where a pack knows.
@@ -233,10 +239,12 @@ impl RuleSet {
     ) -> Inspector<'r> {
         let target = request.head.target();
         let path = target.split(['?', '#']).next().unwrap_or(target);
-        let mut active = self.always.clone();
+        let ask = || Admitted::of(&self.always, &self.conditional, &self.rules, &request.host, client);
+        let admitted = self.asked.admitted(&request.host, client, ask);
+        let mut active = admitted.active.clone();
         let mut activate = |number: u16| active[usize::from(number) / 64] |= 1 << (number % 64);
-        for &number in &self.conditional {
-            if self.rules[usize::from(number)].select.admits(&request.host, path, client) {
+        for &number in &admitted.by_path {
+            if self.rules[usize::from(number)].select.admits_path(path) {
                 activate(number);
             }
         }
