@@ -29,7 +29,7 @@ pub use self::spans::span_of;
 use self::spell::Script;
 use self::splice::{Splice, apply};
 use super::audit::{Part, Unit};
-use super::decode::{Codec, Decoded, Layer, Origin, is_json_number};
+use super::decode::{Codec, Decoded, Layer, Origin, is_json_number, msgpack};
 use super::finding::PartOf;
 use super::visit::{LayerId, Spelling, Target};
 use crate::wire::head::{Field, HeadEdit};
@@ -438,9 +438,10 @@ fn value_splice(
             };
             if kept { Ok(whole(token)) } else { Err(RewriteError::WrongType { edit: index }) }
         }
-        Spelling::Varint | Spelling::Fixed => {
+        Spelling::Varint | Spelling::Fixed | Spelling::Packed => {
             let bytes = match edit.target.spelling {
                 Spelling::Varint => lengths::varint_of(text),
+                Spelling::Packed => msgpack::number_of(text, raw),
                 _ => lengths::fixed_of(text, raw),
             };
             bytes.map(whole).ok_or(RewriteError::WrongType { edit: index })

@@ -311,7 +311,7 @@ impl Judge<'_> {
     fn stand_in(&self, action: Action, kind: &str, text: &str, spelling: Spelling) -> Option<String> {
         let token = match spelling {
             Spelling::JsonToken if matches!(text, "true" | "false") => Token::Bool,
-            Spelling::JsonToken | Spelling::Varint | Spelling::Fixed => Token::Number,
+            Spelling::JsonToken | Spelling::Varint | Spelling::Fixed | Spelling::Packed => Token::Number,
             _ => Token::Text,
         };
         self.stand_ins.of(action, kind, text, token)

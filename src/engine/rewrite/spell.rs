@@ -24,7 +24,7 @@ pub(crate) enum Script {
 impl Script {
     pub fn of(spelling: Spelling) -> Self {
         match spelling {
-            Spelling::Raw | Spelling::JsonToken | Spelling::Varint | Spelling::Fixed => Script::Raw,
+            Spelling::Raw | Spelling::JsonToken | Spelling::Varint | Spelling::Fixed | Spelling::Packed => Script::Raw,
             Spelling::JsonString => Script::Json,
             Spelling::Form => Script::Percent { form: true },
             Spelling::Percent => Script::Percent { form: false },
