@@ -148,14 +148,17 @@ fn page(rows: &[Row]) -> String {
          # Support matrix\n\n\
          Which assistant was tried, in which version, and what came of it. A **real client** was installed as pinned and ran a \
          whole turn in a room with loopback alone (`tests/clients.rs`). For a **look-alike** requests of the documented shape, \
-         with invented values, go through the engine (`tests/cases/look-alike-*`): it says that they are read, not that the \
-         client works behind the proxy. What is only **cited** was not tried at all.\n\n\
+         with invented values, go through the engine (`tests/cases/look-alike-*`) and, over TLS, through the proxy to an upstream \
+         that says them again (`tests/end_to_end/look_alikes.rs`): it says that they are read and edited, not that the client \
+         works behind the proxy. What is only **cited** was not tried at all.\n\n\
          | assistant | version | how | decrypts | reads | finds | strips and still works | restores | sealed room | probe | last |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
+        // A look-alike is requests alone: whatever needs the client cannot be asked of it.
+        let none = if row.how == "look-alike" { "needs the client" } else { "not tested yet" };
         let cells: Vec<&str> =
-            COLUMNS.iter().map(|&name| row.results.get(name).map_or("not tested yet", |cell| &cell.result)).collect();
+            COLUMNS.iter().map(|&name| row.results.get(name).map_or(none, |cell| &cell.result)).collect();
         // A look-alike is as old as the build.
         let dates = row.results.values().map(|cell| cell.date.as_str()).filter(|date| !date.is_empty());
         let last = dates.max().unwrap_or("every build");
@@ -172,6 +175,7 @@ fn page(rows: &[Row]) -> String {
     }
     page.push_str(
         "\n## How to renew it\n\n```sh\ncargo nextest run --test clients --test cases                       # one run for each client, and the look-alikes\n\
+         cargo nextest run --test end_to_end look_alikes                     # the same over TLS\n\
          DIVULGE_CLIENTS=all cargo nextest run --test clients                # the other policies, and all in the sealed room\n\
          cargo run --example support_matrix -- target/tmp\n```\n",
     );

@@ -66,7 +66,7 @@ fn sound(found: &[Found], decoded: &Decoded) {
     for leaf in found {
         let raw = &content(leaf.target.layer.0)[leaf.target.raw.range()];
         match leaf.target.spelling {
-            Spelling::Varint | Spelling::Fixed => {}
+            Spelling::Varint | Spelling::Fixed | Spelling::Packed => {}
             spelling => assert_eq!(codec::text(spelling, raw), leaf.text, "{} is spelled otherwise", leaf.location),
         }
     }
@@ -123,6 +123,7 @@ const KINDS: &[&str] = &[
     "application/x-www-form-urlencoded",
     "multipart/form-data; boundary=b",
     "application/proto",
+    "application/msgpack",
     "application/grpc",
     "application/connect+proto",
     "application/grpc-web-text",
@@ -307,6 +308,45 @@ pub fn protobuf(data: &[u8]) {
     let (found, decoded) = read(&Unit { request: &request, part: Part::Document(bytes.into()) });
     if !decoded.unread.iter().any(|unread| matches!(unread.reason, "depth" | "limit")) {
         holds(&sample, "body!pb:", &found);
+    }
+}
+
+/// MessagePack beside rmpv: every word that it reads is read where it stands.
+pub fn msgpack(data: &[u8]) {
+    let fields = [("content-type", "application/msgpack")];
+    body(&fields, data);
+    let mut rest = data;
+    let Ok(value) = rmpv::decode::read_value(&mut rest) else { return };
+    let request = request("/", &fields);
+    let (found, decoded) = read(&Unit { request: &request, part: Part::Document(Bytes::copy_from_slice(data)) });
+    // What begins as another format is read as that.
+    if !rest.is_empty() || !decoded.unread.is_empty() || found.iter().any(|f| !f.location.starts_with("body!msgpack:"))
+    {
+        return;
+    }
+    let mut expected = Vec::new();
+    words(&value, "body!msgpack:".to_owned(), &mut expected);
+    for (location, text) in expected {
+        assert!(
+            found.iter().any(|found| found.location == location && found.text == text.as_bytes()),
+            "no {location} = {text}"
+        );
+    }
+}
+
+fn words(value: &rmpv::Value, at: String, out: &mut Vec<(String, String)>) {
+    let word = |text: &str| (1..16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    match value {
+        rmpv::Value::String(text) => out.extend(text.as_str().filter(|text| word(text)).map(|text| (at, text.into()))),
+        rmpv::Value::Integer(number) => out.push((at, number.to_string())),
+        rmpv::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, one)| words(one, format!("{at}/{index}"), out));
+        }
+        rmpv::Value::Map(map) => {
+            let named = map.iter().filter_map(|(name, one)| Some((name.as_str().filter(|name| word(name))?, one)));
+            named.for_each(|(name, one)| words(one, format!("{at}/{name}"), out));
+        }
+        _ => {}
     }
 }
 

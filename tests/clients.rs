@@ -22,7 +22,7 @@ mod room;
 #[path = "clients/signed_in.rs"]
 mod signed_in;
 
-use room::{Client, EMAIL, HOST, PERSON, PROJECT, Run, Upstream, audit, certificates, installed, script};
+use room::{Client, EMAIL, HOST, PERSON, PROJECT, REMOTE, Run, Upstream, audit, certificates, installed, script};
 
 const CLAUDE: Client = Client {
     name: "claude-code",
@@ -31,6 +31,12 @@ const CLAUDE: Client = Client {
     variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room", "OTEL_LOGS_EXPORT_INTERVAL=50"],
     command: &["claude", "-p"],
     upstream: Upstream::BuiltIn,
+    places: &[
+        (HOST, "api.anthropic.com", "body!json:/messages/*/content/*/text"),
+        (PROJECT, "api.anthropic.com", "body!json:/system/*/text"),
+        (PERSON, "api.anthropic.com", "body!json:/system/*/text"),
+        (REMOTE, "api.anthropic.com", "body!json:/events/*/event_data/additional_metadata!b64!json:/rh"),
+    ],
 };
 
 const CODEX: Client = Client {
@@ -39,6 +45,12 @@ const CODEX: Client = Client {
     variables: &["OPENAI_API_KEY=sk-dummy-key-of-the-sealed-room"],
     command: &["codex", "exec", "--skip-git-repo-check"],
     upstream: Upstream::BuiltIn,
+    places: &[
+        (HOST, "api.openai.com", "ws:/*!json:/input/*/content/*/text"),
+        (PROJECT, "api.openai.com", "ws:/*!json:/input/*/content/*/text"),
+        (PROJECT, "api.openai.com", "ws:/*!json:/client_metadata/x-codex-turn-metadata!json:/workspaces/"),
+        (REMOTE, "api.openai.com", "ws:/*!json:/client_metadata/x-codex-turn-metadata!json:/workspaces/"),
+    ],
 };
 
 /// The same, told to leave WebSockets alone.
@@ -61,6 +73,10 @@ const GEMINI: Client = Client {
     variables: &["GEMINI_API_KEY=dummy-key-of-the-sealed-room"],
     command: &["gemini", "--skip-trust", "-p"],
     upstream: Upstream::BuiltIn,
+    places: &[
+        (HOST, "generativelanguage.googleapis.com", "body!json:/contents/*/parts/*/text"),
+        (PROJECT, "generativelanguage.googleapis.com", "body!json:/contents/*/parts/*/text"),
+    ],
 };
 
 const QWEN: Client = Client {
@@ -73,11 +89,16 @@ const QWEN: Client = Client {
     ],
     command: &["qwen", "-p"],
     upstream: Upstream::BuiltIn,
+    places: &[
+        (HOST, "dashscope.aliyuncs.com", "body!json:/messages/*/content/*/text"),
+        (PROJECT, "dashscope.aliyuncs.com", "body!json:/messages/*/content/*/text"),
+    ],
 };
 
 #[test]
 fn claude_code_completes_its_turn_and_the_audit_names_what_it_sent() {
     let run = audit(&CLAUDE, &["--policy", "audit", "--reveal"]).completed();
+    run.expect_places(CLAUDE.places);
     run.expect(
         "api.anthropic.com",
         &[
@@ -130,6 +151,7 @@ fn claude_code_completes_its_turn_under_balanced_and_strict() {
 #[test]
 fn codex_completes_its_turn_over_a_websocket() {
     let run = audit(&CODEX, &["--reveal"]).completed();
+    run.expect_places(CODEX.places);
     run.expect(
         "api.openai.com",
         &[
@@ -155,6 +177,7 @@ fn codex_completes_its_turn_over_http() {
 #[test]
 fn gemini_cli_completes_its_turn() {
     let run = audit(&GEMINI, &["--reveal"]).completed();
+    run.expect_places(GEMINI.places);
     run.expect("generativelanguage.googleapis.com", &[("path.cwd", "body!json:/contents/")]);
     run.expect(
         "play.googleapis.com",
@@ -167,6 +190,7 @@ fn gemini_cli_completes_its_turn() {
 #[test]
 fn qwen_code_completes_its_turn() {
     let run = audit(&QWEN, &["--reveal"]).completed();
+    run.expect_places(QWEN.places);
     run.expect(
         "dashscope.aliyuncs.com",
         &[
@@ -295,6 +319,16 @@ fn gemini_cli_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
 fn qwen_code_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
     tool_turn(&QWEN, "balanced");
     results::passed("qwen-code", "strips", "turn with a tool completes under balanced");
+}
+
+/// The other clients, when all are asked for.
+#[test]
+fn opencode_and_copilot_run_a_tool_on_the_real_path_though_the_model_knows_another() {
+    if signed_in::all() {
+        tool_turn(&signed_in::OPENCODE, "balanced");
+        tool_turn(&signed_in::COPILOT_OWN_KEY, "balanced");
+        tool_turn(&signed_in::COPILOT, "balanced");
+    }
 }
 
 #[test]

@@ -118,8 +118,61 @@ fn the_processes_of_a_command_are_told_apart() {
     let main = check(&checks, "processes", "python3 (main)");
     assert!(main["what"].as_str().unwrap().contains("api.anthropic.com × 1"), "{main}");
     let child = check(&checks, "processes", "curl (child");
-    assert!(child["what"].as_str().unwrap().contains("api.openai.com × 1"), "{child}");
+    for told in ["api.openai.com × 1", "does not trust the CA: other.example"] {
+        assert!(child["what"].as_str().unwrap().contains(told), "{child}");
+    }
     assert_eq!(check(&checks, "hosts", "api.openai.com")["state"], "good");
     let other = check(&checks, "hosts", "other.example");
     assert!(other["what"].as_str().unwrap().contains("does not trust"), "{other}");
+}
+
+#[test]
+fn in_the_room_what_goes_around_is_met_and_named_with_its_process() {
+    let home = tempfile::tempdir().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script = "import socket, subprocess, urllib.request\n\
+        urllib.request.urlopen('https://api.anthropic.com/v1/models', timeout=20).read()\n\
+        subprocess.run(['curl', '-s', '-o', '/dev/null', '--noproxy', '*', 'https://api.openai.com/v1/models'])\n\
+        subprocess.run(['env', '-u', 'GIT_SSL_CAINFO', '-u', 'SSL_CERT_FILE', 'git', 'ls-remote', 'https://other.example/r.git'])\n\
+        helper = 'import socket; s = socket.create_connection((\"beacon.example\", 443)); s.sendall(b\"beacon of a helper\\\\r\\\\n\\\\r\\\\n\"); s.recv(1)'\n\
+        subprocess.run(['python3', '-c', helper])\n";
+    let (status, checks) = doctor(home.path(), &path, &[], &["--sealed", "--", "python3", "-c", script]);
+    assert_eq!(status, 1);
+    for (name, state, told) in [
+        ("python3 (main)", "good", &["api.anthropic.com × 1", "trusts the CA"][..]),
+        ("curl (child)", "bad", &["goes around: api.openai.com × 1", "nothing through the proxy", "; trusts the CA"]),
+        ("python3 (child)", "bad", &["goes around: beacon.example × 1"]),
+    ] {
+        let check = check(&checks, "processes", name);
+        let what = check["what"].as_str().unwrap();
+        assert!(check["state"] == state && told.iter().all(|told| what.contains(told)), "{check}");
+    }
+    let git = check(&checks, "processes", "git-remote-http");
+    assert!(
+        git["state"] == "note" && git["what"].as_str().unwrap().contains("asked nothing of other.example"),
+        "{git}"
+    );
+    let beacon = check(&checks, "hosts", "beacon.example");
+    assert!(beacon["what"].as_str().unwrap().contains("no TLS"), "{beacon}");
+}
+
+#[test]
+fn inside_a_sealed_run_doctor_knows_where_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let project = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_divulge"))
+        .args(["run", "--sealed", "--offline", "--quiet", "--", env!("CARGO_BIN_EXE_divulge"), "doctor", "--json"])
+        .current_dir(project.path())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", std::env::var("PATH").unwrap())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let checks: Vec<Value> = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let proxy = check(&checks, "environment", "HTTPS_PROXY");
+    assert!(proxy["state"] == "good" && proxy["what"].as_str().unwrap().contains("part of"), "{proxy}");
+    assert_eq!(check(&checks, "runtimes", "curl")["state"], "good");
 }

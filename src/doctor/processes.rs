@@ -1,8 +1,8 @@
 //! Which process of a running command connects where: to the proxy, or around it.
 //!
 //! Who connects to the proxy is asked when the connection is there, so none is missed. What goes elsewhere is looked for in
-//! `/proc` while the command runs: a connection shorter than a look may be missed, and only a room without another way
-//! out proves that there was none.
+//! `/proc` while the command runs: a connection shorter than a look may be missed. In a sealed room that arrives here as well,
+//! and none is missed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,18 +17,33 @@ pub struct Seen {
     pub proxied: BTreeMap<String, usize>,
     /// Where else, loopback aside.
     pub around: BTreeSet<SocketAddr>,
+    /// Connections around the proxy that a room met, by the host that they were meant for.
+    pub met: BTreeMap<String, usize>,
+}
+
+/// Whose processes are watched.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Whose {
+    #[default]
+    Nobody,
+    /// Those of this command.
+    Command(u32),
+    /// Those of the room that this process has built, whose command has not been seen yet, or has.
+    Room(Option<u32>),
 }
 
 /// Collects over many looks.
 #[derive(Debug, Default)]
 pub struct Watch {
     pub seen: BTreeMap<u32, Seen>,
+    pub whose: Whose,
 }
 
 impl Watch {
-    /// Looks once at what `root` and all that it started are connected to.
+    /// Looks once at what the watched processes are connected to.
     #[cfg(target_os = "linux")]
-    pub fn look(&mut self, root: u32, proxy: SocketAddr) {
+    pub fn look(&mut self, proxy: SocketAddr) {
+        let Whose::Command(root) = self.whose else { return };
         let sockets: HashMap<u64, SocketAddr> =
             table(root).into_iter().map(|socket| (socket.inode, socket.remote)).collect();
         for pid in tree(root) {
@@ -43,11 +58,44 @@ impl Watch {
 
     /// Notes that the process behind `client` asked `proxy` for `host`.
     #[cfg(target_os = "linux")]
-    pub fn proxied(&mut self, root: u32, client: SocketAddr, proxy: SocketAddr, host: &str) {
-        let listed = || table(root).into_iter().find(|socket| socket.local == client).map(|socket| socket.inode);
-        let Some(inode) = crate::sockets::inode(client, proxy).map(u64::from).or_else(listed) else { return };
-        let Some(pid) = tree(root).into_iter().find(|pid| inodes(*pid).contains(&inode)) else { return };
-        *self.seen_of(pid, root).proxied.entry(host.to_owned()).or_default() += 1;
+    pub fn proxied(&mut self, client: SocketAddr, proxy: SocketAddr, host: &str) {
+        if let Some(seen) = self.owner(client, proxy) {
+            *seen.proxied.entry(host.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Notes that the process behind `client` went around the proxy to `host`, where a room met it.
+    #[cfg(target_os = "linux")]
+    pub fn met(&mut self, client: SocketAddr, host: &str) {
+        if let Some(seen) = self.owner(client, client) {
+            *seen.met.entry(host.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// The process that has the socket at `client`.
+    #[cfg(target_os = "linux")]
+    fn owner(&mut self, client: SocketAddr, proxy: SocketAddr) -> Option<&mut Seen> {
+        /// The table skips rows while sockets come and go.
+        const LOOKS: usize = 3;
+        let listed = |pid| table(pid).into_iter().find(|socket| socket.local == client).map(|socket| socket.inode);
+        let (root, pids, inode) = match self.whose {
+            Whose::Nobody => return None,
+            Whose::Command(root) => {
+                let inode = crate::sockets::inode(client, proxy).map(u64::from).or_else(|| listed(root));
+                (root, tree(root), inode)
+            }
+            Whose::Room(known) => {
+                // Ourselves, and the two processes that hold the room up.
+                let pids: Vec<u32> = tree(std::process::id()).into_iter().skip(3).collect();
+                let root = known.or(pids.first().copied())?;
+                self.whose = Whose::Room(Some(root));
+                let inode = (0..LOOKS).find_map(|_| pids.iter().find_map(|pid| listed(*pid)));
+                (root, pids, inode)
+            }
+        };
+        let inode = inode?;
+        let pid = pids.into_iter().find(|pid| inodes(*pid).contains(&inode))?;
+        Some(self.seen_of(pid, root))
     }
 
     #[cfg(target_os = "linux")]
@@ -62,10 +110,13 @@ impl Watch {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub fn look(&mut self, _: u32, _: SocketAddr) {}
+    pub fn look(&mut self, _: SocketAddr) {}
 
     #[cfg(not(target_os = "linux"))]
-    pub fn proxied(&mut self, _: u32, _: SocketAddr, _: SocketAddr, _: &str) {}
+    pub fn proxied(&mut self, _: SocketAddr, _: SocketAddr, _: &str) {}
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn met(&mut self, _: SocketAddr, _: &str) {}
 }
 
 /// A process and its descendants.
@@ -150,7 +201,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use super::{Watch, connections};
+    use super::{Watch, Whose, connections};
 
     #[test]
     fn a_table_is_read() {
@@ -165,14 +216,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = listener.local_addr().unwrap();
         let stream = TcpStream::connect(proxy).unwrap();
-        let mut watch = Watch::default();
         let me = std::process::id();
-        watch.look(me, proxy);
+        let mut watch = Watch { whose: Whose::Command(me), ..Watch::default() };
+        watch.look(proxy);
         assert!(watch.seen.is_empty(), "loopback is not around: {watch:?}");
         let local = stream.local_addr().unwrap();
         let listed = super::table(me).into_iter().find(|socket| socket.local == local).map(|socket| socket.inode);
         assert_eq!(crate::sockets::inode(local, proxy).map(u64::from), listed);
-        watch.proxied(me, local, proxy, "api.example.com");
+        watch.proxied(local, proxy, "api.example.com");
         let seen = &watch.seen[&me];
         assert_eq!((seen.proxied["api.example.com"], seen.is_child), (1, false));
     }

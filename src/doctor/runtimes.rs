@@ -3,7 +3,7 @@
 //! Each asks for a host of its own that cannot exist (`node.doctor.invalid`, RFC 6761), so that what the proxy saw is told
 //! apart by host, and a program that goes around reaches nobody.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ pub struct Probe {
     /// A label of a host name.
     pub label: &'static str,
     program: &'static str,
-    /// `{url}` stands for the address.
+    /// `{url}` stands for the address, `{host}` for its host, `{folder}` for one that is removed afterwards.
     arguments: &'static [&'static str],
+    /// Variables beside those of `run`; what stands for something does so here too.
+    variables: &'static [(&'static str, &'static str)],
+    /// A file that it is written in, in that folder.
+    source: Option<(&'static str, &'static str)>,
     /// Succeeds where the library is there.
     needs: Option<&'static [&'static str]>,
     /// What to do where it goes around, and where it does not trust.
@@ -25,42 +29,54 @@ pub struct Probe {
 const BUNDLE: &str = "it reads no file of certificates: have the system trust the CA with `divulge ca install`";
 const DEAF: &str = "it reads no proxy variable: use the sealed room (`divulge run --sealed`) or a transparent gateway";
 
+const PLAIN: Probe = Probe {
+    name: "",
+    label: "",
+    program: "",
+    arguments: &[],
+    variables: &[],
+    source: None,
+    needs: None,
+    around: DEAF,
+    distrust: BUNDLE,
+};
+
 pub const PROBES: &[Probe] = &[
     Probe {
         name: "curl",
         label: "curl",
         program: "curl",
         arguments: &["--silent", "--show-error", "--output", "/dev/null", "--max-time", "15", "{url}"],
-        needs: None,
         around: "a proxy in ~/.curlrc wins over variables: take it out",
         distrust: "`cacert` in ~/.curlrc wins over CURL_CA_BUNDLE: take it out",
+        ..PLAIN
     },
     Probe {
         name: "wget",
         label: "wget",
         program: "wget",
         arguments: &["--quiet", "--tries=1", "--timeout=15", "--output-document=/dev/null", "{url}"],
-        needs: None,
         around: "a proxy in ~/.wgetrc wins over variables: take it out",
         distrust: "wget trusts the system's store: `divulge ca install`",
+        ..PLAIN
     },
     Probe {
         name: "git",
         label: "git",
         program: "git",
         arguments: &["-c", "http.lowSpeedTime=15", "ls-remote", "{url}repository.git"],
-        needs: None,
         around: "git's own http.proxy wins over variables: `git config --global --unset http.proxy`",
-        distrust: "git's own http.sslCAInfo wins over GIT_SSL_CAINFO: `git config --global --unset http.sslCAInfo`",
+        distrust: "this git reads another store than GIT_SSL_CAINFO: `git config --global http.sslBackend openssl`",
+        ..PLAIN
     },
     Probe {
         name: "Node (fetch)",
         label: "node-fetch",
         program: "node",
         arguments: &["-e", "fetch('{url}').then(r => r.text(), e => { console.error(e.cause ?? e); process.exit(1) })"],
-        needs: None,
         around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
         distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
+        ..PLAIN
     },
     Probe {
         name: "Node (https)",
@@ -70,18 +86,18 @@ pub const PROBES: &[Probe] = &[
             "-e",
             "require('https').get('{url}', r => r.resume()).on('error', e => { console.error(e.message); process.exit(1) })",
         ],
-        needs: None,
         around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
         distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
+        ..PLAIN
     },
     Probe {
         name: "Python (urllib)",
         label: "py-urllib",
         program: "python3",
         arguments: &["-c", "import urllib.request as u; u.urlopen('{url}', timeout=15).read()"],
-        needs: None,
         around: DEAF,
         distrust: "a Python that was built with certificates of its own reads SSL_CERT_FILE only through certifi",
+        ..PLAIN
     },
     Probe {
         name: "Python (requests)",
@@ -91,6 +107,7 @@ pub const PROBES: &[Probe] = &[
         needs: Some(&["-c", "import requests"]),
         around: "`session.trust_env` is switched off in the program",
         distrust: "`verify=` in the program wins over REQUESTS_CA_BUNDLE",
+        ..PLAIN
     },
     Probe {
         name: "Python (httpx)",
@@ -100,6 +117,7 @@ pub const PROBES: &[Probe] = &[
         needs: Some(&["-c", "import httpx"]),
         around: "`trust_env` is switched off in the program",
         distrust: "`verify=` in the program wins over SSL_CERT_FILE",
+        ..PLAIN
     },
     Probe {
         name: "Python (aiohttp)",
@@ -112,33 +130,35 @@ pub const PROBES: &[Probe] = &[
         needs: Some(&["-c", "import aiohttp"]),
         around: "aiohttp reads proxy variables only with `trust_env=True`",
         distrust: BUNDLE,
+        ..PLAIN
     },
     Probe {
         name: "Deno",
         label: "deno",
         program: "deno",
         arguments: &["eval", "await (await fetch('{url}')).text()"],
-        needs: None,
+        variables: &[("DENO_DIR", "{folder}/deno")],
         around: DEAF,
         distrust: "DENO_CERT and DENO_TLS_CA_STORE=system are read when it starts",
+        ..PLAIN
     },
     Probe {
         name: "Bun",
         label: "bun",
         program: "bun",
         arguments: &["-e", "await (await fetch('{url}')).text()"],
-        needs: None,
         around: DEAF,
         distrust: "NODE_EXTRA_CA_CERTS is read when Bun starts",
+        ..PLAIN
     },
     Probe {
         name: "Ruby (net/http)",
         label: "ruby",
         program: "ruby",
         arguments: &["-rnet/http", "-e", "Net::HTTP.get(URI('{url}'))"],
-        needs: None,
         around: "ruby's net/http reads http_proxy in lower case alone",
         distrust: "a Ruby with an OpenSSL of its own reads SSL_CERT_FILE: is it the one in PATH?",
+        ..PLAIN
     },
     Probe {
         name: "Perl (LWP)",
@@ -152,15 +172,37 @@ pub const PROBES: &[Probe] = &[
         needs: Some(&["-MLWP::Protocol::https", "-e", "1"]),
         around: "LWP reads proxy variables only with `env_proxy`",
         distrust: "PERL_LWP_SSL_CA_FILE is overridden by the program",
+        ..PLAIN
     },
     Probe {
         name: "Java",
         label: "java",
-        program: "jshell",
-        arguments: &["-s", "-R-Djava.net.useSystemProxies=false", "-"],
-        needs: None,
-        around: "java.net.http reads the properties in JAVA_TOOL_OPTIONS; a client with a ProxySelector of its own does not",
+        program: "java",
+        arguments: &["--source", "11", "{folder}/Doctor.java", "{url}"],
+        source: Some((
+            "Doctor.java",
+            "class Doctor { public static void main(String[] url) throws Exception { \
+             new java.net.URL(url[0]).openStream().readAllBytes(); } }",
+        )),
+        // Compiles what it runs: not every Java can.
+        needs: Some(&["--add-modules", "jdk.compiler", "--version"]),
+        around: "java.net reads the properties in JAVA_TOOL_OPTIONS; a client with a ProxySelector of its own does not",
         distrust: "javax.net.ssl.trustStore is overridden by the program",
+        ..PLAIN
+    },
+    Probe {
+        name: "Go (gh)",
+        label: "go",
+        program: "gh",
+        arguments: &["api", "--hostname", "{host}", "rate_limit"],
+        variables: &[
+            ("GH_ENTERPRISE_TOKEN", "asked-by-the-doctor"),
+            ("GH_CONFIG_DIR", "{folder}"),
+            ("GH_NO_UPDATE_NOTIFIER", "1"),
+        ],
+        around: "gh's own http_unix_socket wins over variables: `gh config set http_unix_socket \"\"`",
+        distrust: "Go reads SSL_CERT_FILE on Linux alone; elsewhere it trusts the system's store: `divulge ca install`",
+        ..PLAIN
     },
 ];
 
@@ -193,27 +235,32 @@ impl Probe {
         status.success().then_some(program)
     }
 
-    /// Runs it with the variables that `run` gives.
+    /// Runs it with the variables that `run` gives; what it leaves behind goes to `folder`.
     pub async fn run(
         &'static self,
         program: PathBuf,
         environment: &crate::environment::ChildEnvironment,
+        folder: &Path,
     ) -> std::io::Result<Ran> {
-        let url = format!("https://{}/", self.host());
+        let host = self.host();
+        let folder = folder.display().to_string();
+        let filled = |text: &str| {
+            let text = text.replace("{url}", &format!("https://{host}/"));
+            text.replace("{host}", &host).replace("{folder}", &folder)
+        };
+        if let Some((name, text)) = self.source {
+            std::fs::write(Path::new(&folder).join(name), text)?;
+        }
         let mut command = tokio::process::Command::new(program);
-        command.args(self.arguments.iter().map(|argument| argument.replace("{url}", &url)));
+        command.args(self.arguments.iter().map(|argument| filled(argument)));
         command.envs(environment.set.iter().cloned()).env("GIT_TERMINAL_PROMPT", "0");
+        command.envs(self.variables.iter().map(|(name, value)| (name, filled(value))));
         for name in &environment.remove {
             command.env_remove(name);
         }
-        let script = self.arguments.last() == Some(&"-");
-        command.stdin(if script { Stdio::piped() } else { Stdio::null() });
+        command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let line = format!("new java.net.URL(\"{url}\").openStream().readAllBytes();\n/exit\n");
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, line.as_bytes()).await;
-        }
+        let child = command.spawn()?;
         let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
         let Ok(ended) = ended else { return Ok(Ran { probe: self, status: None, said: String::new() }) };
         let output = ended?;

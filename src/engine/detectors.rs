@@ -124,8 +124,8 @@ impl Detectors<'_> {
     }
 
     pub fn finish(self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
-        let mut found = self.rules.finish();
-        found.extend(self.found.finish(layers));
+        let (mut found, strange) = self.rules.finish_all();
+        found.extend(self.found.finish(layers, &strange));
         super::detect::places::settle(&mut found, layers);
         found.extend(self.marks);
         let (unlike, lesson) = self.template.finish(layers);

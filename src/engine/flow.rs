@@ -21,7 +21,7 @@ use super::names::Names;
 use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
-use super::rewrite::{Change, Rewrite, RewriteError, rewrite, span_of};
+use super::rewrite::{Change, Rewrite, RewriteError, Spans, rewrite};
 use super::settle::{Judge, Planned, Settled};
 use super::{Engine, OnError};
 use crate::wire::span::Span;
@@ -432,8 +432,9 @@ impl Engine {
                 refusal = Some(failure("edit", "a value that the policy hides cannot be replaced"));
             }
         }
+        let mut spans = Spans::new(&decoded.layers);
         for (finding, spot) in settled.findings.iter_mut().zip(&settled.spots) {
-            if let Some((part, span)) = span_of(&decoded, &spot.target, spot.window.clone()) {
+            if let Some((part, span)) = spans.of(decoded.body, &spot.target, spot.window.clone()) {
                 finding.part = Some(part);
                 finding.span = Some(span);
             }

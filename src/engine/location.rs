@@ -48,6 +48,8 @@ pub enum Step {
     Header(Box<str>),
     /// RFC 6901 pointer into the decoded document, unescaped names joined later: kept as printed (`/a/b~10`).
     Json(Box<str>),
+    /// `!msgpack:/a/0`: a pointer, as in JSON.
+    MsgPack(Box<str>),
     Form(Box<str>),
     Multipart(Box<str>),
     Lines(u64),
@@ -156,6 +158,7 @@ impl fmt::Display for Step {
             Step::Jwt(part) => write!(f, "!jwt:/{part}"),
             Step::Event(n) => write!(f, "!event:/{n}"),
             Step::Json(pointer) => write!(f, "!json:{pointer}"),
+            Step::MsgPack(pointer) => write!(f, "!msgpack:{pointer}"),
             Step::Lines(n) => write!(f, "!lines:/{n}"),
             Step::Frame(n) => write!(f, "!frame:/{n}"),
             Step::Pb(path) => write!(f, "!pb:{path}"),

@@ -14,6 +14,7 @@ mod digests;
 mod lengths;
 pub(super) mod recode;
 mod remove;
+mod spans;
 pub(super) mod spell;
 mod splice;
 
@@ -23,10 +24,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+pub(super) use self::spans::Spans;
+pub use self::spans::span_of;
 use self::spell::Script;
 use self::splice::{Splice, apply};
 use super::audit::{Part, Unit};
-use super::decode::{Codec, Decoded, Layer, Origin, is_json_number};
+use super::decode::{Codec, Decoded, Layer, Origin, is_json_number, msgpack};
 use super::finding::PartOf;
 use super::visit::{LayerId, Spelling, Target};
 use crate::wire::head::{Field, HeadEdit};
@@ -143,72 +146,9 @@ pub fn rewrite(unit: &Unit<'_>, decoded: &Decoded, edits: Vec<Edit>) -> Result<R
     work.finish(head, payload)
 }
 
-/// Where `window` of the leaf at `target` stands in the head or in the content-decoded body: the bytes that spell it,
-/// compressed values whole. None where it is in neither.
-pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>) -> Option<(PartOf, Span)> {
-    let mut id = target.layer;
-    let layer = decoded.layers.get(id.0 as usize)?;
-    let raw = layer.content.get(target.raw.range())?;
-    let mut range = match window {
-        Some(window) => Script::of(target.spelling).locate(raw, window)?,
-        None => 0..raw.len(),
-    };
-    range = range.start + target.raw.start as usize..range.end + target.raw.start as usize;
-    loop {
-        if decoded.body == Some(id) {
-            return Some((PartOf::Body, Span::of(range)));
-        }
-        match &decoded.layers.get(id.0 as usize)?.origin {
-            Origin::Head => return Some((PartOf::Head, Span::of(range))),
-            Origin::Payload => return None,
-            Origin::Leaf { leaf, window, codec } => {
-                let raw = decoded.layers.get(leaf.layer.0 as usize)?.content.get(leaf.raw.range())?;
-                let script = Script::of(leaf.spelling);
-                let text = script.decode(raw);
-                let coded = text.get(window.range())?;
-                let inner = match (Script::of_codec(codec), codec) {
-                    (Some(script), _) => script.locate(coded, range)?,
-                    // Four characters for three bytes.
-                    (None, Codec::Base64(spelling)) if spelling.wrap.is_none() => {
-                        range.start / 3 * 4..(range.end.div_ceil(3) * 4).min(coded.len())
-                    }
-                    (None, _) => 0..coded.len(),
-                };
-                let start = window.start as usize;
-                let outer = script.locate(raw, inner.start + start..inner.end + start)?;
-                range = outer.start + leaf.raw.start as usize..outer.end + leaf.raw.start as usize;
-                id = leaf.layer;
-            }
-        }
-    }
-}
-
 /// The text that `raw` spells.
 pub(super) fn spelled_text(spelling: Spelling, raw: &[u8]) -> Cow<'_, [u8]> {
     Script::of(spelling).decode(raw)
-}
-
-/// A window of an encoded text, in the text that holds the encoding.
-pub(super) struct Outward<'a> {
-    pub leaf: Target,
-    pub codec: &'a Codec,
-    /// What was decoded.
-    pub text: Cow<'a, [u8]>,
-    pub range: Range<usize>,
-}
-
-/// The bytes that spell `window` of `layer`, where that was read by percent-encoding or character references.
-pub(super) fn outward(layers: &[Layer], layer: LayerId, window: Range<usize>) -> Option<Outward<'_>> {
-    let Origin::Leaf { leaf, window: coded, codec: codec @ (Codec::Percent | Codec::Html) } =
-        &layers.get(layer.0 as usize)?.origin
-    else {
-        return None;
-    };
-    let raw = layers.get(leaf.layer.0 as usize)?.content.get(leaf.raw.range())?;
-    let text = Script::of(leaf.spelling).decode(raw);
-    let inner = Script::of_codec(codec)?.locate(text.get(coded.range())?, window)?;
-    let start = coded.start as usize;
-    Some(Outward { leaf: *leaf, codec, range: inner.start + start..inner.end + start, text })
 }
 
 struct Work<'a> {
@@ -498,9 +438,10 @@ fn value_splice(
             };
             if kept { Ok(whole(token)) } else { Err(RewriteError::WrongType { edit: index }) }
         }
-        Spelling::Varint | Spelling::Fixed => {
+        Spelling::Varint | Spelling::Fixed | Spelling::Packed => {
             let bytes = match edit.target.spelling {
                 Spelling::Varint => lengths::varint_of(text),
+                Spelling::Packed => msgpack::number_of(text, raw),
                 _ => lengths::fixed_of(text, raw),
             };
             bytes.map(whole).ok_or(RewriteError::WrongType { edit: index })

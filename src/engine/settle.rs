@@ -4,6 +4,7 @@
 //! raw findings -> decide each -> merge those of one place -> edits, innermost first -> Settled
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -310,7 +311,7 @@ impl Judge<'_> {
     fn stand_in(&self, action: Action, kind: &str, text: &str, spelling: Spelling) -> Option<String> {
         let token = match spelling {
             Spelling::JsonToken if matches!(text, "true" | "false") => Token::Bool,
-            Spelling::JsonToken | Spelling::Varint | Spelling::Fixed => Token::Number,
+            Spelling::JsonToken | Spelling::Varint | Spelling::Fixed | Spelling::Packed => Token::Number,
             _ => Token::Text,
         };
         self.stand_ins.of(action, kind, text, token)
@@ -457,32 +458,34 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
 
 /// Leaves out what a line of a prompt yields by chance inside a longer value: the first name in a full name.
 fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
-    let part_of = |inner: &Decided, outer: &Decided| {
-        let (a, b) = (inner.window(), outer.window());
-        inner.raw.target == outer.raw.target && b.start <= a.start && a.end <= b.end && a.len() < b.len()
-    };
     // Only what stands in the same value can hold it: without this a body of many findings costs their square.
     let mut by_value: HashMap<(LayerId, u32, u32), Vec<usize>> = HashMap::new();
     for (index, one) in decided.iter().enumerate() {
         let target = one.raw.target;
         by_value.entry((target.layer, target.raw.start, target.raw.end)).or_default().push(index);
     }
-    let outer: Vec<Option<usize>> = decided
-        .iter()
-        .map(|inner| {
-            let target = inner.raw.target;
-            let beside = by_value.get(&(target.layer, target.raw.start, target.raw.end))?;
+    let mut outer: Vec<Option<usize>> = vec![None; decided.len()];
+    for members in by_value.values_mut() {
+        members.sort_by_key(|&index| (decided[index].window().start, Reverse(decided[index].window().end)));
+        // What has begun and not ended, as far as the text is gone through: nothing else can hold what comes.
+        let mut open: Vec<usize> = Vec::new();
+        for &index in &*members {
+            let inner = &decided[index];
+            let window = inner.window();
+            open.retain(|&other| decided[other].window().end > window.start);
             // What stays as it is shields nothing in it.
-            let gives_way = |outer: &Decided| outer.action.edits() || !inner.action.edits();
             let is_part = |outer: &Decided| {
-                part_of(inner, outer) && outer.raw.confidence >= inner.raw.confidence && gives_way(outer)
+                window.end <= outer.window().end
+                    && window.len() < outer.window().len()
+                    && outer.raw.confidence >= inner.raw.confidence
+                    && (outer.action.edits() || !inner.action.edits())
             };
-            if inner.raw.detector != Detector::Prompt {
-                return None;
+            if inner.raw.detector == Detector::Prompt {
+                outer[index] = open.iter().copied().filter(|&other| is_part(&decided[other])).min();
             }
-            beside.iter().copied().find(|&index| is_part(&decided[index]))
-        })
-        .collect();
+            open.push(index);
+        }
+    }
     for (inner, outer) in outer.iter().enumerate() {
         if let Some(outer) = *outer {
             decided[outer].action = decided[outer].action.max(decided[inner].action);

@@ -56,6 +56,8 @@ pub enum Spelling {
     Percent,
     /// A protobuf varint: replaced whole, by a decimal number.
     Varint,
+    /// A number of MessagePack: replaced whole, by a number of its kind.
+    Packed,
     /// A protobuf number of fixed width: replaced whole, by a number of the kind it was read as.
     Fixed,
 }

@@ -3,7 +3,7 @@
 //! Claude Code by default; every client under `audit` and `balanced` with `DIVULGE_CLIENTS=all`.
 
 use super::results;
-use super::room::{Client, HOST, PROJECT, Run, audit, installed};
+use super::room::{Client, HOST, PROJECT, Place, Run, audit, installed};
 use super::signed_in::{COPILOT, CURSOR, OPENCODE, QODER, all};
 use super::{CLAUDE, CODEX, GEMINI, QWEN};
 
@@ -18,8 +18,16 @@ fn account(run: &Run) -> (u64, Vec<(u64, String)>) {
     (parts.next().unwrap().0, parts.collect())
 }
 
-/// Completes in the room, tells what was planted, and every connection is accounted for.
-fn sealed_turn(client: &Client) {
+/// What Qoder's exporter sends without asking any proxy.
+const QODER_TELEMETRY: &[Place] = &[
+    (HOST, "api2.qoder.sh", "body!json:/resourceLogs/*/resource/attributes/*/value/stringValue"),
+    (HOST, "api2.qoder.sh", "body!json:/resourceLogs/*/resource/attributes/*/value/arrayValue/values/*/stringValue"),
+    (HOST, "api2.qoder.sh", "body!json:/resourceSpans/*/resource/attributes/*/value/stringValue"),
+    (PROJECT, "api2.qoder.sh", "body!json:/resourceLogs/*/scopeLogs/*/logRecords/*/"),
+];
+
+/// Completes in the room, what was planted is found at its places, those `around` the proxy among them, and every connection is accounted for.
+fn sealed_turn(client: &Client, around: &[Place]) {
     let mut told = Vec::new();
     // Below somebody's home, which a room hides.
     let shown = installed(client.name).display().to_string();
@@ -27,13 +35,8 @@ fn sealed_turn(client: &Client) {
         let run =
             audit(client, &["--sealed", "--room-home", "$HOME", "--room-show", &shown, "--policy", policy, "--reveal"])
                 .completed();
-        let planted: Vec<&str> = [HOST, PROJECT]
-            .into_iter()
-            .filter(|name| {
-                run.findings().any(|finding| finding["value"].as_str().is_some_and(|value| value.contains(name)))
-            })
-            .collect();
-        assert_eq!(planted, [HOST, PROJECT], "{}: not everything planted was found under {policy}", client.name);
+        run.expect_places(client.places);
+        run.expect_places(around);
         let (connections, sorts) = account(&run);
         let of = |name: &str| sorts.iter().find(|(_, what)| what == name).map_or(0, |(count, _)| *count);
         let met: u64 =
@@ -49,27 +52,27 @@ fn sealed_turn(client: &Client) {
 
 #[test]
 fn claude_code_completes_its_turn_in_the_sealed_room() {
-    sealed_turn(&CLAUDE);
+    sealed_turn(&CLAUDE, &[]);
 }
 
 /// A test for each of the others, when all are asked for.
 macro_rules! others {
-    ($($name:ident: $client:expr;)*) => {$(
+    ($($name:ident: $client:expr, $around:expr;)*) => {$(
         #[test]
         fn $name() {
             if all() {
-                sealed_turn(&$client);
+                sealed_turn(&$client, $around);
             }
         }
     )*};
 }
 
 others! {
-    codex_completes_its_turn_in_the_sealed_room: CODEX;
-    gemini_cli_completes_its_turn_in_the_sealed_room: GEMINI;
-    qwen_code_completes_its_turn_in_the_sealed_room: QWEN;
-    opencode_completes_its_turn_in_the_sealed_room: OPENCODE;
-    qoder_completes_its_turn_in_the_sealed_room: QODER;
-    cursor_sdk_completes_its_turn_in_the_sealed_room: CURSOR;
-    copilot_cli_completes_its_turn_in_the_sealed_room: COPILOT;
+    codex_completes_its_turn_in_the_sealed_room: CODEX, &[];
+    gemini_cli_completes_its_turn_in_the_sealed_room: GEMINI, &[];
+    qwen_code_completes_its_turn_in_the_sealed_room: QWEN, &[];
+    opencode_completes_its_turn_in_the_sealed_room: OPENCODE, &[];
+    qoder_completes_its_turn_in_the_sealed_room: QODER, QODER_TELEMETRY;
+    cursor_sdk_completes_its_turn_in_the_sealed_room: CURSOR, &[];
+    copilot_cli_completes_its_turn_in_the_sealed_room: COPILOT, &[];
 }

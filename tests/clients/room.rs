@@ -24,7 +24,12 @@ pub struct Client {
     pub variables: &'static [&'static str],
     pub command: &'static [&'static str],
     pub upstream: Upstream,
+    /// Where what is planted must be found, in the pinned version.
+    pub places: &'static [Place],
 }
+
+/// What is planted, the host that it is sent to, and the beginning of its location, in which `*` is any number.
+pub type Place = (&'static str, &'static str, &'static str);
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -177,6 +182,28 @@ impl Run {
         assert!(missing.is_empty(), "not found: {missing:?}\nfound:\n{}", self.overview());
     }
 
+    /// Everything planted, revealed, was found in every place where this client is known to send it.
+    pub fn expect_places(&self, places: &[Place]) {
+        let stands = |finding: &Value, planted: &str| {
+            [&finding["value"], &finding["observed"]]
+                .iter()
+                .any(|seen| seen.as_str().is_some_and(|seen| seen.contains(planted)))
+        };
+        let is_there = |(planted, host, place): &&Place| {
+            self.findings().any(|finding| {
+                let location = finding["location"].as_str().unwrap_or_default();
+                finding["host"] == *host && begins(location, place) && stands(finding, planted)
+            })
+        };
+        let missing: Vec<&Place> = places.iter().filter(|place| !is_there(place)).collect();
+        let found = || {
+            let planted = |f: &&Value| [HOST, PERSON, EMAIL, REMOTE, PROJECT].iter().any(|planted| stands(f, planted));
+            let line = |f: &Value| format!("{} {} {}", f["host"], f["location"], f["value"]);
+            self.findings().filter(planted).map(line).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert!(missing.is_empty(), "{}: not found: {missing:#?}\nfound: {:#?}", self.client, found());
+    }
+
     /// The client was content with the first answer: an edit that broke the request would make it try again.
     /// Small requests on the side, such as one for a title, are not the turn.
     pub fn asked_once(&self, path: &str) {
@@ -208,6 +235,20 @@ impl Run {
             assert!(!self.told.contains(planted), "{planted} stands in the summary:\n{}", self.told);
         }
     }
+}
+
+/// Whether a location begins like `place`, in which `*` is any number.
+fn begins(location: &str, place: &str) -> bool {
+    let mut parts = place.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| location.strip_prefix(first)) else { return false };
+    for part in parts {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        match number.strip_prefix(part).filter(|_| number.len() < rest.len()) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    true
 }
 
 /// A certificate for every name, its key, and the authority that `--upstream-ca` takes.

@@ -10,6 +10,14 @@ pub const QODER: Client = Client {
     variables: &["QODER_PERSONAL_ACCESS_TOKEN=pt-dummy-token-of-the-sealed-room"],
     command: &["qodercli", "-p"],
     upstream: Upstream::Services,
+    places: &[
+        (HOST, "api2.qoder.sh", "header:/cosy-machinehostname"),
+        (HOST, "api2.qoder.sh", "body!qoder!json:/chat_context/text"),
+        (HOST, "api2.qoder.sh", "body!qoder!json:/messages/*/"),
+        (PROJECT, "api2.qoder.sh", "body!qoder!json:/system/*/text"),
+        (PERSON, "api2.qoder.sh", "body!qoder!json:/system/*/text"),
+        (PROJECT, "api2.qoder.sh", "body!qoder!json:/messages/*/"),
+    ],
 };
 
 pub const CURSOR: Client = Client {
@@ -18,6 +26,11 @@ pub const CURSOR: Client = Client {
     variables: &["CURSOR_API_KEY=key_dummy0of0the0sealed0room0000000"],
     command: &["cursor-agent"],
     upstream: Upstream::Services,
+    places: &[
+        (HOST, "api2.cursor.sh", "body!pb:/1!hex!pb:/1/2/1/1/1"),
+        (PROJECT, "api2.cursor.sh", "body!pb:/1!hex!pb:/2/10/1/1/4/2"),
+        (REMOTE, "api2.cursor.sh", "body!pb:/1!hex!pb:/2/10/1/1/11/4"),
+    ],
 };
 
 pub const COPILOT: Client = Client {
@@ -28,10 +41,14 @@ pub const COPILOT: Client = Client {
     ],
     command: &["copilot", "--allow-all-tools", "-p"],
     upstream: Upstream::Services,
+    places: &[
+        (HOST, "api.individual.githubcopilot.com", "body!json:/messages/*/content"),
+        (PROJECT, "api.individual.githubcopilot.com", "body!json:/messages/*/content"),
+    ],
 };
 
 /// The same with a key for a model of one's own.
-const COPILOT_OWN_KEY: Client = Client {
+pub const COPILOT_OWN_KEY: Client = Client {
     variables: &[
         "COPILOT_PROVIDER_BASE_URL=https://api.openai.com/v1",
         "COPILOT_PROVIDER_API_KEY=sk-dummy-key-of-the-sealed-room",
@@ -47,6 +64,10 @@ pub const OPENCODE: Client = Client {
     variables: &["ANTHROPIC_API_KEY=sk-ant-api03-dummy-key-of-the-sealed-room"],
     command: &["opencode", "run", "--model", "anthropic/claude-sonnet-4-5"],
     upstream: Upstream::BuiltIn,
+    places: &[
+        (HOST, "api.anthropic.com", "body!json:/messages/*/content/*/text"),
+        (PROJECT, "api.anthropic.com", "body!json:/system/*/text"),
+    ],
 };
 
 pub fn all() -> bool {
@@ -66,6 +87,7 @@ fn edited_turn(client: &Client, policies: &[&str]) {
 #[test]
 fn qoder_completes_its_turn_and_the_audit_names_what_it_sent() {
     let run = audit(&QODER, &["--policy", "audit", "--reveal"]).completed();
+    run.expect_places(QODER.places);
     let chat = "body!qoder!json:/";
     run.expect(
         "api2.qoder.sh",
@@ -101,6 +123,7 @@ fn qoder_completes_its_turn_and_the_audit_names_what_it_sent() {
 #[test]
 fn the_cursor_sdk_completes_its_turn_and_the_audit_names_what_it_sent() {
     let run = audit(&CURSOR, &["--policy", "audit", "--reveal"]).completed();
+    run.expect_places(CURSOR.places);
     let environment = |field: &str| format!("body!pb:/1!hex!pb:/2/10/1/1/{field}");
     run.expect(
         "api2.cursor.sh",
@@ -128,6 +151,7 @@ fn copilot_completes_its_turn_signed_in_and_the_audit_names_what_it_sent() {
         own.expect("api.openai.com", &[("path.cwd", "body!json:/messages/"), ("os.name", "header:/x-stainless-os")]);
     }
     let run = audit(&COPILOT, &["--policy", "audit", "--reveal"]).completed();
+    run.expect_places(COPILOT.places);
     run.expect(
         "api.individual.githubcopilot.com",
         &[
@@ -158,6 +182,7 @@ fn copilot_completes_its_turn_signed_in_and_the_audit_names_what_it_sent() {
 #[test]
 fn opencode_completes_its_turn_and_the_audit_names_what_it_sent() {
     let run = audit(&OPENCODE, &["--policy", "audit", "--reveal"]).completed();
+    run.expect_places(OPENCODE.places);
     run.expect(
         "api.anthropic.com",
         &[

@@ -10,6 +10,8 @@ import fs from "node:fs";
 import https from "node:https";
 import zlib from "node:zlib";
 
+import { copilot } from "./signed_in.mjs";
+
 const [certificate, key, log] = process.argv.slice(2);
 const WORD = "Zauberwort-4711";
 
@@ -35,8 +37,8 @@ const workingDirectory = (text) => {
 const callFor = (tools, cwd) => {
   const file = `${cwd}/planted.txt`;
   const named = (pattern) => tools.find((tool) => pattern.test(tool.name));
-  const reader = named(/^(read|read_file)$/i);
-  const argument = Object.keys(reader?.schema ?? {}).find((name) => /^(file_path|absolute_path|path)$/.test(name));
+  const reader = named(/^(read|read_file|view)$/i);
+  const argument = Object.keys(reader?.schema ?? {}).find((name) => /^(file_path|filePath|absolute_path|path)$/.test(name));
   if (argument) return { name: reader.name, input: { [argument]: file } };
   // A tool that runs JavaScript, which calls the others.
   const script = tools.find((tool) => tool.custom && tool.name === "exec");
@@ -170,7 +172,7 @@ const server = https.createServer({ cert: fs.readFileSync(certificate), key: fs.
     const body = unpack(request.headers["content-encoding"], Buffer.concat(parts)).toString("latin1");
     fs.appendFileSync(log, JSON.stringify({ host: request.headers.host, url: request.url, headers: request.rawHeaders, body }) + "\n");
     const path = request.url.split("?")[0];
-    let answer = {};
+    let answer = copilot(path) ?? {};
     try {
       const sent = JSON.parse(Buffer.from(body, "latin1").toString());
       if (path.endsWith("/v1/messages")) answer = anthropic(sent);

@@ -24,6 +24,8 @@
 //! | `bypass` | hellos cut small, and tunnels that carry something else: none passes unread and unsaid |
 //! | `tunnels` | what a tunnel may hold, and whose name it bears |
 //! | `clients` | curl, Python, Node and git |
+//! | `look_alikes` | requests as clients send them that cannot be run here |
+//! | `runtimes` | what programs of many languages make of the environment that `run` gives, and what doctor says of them |
 //! | `report` | reports in a browser and against schemas, differences |
 //! | `run`, `serve`, `cli` | the commands |
 
@@ -43,6 +45,7 @@ mod hostile;
 mod interim;
 mod key_log;
 mod learning;
+mod look_alikes;
 #[path = "../wire/malformed.rs"]
 mod malformed;
 mod offline_audit;
@@ -53,6 +56,7 @@ mod pseudonyms;
 mod replaying;
 mod report;
 mod run;
+mod runtimes;
 mod secrets;
 mod serve;
 mod sessions;

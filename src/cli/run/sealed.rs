@@ -65,8 +65,14 @@ const LEAD_OUT: [&str; 12] = [
     "TMPDIR",
 ];
 
-/// Builds the room around this machine's facts and the folder that we stand in.
-pub async fn build(args: &RoomArgs, trust: &TrustFiles, command: &[OsString]) -> Result<Sealed, RoomError> {
+/// Builds the room around this machine's facts and the folder that we stand in. `time_limit` holds for commands that are not
+/// attached to our terminal.
+pub async fn build(
+    args: &RoomArgs,
+    trust: &TrustFiles,
+    command: &[OsString],
+    time_limit: Duration,
+) -> Result<Sealed, RoomError> {
     let mut notes = Vec::new();
     let home = std::env::home_dir().filter(|home| home.is_absolute() && home.parent().is_some());
     let home = home.unwrap_or_else(|| PathBuf::from("/root"));
@@ -109,7 +115,7 @@ pub async fn build(args: &RoomArgs, trust: &TrustFiles, command: &[OsString]) ->
         interface: None,
         environment: std::env::var("PATH").map(|path| vec![("PATH".to_owned(), path)]).unwrap_or_default(),
         setup: None,
-        time_limit: Duration::MAX,
+        time_limit,
         terminal: false,
     };
     let options = RoomOptions {
@@ -147,8 +153,17 @@ impl Sealed {
         &self.notes
     }
 
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Runs the command on our own terminal, and gives its exit status.
-    pub async fn run(&self, command: &[OsString], environment: &ChildEnvironment, mut signals: Signals) -> u8 {
+    pub(in crate::cli::run) async fn run(
+        &self,
+        command: &[OsString],
+        environment: &ChildEnvironment,
+        mut signals: Signals,
+    ) -> u8 {
         let variables = variables(environment);
         let run = self.room.run_attached(command, &variables);
         tokio::pin!(run);
@@ -206,7 +221,7 @@ fn plural(count: u64, word: &str) -> String {
 }
 
 /// Our environment without what leads out of the room, and with what the proxy needs.
-fn variables(environment: &ChildEnvironment) -> Vec<(OsString, OsString)> {
+pub fn variables(environment: &ChildEnvironment) -> Vec<(OsString, OsString)> {
     let changed: HashSet<&OsString> = environment.set.iter().map(|(name, _)| name).chain(&environment.remove).collect();
     let leads_out = |name: &OsString| LEAD_OUT.iter().any(|one| name == one);
     let kept = std::env::vars_os()

@@ -6,6 +6,7 @@ use super::documents;
 use super::frame::Stream;
 use super::json;
 use super::layer::{Codec, Member};
+use super::msgpack;
 use super::multipart;
 use super::place::Tail;
 use super::sentry;
@@ -23,7 +24,9 @@ pub(super) fn says_structure(kind: &[u8]) -> bool {
     match kind.as_slice() {
         b"application/x-www-form-urlencoded" | b"application/http" | b"application/x-sentry-envelope" => true,
         b"text/event-stream" => true,
-        kind => kind.starts_with(b"multipart/") || is_event_stream(kind) || is_protobuf_type(kind),
+        kind => {
+            kind.starts_with(b"multipart/") || is_event_stream(kind) || is_protobuf_type(kind) || msgpack::is_type(kind)
+        }
     }
 }
 
@@ -156,6 +159,7 @@ impl<V: Visitor> Walker<'_, V> {
             }
             b"text/event-stream" if sniff::is_text(&content) => self.server_sent(layer, &content, name),
             kind if is_protobuf_type(kind) && !content.is_empty() => self.said_protobuf(layer, name),
+            kind if msgpack::is_type(kind) && !content.is_empty() => self.said_msgpack(layer, name),
             _ => self.sniffed(layer, name),
         }
     }
@@ -200,6 +204,7 @@ impl<V: Visitor> Walker<'_, V> {
                 let target = self.layers[layer.0 as usize].target(layer);
                 self.value(LeafKind::Text, name, &content, target, Tail::Whole);
             }
+            Class::MsgPack => self.msgpack(layer, name),
             Class::Protobuf => self.protobuf(layer, name),
             Class::Frames => {
                 self.frames(layer, 0, Stream::default());

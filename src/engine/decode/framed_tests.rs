@@ -91,6 +91,12 @@ fn trailers_and_a_cut_envelope_are_read() {
     let (seen, decoded) = document(&[("content-type", "application/grpc; charset=x")], &whole[..whole.len() - 3]);
     seen.has("body!frame:/0!pb:/1", "Asia/Shanghai");
     assert_eq!(decoded.bytes_read + decoded.unread.iter().map(|unread| unread.bytes).sum::<u64>(), decoded.bytes_sent);
+
+    // A length of four gigabytes, and then no message: what stands there is a text.
+    let broken = [&[0, 0xff, 0xff, 0xff, 0xff][..], b"kestrel-ws-4471 was here"].concat();
+    let (seen, decoded) = document(&[("content-type", "application/grpc")], broken);
+    seen.has("body!frame:/0", "kestrel-ws-4471 was here");
+    assert_eq!(decoded.unread.len(), 1);
 }
 
 #[test]

@@ -26,15 +26,10 @@ pub(crate) fn unit(raw: &[u8]) -> (usize, usize) {
     reference(raw).map_or((1, 1), |(length, c)| (length, c.len_utf8()))
 }
 
-/// Whether a letter or digit of ASCII is written by number: no function that escapes a whole text does that.
-pub(crate) fn spells_letters(text: &[u8]) -> bool {
-    let letter = |at: usize| reference(&text[at..]).is_some_and(|(_, c)| c.is_ascii_alphanumeric());
-    memchr::memchr_iter(b'&', text).any(letter)
-}
-
-/// Whether a character reference stands in `text`.
-pub(crate) fn holds_units(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'&', text).any(|at| reference(&text[at..]).is_some())
+/// Where the character references of `text` stand, each with whether it writes a letter or digit of ASCII by number: no
+/// function that escapes a whole text does that.
+pub(crate) fn units(text: &[u8]) -> impl Iterator<Item = (usize, bool)> + '_ {
+    memchr::memchr_iter(b'&', text).filter_map(|at| Some((at, reference(&text[at..])?.1.is_ascii_alphanumeric())))
 }
 
 pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {

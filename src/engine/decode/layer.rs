@@ -33,6 +33,8 @@ pub enum Format {
     Frames,
     /// Protobuf: the length before every enclosing field.
     Protobuf,
+    /// MessagePack: the length before a string.
+    MsgPack,
     /// A request inside a part: its `content-length`.
     Http,
     /// Sentry envelope: the length in the header of an item.

@@ -40,6 +40,7 @@ pub(crate) mod http;
 mod inflate;
 pub(crate) mod json;
 mod layer;
+pub(crate) mod msgpack;
 mod multipart;
 pub(crate) mod pairs;
 #[cfg(test)]
@@ -136,4 +137,9 @@ pub(crate) fn undo_all(coding: &str, coded: &[u8]) -> Option<(Vec<u8>, Codec)> {
 /// Adds the runs of base64 letters of `text` that a [`Leaf`](super::visit::Leaf) lists.
 pub(super) fn runs_of(text: &[u8], runs: &mut Vec<std::ops::Range<usize>>) {
     base64::runs(text, super::visit::SHORTEST_RUN, runs);
+}
+
+/// Whether `text` has two bytes a character.
+pub(super) fn is_wide(text: &[u8]) -> bool {
+    sniff::is_wide(text)
 }

@@ -30,15 +30,13 @@ pub(crate) fn is_coded(raw: &[u8], form: bool) -> bool {
     memchr2(b'%', if form { b'+' } else { b'%' }, raw).is_some()
 }
 
-/// Whether a letter or digit of ASCII is spelled by its number: no function that encodes a whole text does that.
-pub(crate) fn spells_letters(text: &[u8]) -> bool {
-    let letter = |at: usize| matches!(unit(&text[at..], false), (3, byte) if byte.is_ascii_alphanumeric());
-    memchr::memchr_iter(b'%', text).any(letter)
-}
-
-/// Whether a `%41` stands in `text`.
-pub(crate) fn holds_units(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', text).any(|at| unit(&text[at..], false).0 == 3)
+/// Where the `%41` of `text` stand, each with whether it spells a letter or digit of ASCII: no function that encodes a whole
+/// text does that.
+pub(crate) fn units(text: &[u8]) -> impl Iterator<Item = (usize, bool)> + '_ {
+    memchr::memchr_iter(b'%', text).filter_map(|at| match unit(&text[at..], false) {
+        (3, byte) => Some((at, byte.is_ascii_alphanumeric())),
+        _ => None,
+    })
 }
 
 /// Encodes all that is not unreserved; a space becomes `+` in forms.

@@ -24,6 +24,7 @@ pub(super) enum Tail<'a> {
     Field(&'a str),
     Multipart(&'a str),
     Json(&'a [Segment<'a>]),
+    MsgPack(&'a [Segment<'a>]),
     /// Field numbers with their repeat, and the same as segments.
     Pb(&'a [PbStep], &'a [Segment<'a>]),
 }
@@ -53,6 +54,7 @@ impl Tail<'_> {
             Tail::Field(name) => Some(Step::Header(name.into())),
             Tail::Multipart(name) => Some(Step::Multipart(name.into())),
             Tail::Json(segments) => Some(Step::Json(pointer(segments))),
+            Tail::MsgPack(segments) => Some(Step::MsgPack(pointer(segments))),
             Tail::Pb(path, _) => Some(Step::Pb(pb_path(path))),
             _ => None,
         }
@@ -115,7 +117,7 @@ impl Place for Here<'_> {
 
     fn pointer(&self) -> &[Segment<'_>] {
         match self.tail {
-            Tail::Json(segments) | Tail::Pb(_, segments) => segments,
+            Tail::Json(segments) | Tail::MsgPack(segments) | Tail::Pb(_, segments) => segments,
             Tail::Whole | Tail::Method => &[],
             _ => &self.single,
         }

@@ -176,6 +176,8 @@ impl<V: Visitor> Walker<'_, V> {
         let other = !is_message(&content)
             && match sniff::class(&content, self.limits.json_depth) {
                 Class::Json | Class::Lines => true,
+                // What begins with a line end is a first field that was cut.
+                Class::Text => !content.starts_with(b"\n"),
                 Class::Coded(coding) => coding.opens(&content),
                 _ => false,
             };

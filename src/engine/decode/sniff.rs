@@ -14,6 +14,7 @@ use super::frame;
 use super::html;
 use super::json;
 use super::layer::Base64;
+use super::msgpack;
 use super::percent;
 use super::protobuf;
 use super::qoder;
@@ -97,6 +98,7 @@ pub(super) enum Class {
     Lines,
     Coded(Coding),
     Text,
+    MsgPack,
     Protobuf,
     Frames,
     /// AWS event stream.
@@ -341,6 +343,7 @@ pub(super) fn class(bytes: &[u8], json_depth: usize) -> Class {
         },
         _ if event_stream::is_likely(bytes) => Class::Events,
         _ if frame::is_likely(bytes) => Class::Frames,
+        _ if msgpack::is_likely(bytes) => Class::MsgPack,
         _ if protobuf::is_likely(bytes) => Class::Protobuf,
         _ => Class::Binary,
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::layer::{Base64, Codec, Format, Layer, Origin};
 use super::place::{Here, Tail};
 use super::sniff::{self, Class, Reading};
-use super::{DecodeLimits, Decoded, entropy};
+use super::{DecodeLimits, Decoded, entropy, pairs};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
 use crate::engine::visit::{LayerId, Leaf, LeafKind, SHORTEST_RUN, Spelling, Target, Visitor};
@@ -150,6 +150,12 @@ impl<'v, V: Visitor> Walker<'v, V> {
     #[inline(never)]
     fn holding(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         let (window, reading) = sniff::reading(text, self.limits.json_depth);
+        if matches!(reading, Reading::Percent { .. } | Reading::Html { .. })
+            && pairs::named(kind, name, text).next().is_some()
+        {
+            self.pair_values(kind, name, text, target, tail);
+            return;
+        }
         // Text that came out of an encoding may have done so by chance, and opaque bytes were no encoding at all
         // perhaps: then the spelling itself is a value too, and comes first.
         let certain = reading.is_certain();
@@ -165,6 +171,21 @@ impl<'v, V: Visitor> Walker<'v, V> {
         }
         if plain && !self.runs.is_empty() {
             self.tokens(name, text, target, tail);
+        }
+    }
+
+    /// A list of pairs: each of its values may be encoded, the whole is not.
+    fn pair_values(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
+        self.leaf(kind, name, text, target, tail);
+        if !self.runs.is_empty() {
+            self.tokens(name, text, target, tail);
+        }
+        for (key, range) in pairs::named(kind, name, text) {
+            let (window, reading) = sniff::reading(&text[range.clone()], self.limits.json_depth);
+            // A document in base64 was entered as a token of the text.
+            if !reading.is_token(window.len()) {
+                self.enter(reading, key, text, window.start + range.start..window.end + range.start, target, tail);
+            }
         }
     }
 

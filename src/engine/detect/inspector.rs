@@ -19,6 +19,7 @@ use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
+use super::strangers::Strange;
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
@@ -54,6 +55,7 @@ pub struct Inspector<'r> {
     role: Role,
     pub(super) prompt: Prompt,
     pub(super) found: Vec<Found>,
+    strange: Vec<Strange>,
 }
 
 thread_local! {
@@ -91,6 +93,7 @@ impl<'r> Inspector<'r> {
             role: Role::default(),
             prompt: Prompt::default(),
             found: Vec::new(),
+            strange: Vec::new(),
         }
     }
 
@@ -113,7 +116,12 @@ impl<'r> Inspector<'r> {
     }
 
     /// What was found, in wire order; one finding for each kind and place.
-    pub fn finish(mut self) -> Vec<RawFinding> {
+    pub fn finish(self) -> Vec<RawFinding> {
+        self.finish_all().0
+    }
+
+    /// The same, and where other machines are described.
+    pub(crate) fn finish_all(mut self) -> (Vec<RawFinding>, Vec<Strange>) {
         self.settle();
         let rules = self.rules.rules();
         let mut best: HashMap<Spot, usize, Keyed> = HashMap::default();
@@ -139,7 +147,7 @@ impl<'r> Inspector<'r> {
             best.insert(place, kept.len());
             kept.push(Some(found));
         }
-        kept.into_iter().flatten().map(|found| found.finding).collect()
+        (kept.into_iter().flatten().map(|found| found.finding).collect(), self.strange)
     }
 
     /// Every finding of the rule called `id`, also where another rule names the same value.
@@ -157,9 +165,10 @@ impl<'r> Inspector<'r> {
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
         if let Some(facts) = self.facts {
-            let strangers = super::strangers::are_strangers(&self.found, facts);
+            let (strangers, places) = super::strangers::are_strangers(&self.found, facts);
             let mut strangers = strangers.into_iter();
             self.found.retain(|_| !strangers.next().unwrap_or_default());
+            self.strange = places;
         }
     }
 

@@ -11,6 +11,7 @@
 
 pub mod covert;
 pub(super) mod credentials;
+mod examples;
 pub mod facts;
 pub(in crate::engine) mod hash;
 mod inspector;

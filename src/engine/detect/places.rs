@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::RawFinding;
-use crate::engine::decode::{Codec, Layer, Origin, html, percent};
+use crate::engine::decode::{Codec, Layer, Origin};
 use crate::engine::location::Step;
-use crate::engine::rewrite::{outward, spelled_text};
+use crate::engine::rewrite::{Spans, spelled_text};
 use crate::engine::visit::{LayerId, Spelling, Target};
 
 /// Leaves each finding at one place, the right one.
@@ -39,8 +39,9 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         found.retain(|_| !twice.next().unwrap_or_default());
     }
     once_in_each_reading(found, layers);
+    let mut spans = Spans::new(layers);
     for raw in found {
-        move_outward(raw, layers);
+        move_outward(raw, layers, &mut spans);
     }
 }
 
@@ -49,16 +50,9 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
 fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
     let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>> = HashMap::new();
     for raw in found.iter() {
-        let mut at = Some(raw.target);
-        while let Some(target) = at {
-            if target.spelling == Spelling::Raw {
-                let span = (target.raw.start, target.raw.end);
-                inner.entry((&raw.kind, &raw.value, target.layer)).or_default().push(span);
-            }
-            at = match layers.get(target.layer.0 as usize).map(|layer| &layer.origin) {
-                Some(Origin::Leaf { leaf, .. }) => Some(*leaf),
-                _ => None,
-            };
+        for target in outwards(raw.target, layers) {
+            let span = (target.raw.start, target.raw.end);
+            inner.entry((&raw.kind, &raw.value, target.layer)).or_default().push(span);
         }
     }
     if inner.values().all(|spans| spans.len() < 2) {
@@ -67,14 +61,29 @@ fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
     let around: Vec<bool> = found
         .iter()
         .map(|raw| {
-            let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), raw.target.layer)) else { return false };
-            let start = raw.target.raw.start + raw.window.as_ref().map_or(0, |window| window.start as u32);
-            let holds = |&(from, to): &Span| from <= start && start < to && to - from < raw.target.raw.len() as u32;
-            raw.target.spelling == Spelling::Raw && spans.iter().take(MOST_READINGS).any(holds)
+            outwards(raw.target, layers).any(|target| {
+                let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), target.layer)) else { return false };
+                let (start, end) = (target.raw.start, target.raw.end);
+                // Where in it the value stands is known of what is spelled there, not of what is behind an encoding.
+                let at = raw.window.as_ref().filter(|_| target == raw.target).map(|window| start + window.start as u32);
+                let holds = |&(from, to): &Span| {
+                    start <= from && to <= end && to - from < end - start && at.is_none_or(|at| from <= at && at < to)
+                };
+                spans.iter().take(MOST_READINGS).any(holds)
+            })
         })
         .collect();
     let mut around = around.into_iter();
     found.retain(|_| !around.next().unwrap_or_default());
+}
+
+/// The value at `target` and those in whose encodings it stands, as far as they are spelled as they are.
+fn outwards(target: Target, layers: &[Layer]) -> impl Iterator<Item = Target> + '_ {
+    let around = |target: &Target| match layers.get(target.layer.0 as usize).map(|layer| &layer.origin) {
+        Some(Origin::Leaf { leaf, .. }) => Some(*leaf),
+        _ => None,
+    };
+    std::iter::successors(Some(target), around).filter(|target| target.spelling == Spelling::Raw)
 }
 
 /// The first byte of a value and the one behind its last.
@@ -104,7 +113,7 @@ struct Spelled {
 }
 
 /// Takes the encodings of the bare value off the location.
-fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
+fn move_outward(raw: &mut RawFinding, layers: &[Layer], spans: &mut Spans<'_>) {
     let whole = |target: &Target| {
         layers.get(target.layer.0 as usize).is_some_and(|layer| layer.content.len() == target.raw.len())
     };
@@ -123,23 +132,14 @@ fn move_outward(raw: &mut RawFinding, layers: &[Layer]) {
             (form.leaf.layer, form.window)
         }
     };
-    while let Some(outer) = outward(layers, layer, window.clone()) {
-        let sides = [&outer.text[..outer.range.start], &outer.text[outer.range.end..]];
-        let more = match outer.codec {
-            Codec::Percent => sides.into_iter().any(percent::holds_units),
-            _ => sides.into_iter().any(html::holds_units),
-        };
+    while let Some(outer) = spans.outward(layer, window.clone()) {
         let spelled = outer.text.get(outer.range.clone()).unwrap_or_default();
         let decoded = layers.get(layer.0 as usize).and_then(|layer| layer.content.get(window.clone()));
         // What stands in the text as it is needs no decoding to be read, where the text was not encoded as a whole.
-        let piecemeal = match outer.codec {
-            Codec::Percent => sides.into_iter().any(percent::spells_letters),
-            _ => sides.into_iter().any(html::spells_letters),
-        };
         let plain = decoded == Some(spelled);
         let steps = &mut raw.location.steps;
         let end = steps.len() - usize::from(matches!(steps.last(), Some(Step::Window(..))));
-        if more && !(plain && piecemeal) || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
+        if outer.more && !(plain && outer.piecemeal) || !matches!(steps[..end].last(), Some(Step::Url | Step::Html)) {
             return;
         }
         steps.truncate(end - 1);

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::RawFinding;
 use super::inspector::{Inspector, in_parts};
 use super::labelled;
 use super::region::Region;
+use super::{RawFinding, examples};
 use crate::engine::location::{Location, Root};
 use crate::engine::rules::rule::Matching;
 use crate::engine::rules::validate::home_of;
@@ -156,8 +156,12 @@ impl Inspector<'_> {
                         && prompt.hits.len() == before
                         && !rule.matching.labels.is_empty()
                         && let Some(window) = labelled::value_behind(text, hit.start..hit.end, &rule.matching)
-                        && !taken.contains(&(hit.end, window.start))
-                        && !prompt.hits.iter().any(|other| other.rule == number && other.window == window)
+                        && !taken
+                            .iter()
+                            .rev()
+                            .take_while(|taken| taken.0 == hit.end)
+                            .any(|taken| taken.1 == window.start)
+                        && !has(&prompt.hits, number, &window)
                     {
                         taken.push((hit.end, window.start));
                         prompt.hits.push(Hit { rule: number, window });
@@ -165,6 +169,7 @@ impl Inspector<'_> {
                 }
             }
         }
+        prompt.hits.retain(|hit| !examples::is_example(leaf.text, hit.window.start));
         if !prompt.hits.is_empty() {
             self.weigh(leaf, place, &mut prompt);
         }
@@ -184,6 +189,16 @@ impl Inspector<'_> {
             prompt.fences.extend(memchr::memmem::find_iter(&leaf.text[first..], "```").map(|at| first + at));
         }
         let Prompt { hits, signs, fences } = prompt;
+        signs.sort_by_key(|sign| sign.at);
+        // The last tag at or before each sign.
+        let mut tag = None;
+        let tags: Vec<Option<usize>> = signs
+            .iter()
+            .map(|sign| {
+                tag = if sign.tag { Some(sign.at) } else { tag };
+                tag
+            })
+            .collect();
         let rules = self.rules.rules();
         let mut first = 0;
         for at in 0..hits.len() {
@@ -214,13 +229,13 @@ impl Inspector<'_> {
                 }
             }
             let kinds = kinds.iter().filter(|kind| !kind.is_empty()).count();
-            let near =
-                || signs.iter().filter(|sign| sign.at <= hit.window.start && hit.window.start - sign.at <= SIGN_REACH);
+            let last = signs.partition_point(|sign| sign.at <= hit.window.start).checked_sub(1);
+            let reaches = |at: usize| hit.window.start - at <= SIGN_REACH;
             let around = Around {
                 kinds,
                 strong,
-                signed: near().next().is_some(),
-                tagged: near().any(|sign| sign.tag),
+                signed: last.is_some_and(|last| reaches(signs[last].at)),
+                tagged: last.and_then(|last| tags[last]).is_some_and(reaches),
                 fenced: fences.partition_point(|&fence| fence < hit.window.start) % 2 == 1,
                 region,
             };
@@ -232,6 +247,12 @@ impl Inspector<'_> {
             }
         }
     }
+}
+
+/// Whether `rule` has that window already. Labels come in the order of their ends, so it would stand among the last.
+fn has(hits: &[Hit], rule: u16, window: &Range<usize>) -> bool {
+    const LAST: usize = 64;
+    hits.iter().rev().take(LAST).any(|hit| hit.rule == rule && hit.window == *window)
 }
 
 /// What stands around a hit.

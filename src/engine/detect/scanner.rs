@@ -38,6 +38,8 @@ enum What {
     Literal { number: u32, label: bool, sign: bool },
     /// A form of a fact, by its number.
     Form(u32),
+    /// The same where it is a word of its own.
+    Token(u32),
 }
 
 /// What one text holds. Kept from text to text for its room.
@@ -144,7 +146,7 @@ impl Scanner {
                 }
                 false => {
                     short.0.push(needle.bytes);
-                    short.1.push(What::Form(number));
+                    short.1.push(if form.is_token() { What::Token(number) } else { What::Form(number) });
                 }
             }
             if let Some(bytes) = form.short_too() {
@@ -235,6 +237,13 @@ fn note(what: What, text: &[u8], range: Range<usize>, literals: &mut Vec<Literal
             literals.push(LiteralHit { end, start, number, labels });
         }
         What::Form(form) => forms.push(FormHit { start, end, form }),
+        What::Token(form) => {
+            let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+            let before = start.checked_sub(1).and_then(|at| text.get(at));
+            if !letter(before) && !letter(text.get(end)) {
+                forms.push(FormHit { start, end, form });
+            }
+        }
     }
 }
 

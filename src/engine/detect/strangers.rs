@@ -4,6 +4,7 @@
 //! them is about this one. What stands in a block that names a stranger, and nobody known, is not reported.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::RawFinding;
 use super::facts::Matcher;
@@ -11,12 +12,16 @@ use super::hash::Keyed;
 use super::inspector::Found;
 use crate::engine::finding::Detector;
 use crate::engine::rules::validate::home_of;
+use crate::engine::visit::LayerId;
 
 /// How far apart the lines of one description stand, in bytes.
 const BLOCK: usize = 900;
 
-/// Says of each finding whether it is about a stranger.
-pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> Vec<bool> {
+/// A text in which another machine is described, and where in it.
+pub(super) type Strange = (LayerId, u32, Range<usize>);
+
+/// Says of each finding whether it is about a stranger, and where strangers are named.
+pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> (Vec<bool>, Vec<Strange>) {
     let findings: Vec<&'f RawFinding> = found.iter().map(|found| &found.finding).collect();
     // A conversation names the same few folders again and again.
     let mut known: HashMap<(&str, &str), Option<Says>, Keyed> = HashMap::default();
@@ -31,6 +36,7 @@ pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> Vec<bool
         by_value.entry((target.layer.0, target.raw.start, target.raw.end)).or_default().push(index);
     }
     let mut strangers = vec![false; findings.len()];
+    let mut places = Vec::new();
     for members in by_value.values_mut() {
         members.sort_by_key(|&index| start(findings[index]));
         let mut at = 0;
@@ -46,6 +52,10 @@ pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> Vec<bool
             let ours = any(Says::Known) || any(Says::Neighbour) && announced();
             if !ours {
                 let stranger = any(Says::Stranger);
+                if stranger && let [first, .., last] = block {
+                    let (first, last) = (findings[*first], findings[*last]);
+                    places.push((first.target.layer, first.target.raw.start, start(first)..start(last)));
+                }
                 for &index in block {
                     let doubtful = stranger || found[index].unsigned;
                     // A credential says whose it is by itself.
@@ -57,7 +67,7 @@ pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> Vec<bool
             at = end;
         }
     }
-    strangers
+    (strangers, places)
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]

@@ -1,7 +1,9 @@
 //! What speaks for a short or common value being the fact it looks like: its name, its place, its neighbours.
 
-use crate::engine::detect::prompt::start_of_line;
 use std::ops::Range;
+
+use super::examples;
+use crate::engine::detect::prompt::start_of_line;
 
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
@@ -283,7 +285,10 @@ fn tells(name: &str, words: &[&str]) -> bool {
         // `currentbranch`, `hardwareconcurrency`: the longer the word, the longer what it may be joined to.
         let most = if word.len() >= 5 { 8 } else { 6 };
         let compound = word.len() >= 4 && (3..=most).contains(&rest);
-        part(piece) || compound && (piece.get(..word.len()).is_some_and(part) || piece.get(rest..).is_some_and(part))
+        part(piece)
+            || compound && (piece.get(..word.len()).is_some_and(part) || piece.get(rest..).is_some_and(part))
+            || piece.get(..word.len()).is_some_and(part) && piece.get(word.len()..).is_some_and(is_plain_word)
+            || word.len() >= 3 && piece.get(rest..).is_some_and(part) && piece.get(..rest).is_some_and(is_owner)
     };
     // `user_id` and `User ID` are `userid`.
     let joined = |word: &str| {
@@ -292,6 +297,20 @@ fn tells(name: &str, words: &[&str]) -> bool {
             && letters.next().is_none()
     };
     pieces(name).any(|piece| words.iter().any(|word| holds(piece, word))) || words.iter().any(|word| joined(word))
+}
+
+/// Words that say no more of a value than that it is one: with them the shortest word is known in a compound too, `tzabbr`.
+fn is_plain_word(word: &str) -> bool {
+    const PLAIN: &[&str] =
+        &["name", "code", "id", "type", "abbr", "short", "value", "string", "str", "dir", "tag", "full"];
+    PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word))
+}
+
+/// Words that say whose a value is: `osuser`, `uilanguage`.
+fn is_owner(word: &str) -> bool {
+    const OWNERS: &[&str] =
+        &["os", "ui", "my", "sys", "app", "env", "user", "host", "client", "local", "system", "default"];
+    OWNERS.iter().any(|owner| owner.eq_ignore_ascii_case(word))
 }
 
 /// The words in a name, by separators and by capitals.
@@ -331,7 +350,7 @@ fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) 
             return true;
         }
         // `ann@laptop`, `~ann/`
-        if (after.starts_with(b"@") && !before.ends_with(b":")) || before.ends_with(b"~") {
+        if (after.starts_with(b"@") && !before.ends_with(b":") && !is_reserved(&after[1..])) || before.ends_with(b"~") {
             return true;
         }
     }
@@ -339,7 +358,51 @@ fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) 
         return true;
     }
     let placed = kind.starts_with("host.") && is_host_of_log(before, after);
-    placed || label_before(before).is_some_and(|label| is_label(&label, words))
+    placed
+        || label_before(before)
+            .is_some_and(|label| is_label(&label, words) && !(kind.starts_with("user.") && is_of_service(&label)))
+            && !examples::is_assigned(before, after)
+            && !examples::is_quoted_in_sentence(text, range.start)
+}
+
+/// Whether an address of documentation begins there (RFC 2606): `dev@example.com` is nobody's.
+fn is_reserved(domain: &[u8]) -> bool {
+    let end = domain.iter().position(|&byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));
+    let domain = domain[..end.unwrap_or(domain.len())].to_ascii_lowercase();
+    let mut labels = domain.rsplit(|&byte| byte == b'.').skip_while(|label| label.is_empty());
+    match (labels.next(), labels.next()) {
+        (Some(b"example" | b"test" | b"invalid"), _) => true,
+        (Some(b"com" | b"org" | b"net"), Some(name)) => name == b"example",
+        _ => false,
+    }
+}
+
+/// Whether a label is about an account of a server, `POSTGRES_USER`, and so not about whoever sits before a machine.
+fn is_of_service(label: &str) -> bool {
+    const SERVICES: &[&str] = &[
+        "postgres",
+        "postgresql",
+        "pg",
+        "mysql",
+        "mariadb",
+        "mongo",
+        "mongodb",
+        "redis",
+        "db",
+        "database",
+        "sql",
+        "mssql",
+        "oracle",
+        "clickhouse",
+        "influxdb",
+        "rabbitmq",
+        "elastic",
+        "smtp",
+        "ftp",
+        "http",
+        "registry",
+    ];
+    pieces(label).any(|piece| SERVICES.iter().any(|service| service.eq_ignore_ascii_case(piece)))
 }
 
 /// `Nov 18 10:00:01 laptop sshd[812]: …` (RFC 3164), and what `uname -a` says.
@@ -440,12 +503,10 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
     if kind == "tz.windows" {
         return around.iter().map(|side| memchr::memmem::find_iter(side, " Standard Time").count()).sum::<usize>() >= 2;
     }
-    // `e.g. Europe/Berlin`
-    let before = text[from..range.start].trim_ascii_end();
-    let example = [&b"e.g."[..], b"e.g.,", b"such as", b"for example", b"for example,", b"i.e.", b"example:", b"like"];
-    if example.iter().any(|word| before.ends_with(word)) {
+    if examples::is_example(text, range.start) {
         return true;
     }
+    let before = text[from..range.start].trim_ascii_end();
     // The town at the end of a zone's name.
     let area = before.rsplit(|byte| !byte.is_ascii_alphabetic() && !matches!(byte, b'/' | b'_')).next();
     let areas =
@@ -488,6 +549,12 @@ pub(super) fn is_among_its_like(text: &[u8], range: &Range<usize>, kind: &str) -
         return others.next().is_some_and(|first| others.any(|word| word != first));
     }
     others.next().is_some_and(|first| others.any(|word| !word.eq_ignore_ascii_case(first)))
+}
+
+/// Whether `lower` begins as a word of the public list of its kind does.
+pub(super) fn is_listed(kind: &str, lower: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphabetic());
+    vocabulary(kind).iter().any(|known| lower.strip_prefix(known).is_some_and(ends))
 }
 
 /// What else stands in a list of values of a kind.

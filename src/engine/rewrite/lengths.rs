@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::splice::{Splice, apply};
 use crate::engine::decode::protobuf::{fields, fixed_text};
 use crate::engine::decode::{Format, Layer};
-use crate::engine::decode::{event_stream, http, sentry};
+use crate::engine::decode::{event_stream, http, msgpack, sentry};
 
 /// Adds the splices of all lengths that change with `splices`.
 pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
@@ -14,6 +14,7 @@ pub(super) fn follow(layer: &Layer, splices: &mut Vec<Splice>) -> Option<()> {
     match layer.format {
         Format::Plain => {}
         Format::Frames => frames(&layer.content, splices, &mut lengths)?,
+        Format::MsgPack => packed(&layer.content, splices, &mut lengths)?,
         Format::Http => request(&layer.content, splices, &mut lengths)?,
         Format::Items => items(&layer.content, splices, &mut lengths)?,
         Format::Events => events(&layer.content, splices, &mut lengths)?,
@@ -38,6 +39,18 @@ fn frames(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<(
             out.push(Splice::length(at + 1..at + 5, length.to_be_bytes().into()));
         }
         at = body.end;
+    }
+    Some(())
+}
+
+/// Strings and bytes of MessagePack, each behind a length of its own.
+fn packed(content: &[u8], splices: &[Splice], out: &mut Vec<Splice>) -> Option<()> {
+    for item in msgpack::texts(content) {
+        let growth: isize = inside(splices, &item.value).map(Splice::growth).sum();
+        if growth != 0 {
+            let head = msgpack::head_of(content.get(item.head.clone())?, item.value.len().checked_add_signed(growth)?)?;
+            out.push(Splice::length(item.head, head));
+        }
     }
     Some(())
 }

@@ -72,6 +72,7 @@ pub(super) fn splices(
                 (Spelling::JsonToken, Some(b't' | b'f')) => b"false",
                 (Spelling::JsonToken, Some(b'n')) => b"null",
                 (Spelling::JsonToken, _) => b"0",
+                (Spelling::Packed, _) => b"\0",
                 _ => b"",
             })),
         }

@@ -243,8 +243,8 @@ fn keys(location: &Location) -> Vec<Key> {
         match step {
             // Bytes of a leaf are no place of their own.
             Step::Window(..) => {}
-            Step::Json(pointer) => {
-                keys.push(name("json"));
+            Step::Json(pointer) | Step::MsgPack(pointer) => {
+                keys.push(name(if matches!(step, Step::Json(_)) { "json" } else { "msgpack" }));
                 keys.extend(pointer.split('/').skip(1).map(|segment| match segment.parse() {
                     Ok(index) => Key::Index(index),
                     Err(_) => name(segment),

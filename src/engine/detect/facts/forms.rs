@@ -5,11 +5,12 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::strength::Strength;
 use crate::engine::decode::{html, json_unescape, percent};
 use crate::engine::detect::needles::{Needle, SHORTEST};
+use crate::engine::visit::SHORTEST_RUN;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Spelling {
@@ -33,6 +34,8 @@ pub(super) enum Spelling {
     Utf16Base64,
     Reversed,
     Rot13,
+    /// A short value in base64, in hex, or in one of them and then the other: it counts behind its label only.
+    Coded,
 }
 
 /// One spelling of one fact.
@@ -45,24 +48,39 @@ pub(crate) struct Form {
 
 /// Shorter values are spelled in too few characters to be told from chance.
 const SHORTEST_ENCODED: usize = 5;
+/// Short values count behind their labels; none that counts is longer.
+const LONGEST_SHORT: usize = 24;
 
 impl Form {
     pub fn needle(&self) -> Needle {
         let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        let short = self.spelling == Spelling::Raw && self.bytes.len() < SHORTEST;
+        let short = self.spelling == Spelling::Coded || self.spelling == Spelling::Raw && self.bytes.len() < SHORTEST;
         let (before, after) = (short && word(self.bytes.first()), short && word(self.bytes.last()));
         Needle { bytes: self.bytes.clone(), fold: self.fold, loose: false, before, after }
     }
 
+    /// Whether it is spelled so; some searches know no case.
+    pub fn is_spelled(&self, text: &[u8]) -> bool {
+        if self.fold { text.eq_ignore_ascii_case(&self.bytes) } else { *text == *self.bytes }
+    }
+
     /// Whether it is made of base64 letters alone.
     pub fn is_run(&self) -> bool {
-        matches!(self.spelling, Spelling::Base64 { .. } | Spelling::Hex | Spelling::Base32 | Spelling::Utf16Base64)
+        matches!(
+            self.spelling,
+            Spelling::Base64 { .. } | Spelling::Hex | Spelling::Base32 | Spelling::Utf16Base64 | Spelling::Coded
+        )
+    }
+
+    /// Whether it means nothing as a part of a word.
+    pub fn is_token(&self) -> bool {
+        self.spelling == Spelling::Coded
     }
 
     /// What needs bounds in a long text needs none beside a label.
     pub fn short_too(&self) -> Option<Box<[u8]>> {
         let needle = self.needle();
-        (needle.is_long_enough() && needle.bytes.len() < SHORTEST).then_some(needle.bytes)
+        (!self.is_token() && needle.is_long_enough() && needle.bytes.len() < SHORTEST).then_some(needle.bytes)
     }
 }
 
@@ -101,6 +119,13 @@ impl Forms {
         if value.len() >= SHORTEST_ENCODED && strength != Strength::Weak {
             self.encoded(fact, value, &lower);
             self.turned(fact, value);
+        }
+        // A few letters in an encoding make no run that would be looked into.
+        let few = value.len() < SHORTEST_RUN * 3 / 4;
+        if few || strength == Strength::Weak && value.len() <= LONGEST_SHORT {
+            for cased in [value, &lower, &upper, &swapped(value)] {
+                self.short(fact, cased);
+            }
         }
         self.distinct_from(first);
     }
@@ -194,6 +219,20 @@ impl Forms {
         }
     }
 
+    fn short(&mut self, fact: u32, value: &str) {
+        let hex = |text: &str| crate::engine::line::hex(text.as_bytes());
+        let (coded, padded, digits) = (STANDARD_NO_PAD.encode(value), STANDARD.encode(value), hex(value));
+        for twice in [hex(&coded), hex(&padded), hex(&digits)] {
+            self.add(fact, Spelling::Coded, twice.as_bytes(), true);
+        }
+        for twice in [&coded, &padded, &digits, &digits.to_uppercase()] {
+            self.add(fact, Spelling::Coded, STANDARD_NO_PAD.encode(twice).as_bytes(), false);
+        }
+        self.add(fact, Spelling::Coded, URL_SAFE_NO_PAD.encode(value).as_bytes(), false);
+        self.add(fact, Spelling::Coded, coded.as_bytes(), false);
+        self.add(fact, Spelling::Coded, digits.as_bytes(), true);
+    }
+
     fn base64(&mut self, fact: u32, bytes: &[u8], spelling: impl Fn(u8) -> Spelling) {
         for lead in 0..3u8 {
             let mut padded = vec![0; lead.into()];
@@ -213,6 +252,11 @@ impl Forms {
         let turned: String = value.chars().map(rot13).collect();
         self.add(fact, Spelling::Reversed, reversed.as_bytes(), true);
         self.add(fact, Spelling::Rot13, turned.as_bytes(), true);
+        if value.contains('\\') {
+            // Between quotes.
+            self.add(fact, Spelling::Reversed, reversed.replace('\\', "\\\\").as_bytes(), true);
+            self.add(fact, Spelling::Rot13, turned.replace('\\', "\\\\").as_bytes(), true);
+        }
     }
 }
 
@@ -249,6 +293,12 @@ fn units(c: char, spell: impl Fn(u16) -> String) -> String {
 
 pub(super) fn utf16(text: &str, bytes: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes).collect()
+}
+
+/// Capitals for small letters, and small ones for capitals.
+fn swapped(value: &str) -> String {
+    let swap = |c: char| if c.is_ascii_uppercase() { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() };
+    value.chars().map(swap).collect()
 }
 
 fn rot13(c: char) -> char {
@@ -327,7 +377,8 @@ pub(super) fn context(spelling: Spelling, text: &[u8], range: &Range<usize>, val
         | Spelling::Utf16
         | Spelling::Utf16Base64
         | Spelling::Reversed
-        | Spelling::Rot13 => Context::Same,
+        | Spelling::Rot13
+        | Spelling::Coded => Context::Same,
     }
 }
 

@@ -13,10 +13,11 @@
 mod bare;
 mod digests;
 mod forms;
+mod found;
 mod short;
 mod strength;
+mod tokens;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,18 +25,20 @@ use super::RawFinding;
 use super::hash::ShortMap;
 use super::scanner::FormHit;
 use super::support::{self, Support};
-use crate::engine::decode::{Layer, Origin, pairs};
+use crate::engine::decode::{is_wide, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
 use crate::engine::location::Step;
-use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment};
-use crate::wire::span::Span;
+use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 use digests::Digests;
 pub(crate) use forms::Form;
 use forms::{Context, Forms, Spelling};
+pub use found::FactFindings;
+use found::{Found, Hit, drop_alone, keep_longest};
 use short::Spelled;
 use strength::{Strength, strength};
+use tokens::{MOST_SEGMENTS, SHORTEST_BASE64, base64_lengths, coded_runs, looks_encoded, may_hold_hex, standard};
 
 struct Known {
     kind: Arc<str>,
@@ -60,29 +63,6 @@ pub struct Matcher {
     short: Spelled,
 }
 
-/// A match that counts.
-struct Hit {
-    fact: u32,
-    range: Range<usize>,
-    confidence: f32,
-    /// Short or common, so that other facts, or the sign of a description, must stand near it in a long text.
-    weak: bool,
-    /// A name, a path, an address: it says whose machine it is.
-    telling: bool,
-    /// Spelled in a way that the walk may undo as well.
-    encoded: bool,
-    /// And where it is undone, that says all there is to say.
-    undone: bool,
-    /// Counts only where another member of its document says whose it is.
-    pending: bool,
-}
-
-impl Hit {
-    fn of_digest(fact: u32, range: Range<usize>) -> Self {
-        Self { fact, range, confidence: 0.99, weak: false, telling: true, encoded: true, undone: false, pending: false }
-    }
-}
-
 /// A leaf and where it stands.
 #[derive(Clone, Copy)]
 struct At<'a> {
@@ -90,6 +70,12 @@ struct At<'a> {
     place: &'a dyn Place,
     /// The text before, in the list that it stands in.
     beside: &'a [u8],
+}
+
+impl At<'_> {
+    fn is_name(&self) -> bool {
+        matches!(self.leaf.kind, LeafKind::JsonName | LeafKind::FieldName)
+    }
 }
 
 /// What is known of a leaf beside its text.
@@ -100,24 +86,6 @@ pub(in crate::engine) struct Met<'a> {
     pub signs: &'a [usize],
     /// Whether people, models and files speak here, not the client alone: asked only where it matters.
     pub shared: &'a dyn Fn() -> bool,
-}
-
-/// What was found in one unit.
-#[derive(Default)]
-pub struct FactFindings {
-    found: Vec<Found>,
-    hits: Vec<Hit>,
-    /// The last short text of a list.
-    beside: Vec<u8>,
-}
-
-struct Found {
-    fact: u32,
-    encoded: bool,
-    undone: bool,
-    telling: bool,
-    pending: bool,
-    finding: RawFinding,
 }
 
 impl Matcher {
@@ -141,7 +109,7 @@ impl Matcher {
         let (mut exact, mut wide, mut short) = (ShortMap::default(), ShortMap::default(), Spelled::default());
         for (number, fact) in (0u32..).zip(&known) {
             forms.of(number, &fact.kind, &fact.value, fact.strength);
-            digests.add(number, &fact.kind, &fact.value, fact.strength);
+            digests.add(number, &fact.kind, &fact.value);
             if fact.strength == Strength::Weak {
                 short.add(number, &fact.value);
             }
@@ -173,9 +141,11 @@ impl Matcher {
                 continue;
             }
             let known = &*fact.lower;
+            // `10.0.0.1` is no part of `10.0.0.17`.
+            let parts = !fact.kind.starts_with("net.") || fact.kind.contains("name") || fact.kind.contains("domain");
             if known == value
-                || (known.len() >= 3 && is_inside(known, &value))
-                || (value.len() >= 3 && is_inside(&value, known))
+                || parts && (known.len() >= 3 && is_inside(known, &value))
+                || parts && (value.len() >= 3 && is_inside(&value, known))
             {
                 return Some(true);
             }
@@ -238,18 +208,22 @@ impl Matcher {
                     let moved = |run: &Range<usize>| run.start - range.start..run.end - range.start;
                     let runs: Vec<_> = leaf.runs.iter().filter(within).map(moved).collect();
                     let pair = Leaf { kind: leaf.kind, name, text, runs: &runs, target: leaf.target };
-                    let within = |hit: &&FormHit| range.start <= hit.start && hit.end <= range.end;
-                    let forms: Vec<FormHit> = forms.iter().filter(within).map(|hit| hit.moved(range.start)).collect();
+                    // In order of where they start.
+                    let first = forms.partition_point(|hit| hit.start < range.start);
+                    let inside = forms[first..].iter().take_while(|hit| hit.start < range.end);
+                    let inside = inside.filter(|hit| hit.end <= range.end);
+                    let forms: Vec<FormHit> = inside.map(|hit| hit.moved(range.start)).collect();
                     let mut inner = Vec::new();
                     self.inspect_text(At { leaf: &pair, place, beside }, &forms, &mut inner);
                     for hit in inner {
                         let (start, end) = (hit.range.start + range.start, hit.range.end + range.start);
-                        keep_longest(hits, Hit { range: start..end, ..hit });
+                        hits.push(Hit { range: start..end, ..hit });
                     }
                 }
+                keep_longest(hits);
             }
         }
-        if hits.iter().any(|hit| hit.weak) {
+        if hits.iter().any(|hit| hit.weak || hit.lonely) {
             drop_alone(hits, met, leaf, place);
         }
         if leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_))) {
@@ -265,31 +239,39 @@ impl Matcher {
         let leaf = at.leaf;
         for hit in forms {
             let Some(form) = self.forms.get(hit.form as usize) else { continue };
-            self.weigh(form.fact, form.spelling, at, hit.start..hit.end, hits);
+            match form.spelling {
+                Spelling::Coded => self.weigh_coded(form, at, hit.start..hit.end, hits),
+                spelling => self.weigh(form.fact, spelling, at, hit.start..hit.end, hits),
+            }
         }
         let alone = leaf.text.trim_ascii().len();
         for run in leaf.runs {
-            self.digests_in(leaf.text, run.clone(), hits);
+            self.digests_in(at, run.clone(), hits);
             if run.len() < alone && looks_encoded(&leaf.text[run.clone()]) {
                 let padding = leaf.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
                 self.weigh_bare(run.start..run.end + padding, at, hits);
             }
         }
         for run in coded_runs(leaf.text) {
-            if run.len() < alone {
-                self.weigh_bare(run, at, hits);
+            match run.len() {
+                length if length >= alone => {}
+                ..bare::SHORTEST => self.weigh_bare_behind_label(run, at, hits),
+                _ => self.weigh_bare(run, at, hits),
             }
         }
         if leaf.kind == LeafKind::Opaque
             && digests::LENGTHS.contains(&leaf.text.len())
             && let Some(fact) = self.digests.of_bytes(leaf.text)
+            && self.is_digest_of(fact, at, &(0..leaf.text.len()))
         {
-            keep_longest(hits, Hit { encoded: false, ..Hit::of_digest(fact, 0..leaf.text.len()) });
+            hits.push(Hit { encoded: false, ..Hit::of_digest(fact, 0..leaf.text.len()) });
         }
+        keep_longest(hits);
         // The end of an encoding, its padding, is no part of a form.
         let partly = |hit: &Hit| hit.encoded && hit.range.len() < leaf.text.len();
         if hits.is_empty() || hits.iter().any(partly) {
             self.weigh_bare(0..leaf.text.len(), at, hits);
+            keep_longest(hits);
         }
         if hits.is_empty() {
             self.weigh_short(at, hits);
@@ -300,13 +282,44 @@ impl Matcher {
     fn weigh_short(&self, at: At<'_>, hits: &mut Vec<Hit>) {
         let text = at.leaf.text.trim_ascii();
         let range = 0..at.leaf.text.len();
-        let known = self.short.get(text).iter().find_map(|&fact| {
-            let known = self.facts.get(fact as usize)?;
-            let support = Support::of(&known.kind, at.leaf, at.place, &range, at.beside);
-            (support.named && !support.listed).then_some(fact)
-        });
-        if let Some(fact) = known {
+        let is_meant = |fact: &u32| {
+            self.facts.get(*fact as usize).is_some_and(|known| {
+                let support = Support::of(&known.kind, at.leaf, at.place, &range, at.beside);
+                support.named && !support.listed
+            })
+        };
+        let known = self.short.get(text).iter().copied().find(is_meant);
+        if let Some(fact) = known.or_else(|| self.bare_short(text).filter(is_meant)) {
             hits.push(Hit { confidence: 0.75, telling: false, ..Hit::of_digest(fact, range) });
+        }
+    }
+
+    /// The same of a few coded characters.
+    fn weigh_bare_behind_label(&self, range: Range<usize>, at: At<'_>, hits: &mut Vec<Hit>) {
+        let text = at.leaf.text;
+        let parted = text[..range.start].last().is_some_and(|byte| b"=:>|\t \"'`".contains(byte));
+        if !parted || !tokens::ends_value(&text[range.end..]) || at.is_name() {
+            return;
+        }
+        let Some(fact) = self.bare_short(&text[range.clone()]) else { return };
+        let Some(known) = self.facts.get(fact as usize) else { return };
+        if Support::of(&known.kind, at.leaf, at.place, &range, at.beside).neighbour {
+            hits.push(Hit { confidence: 0.75, telling: false, ..Hit::of_digest(fact, range) });
+        }
+    }
+
+    /// An encoding of a short value in a text: all of what stands behind a label that tells what it is.
+    fn weigh_coded(&self, form: &Form, at: At<'_>, range: Range<usize>, hits: &mut Vec<Hit>) {
+        let text = at.leaf.text;
+        let Some(known) = self.facts.get(form.fact as usize) else { return };
+        let padding = text[range.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+        let range = range.start..range.end + padding;
+        let spelled =
+            form.is_spelled(&text[range.start..range.end - padding]) && tokens::ends_value(&text[range.end..]);
+        if spelled && !at.is_name() && Support::of(&known.kind, at.leaf, at.place, &range, at.beside).neighbour {
+            // `ram: 3136` may be a number.
+            let weak = text[range.clone()].iter().all(u8::is_ascii_digit);
+            hits.push(Hit { confidence: 0.75, telling: false, weak, ..Hit::of_digest(form.fact, range) });
         }
     }
 
@@ -316,6 +329,8 @@ impl Matcher {
         let raw = matches!(spelling, Spelling::Raw | Spelling::Dashed);
         let alone = match forms::context(spelling, leaf.text, &range, &known.value) {
             Context::Decoded(text, inner) => support::stands_alone(&text, &inner, &known.value),
+            // In a text of such characters the other byte order would fit between them.
+            Context::Same if spelling == Spelling::Utf16 && is_wide(leaf.text) => range.start.is_multiple_of(2),
             Context::Same if matches!(spelling, Spelling::Base32 | Spelling::Utf16 | Spelling::Utf16Base64) => true,
             Context::Same => {
                 support::stands_alone(leaf.text, &range, &String::from_utf8_lossy(&leaf.text[range.clone()]))
@@ -326,14 +341,16 @@ impl Matcher {
             let inside = range.len() < leaf.text.len();
             // In a document that anybody may have written, `"shell": "/bin/bash"` is a fixture's as likely as this machine's.
             let member = leaf.kind == LeafKind::JsonString && known.everyday;
-            let weak =
-                known.strength == Strength::Weak || member || inside && (known.everyday || known.is_about_place());
+            // Nobody encodes one by itself for nothing.
+            let anybody_s = raw && (member || inside && (known.everyday || known.is_about_place()));
+            let weak = known.strength == Strength::Weak || anybody_s;
+            let lonely = raw && inside && known.kind.starts_with("geo.") && confidence < SAID;
             let undone = matches!(
                 spelling,
                 Spelling::Base64 { .. } | Spelling::Hex | Spelling::Percent | Spelling::Html | Spelling::Escaped
             );
             let telling = known.is_telling();
-            keep_longest(hits, Hit { fact, range, confidence, weak, telling, encoded: !raw, undone, pending: false });
+            hits.push(Hit { fact, range, confidence, weak, telling, encoded: !raw, undone, pending: false, lonely });
         }
     }
 
@@ -346,21 +363,30 @@ impl Matcher {
         let Some(bare) = self.bare(&leaf.text[range.clone()]) else { return };
         let Some(known) = self.facts.get(bare.fact as usize) else { return };
         let confidence = match bare.digest {
-            true => Some(0.99),
+            true => self.is_digest_of(bare.fact, at, &range).then_some(0.99),
             // A common word, but nobody encodes one by itself for nothing.
             false if known.strength == Strength::Weak && known.is_word() => Some(0.7),
             false => known.confidence(at, &range, false),
         };
         if let Some(confidence) = confidence {
-            keep_longest(hits, Hit { confidence, ..Hit::of_digest(bare.fact, range) });
+            hits.push(Hit { confidence, ..Hit::of_digest(bare.fact, range) });
         }
     }
 
+    /// Whether a digest of the fact means it: everybody has digests of `1` and `en`, so something must tell of them.
+    fn is_digest_of(&self, fact: u32, at: At<'_>, range: &Range<usize>) -> bool {
+        self.facts.get(fact as usize).is_some_and(|known| {
+            !digests::is_anybody_s(&known.value)
+                || Support::of(&known.kind, at.leaf, at.place, range, at.beside).any() && !at.is_name()
+        })
+    }
+
     /// Digests that are tokens of their own in `run`.
-    fn digests_in(&self, text: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
+    fn digests_in(&self, at: At<'_>, run: Range<usize>, hits: &mut Vec<Hit>) {
+        let text = at.leaf.text;
         let mut take = |range: Range<usize>, fact: Option<u32>| {
-            if let Some(fact) = fact {
-                keep_longest(hits, Hit::of_digest(fact, range));
+            if let Some(fact) = fact.filter(|&fact| self.is_digest_of(fact, at, &range)) {
+                hits.push(Hit::of_digest(fact, range));
             }
         };
         let token = &text[run.clone()];
@@ -428,61 +454,6 @@ impl Matcher {
     }
 }
 
-impl FactFindings {
-    pub(in crate::engine) fn count(&self) -> usize {
-        self.found.len()
-    }
-
-    /// What was found, each fact at its innermost place. `layers` are those of the walk.
-    pub(in crate::engine) fn finish(mut self, layers: &[Layer]) -> Vec<RawFinding> {
-        self.drop_strangers();
-        let mut inside: HashSet<(u32, LayerId, u32)> = HashSet::new();
-        for found in &self.found {
-            let mut layer = found.finding.target.layer;
-            while let Some(Layer { origin: Origin::Leaf { leaf, .. }, .. }) = layers.get(layer.0 as usize) {
-                inside.insert((found.fact, leaf.layer, leaf.raw.start));
-                layer = leaf.layer;
-            }
-        }
-        let mut read: HashMap<(LayerId, u32), Vec<Span>> = HashMap::new();
-        if self.found.iter().any(|found| found.undone) {
-            for layer in layers.iter().filter(|layer| layer.whole) {
-                if let Origin::Leaf { leaf, window, .. } = layer.origin {
-                    read.entry((leaf.layer, leaf.raw.start)).or_default().push(window);
-                }
-            }
-        }
-        let innermost = |found: &Found| {
-            let target = found.finding.target;
-            let at = (target.layer, target.raw.start);
-            // What is a part of something longer behind the encoding is not found there, and so it is not here.
-            let within = |window: &Range<usize>| {
-                let holds = |span: &Span| span.range().start <= window.start && window.end <= span.range().end;
-                read.get(&at).is_some_and(|spans| spans.iter().take(MOST_TOKENS).any(holds))
-            };
-            let elsewhere = inside.contains(&(found.fact, at.0, at.1))
-                || found.undone && found.finding.window.as_ref().is_some_and(within);
-            !(found.encoded && elsewhere)
-        };
-        self.found.into_iter().filter(innermost).map(|found| found.finding).collect()
-    }
-
-    /// Drops what counts beside others only, where no other member of its document says whose they are.
-    fn drop_strangers(&mut self) {
-        if !self.found.iter().any(|found| found.pending) {
-            return;
-        }
-        let place = |found: &Found| (found.finding.target.layer.0, found.finding.target.raw.start);
-        let telling: BTreeSet<(u32, u32)> =
-            self.found.iter().filter(|found| found.telling && !found.pending).map(place).collect();
-        self.found.retain(|found| {
-            let (layer, at) = place(found);
-            let near = (layer, at.saturating_sub(BLOCK as u32))..=(layer, at.saturating_add(BLOCK as u32));
-            !found.pending || telling.range(near).any(|&(_, other)| other != at)
-        });
-    }
-}
-
 /// Whether `inner` stands in `outer`. Both are short, so what is looked for is not prepared first.
 fn is_inside(inner: &str, outer: &str) -> bool {
     let (inner, outer) = (inner.as_bytes(), outer.as_bytes());
@@ -492,141 +463,6 @@ fn is_inside(inner: &str, outer: &str) -> bool {
     }
     let last = outer.len() - inner.len();
     memchr::memchr_iter(first, &outer[..=last]).any(|at| outer[at + 1..].starts_with(rest))
-}
-
-/// Whether a word is one that an encoder made: people do not mix capitals, small letters and digits like that.
-fn looks_encoded(token: &[u8]) -> bool {
-    let (mut upper, mut lower, mut digits, mut hex) = (0usize, 0usize, 0usize, 0usize);
-    // Counted together, as often as each of the four bytes of a sum can take it.
-    for part in token.chunks(u8::MAX.into()) {
-        let sums = part.iter().fold(0u32, |sums, &byte| sums + SORTS[usize::from(byte)]).to_le_bytes();
-        upper += usize::from(sums[0]);
-        lower += usize::from(sums[1]);
-        digits += usize::from(sums[2]);
-        hex += usize::from(sums[3]);
-    }
-    let hex = hex == token.len() && token.len().is_multiple_of(2);
-    hex || (upper > 0 && digits > 0 && (lower > 0 || token.len() >= 16)) || (upper > 2 && lower > 2)
-}
-
-/// One in the byte of each sort that a letter is of: capitals, small letters, digits, hex digits.
-const SORTS: [u32; 256] = {
-    let mut sorts = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let byte = index as u8;
-        sorts[index] = byte.is_ascii_uppercase() as u32
-            | (byte.is_ascii_lowercase() as u32) << 8
-            | (byte.is_ascii_digit() as u32) << 16
-            | (byte.is_ascii_hexdigit() as u32) << 24;
-        index += 1;
-    }
-    sorts
-};
-
-/// Whether the shortest digest in hex may stand in `token`: two neighbours of every sixth byte belong to it.
-fn may_hold_hex(token: &[u8]) -> bool {
-    let mut before = false;
-    token.iter().skip(5).step_by(digests::SHORTEST / 2).any(|byte| {
-        let hex = byte.is_ascii_hexdigit();
-        std::mem::replace(&mut before, hex) && hex
-    })
-}
-
-/// Runs of `%41`, `&#65;` and `\u0041` that stand in a text, each at least four characters.
-fn coded_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            at += memchr::memchr3(b'%', b'&', b'\\', text.get(at..)?)?;
-            let start = at;
-            let mut units = 0;
-            while let Some(length) = coded_unit(text.get(at..).unwrap_or_default()) {
-                at += length;
-                units += 1;
-            }
-            if units >= 4 {
-                return Some(start..at);
-            }
-            at = at.max(start + 1);
-        }
-    })
-}
-
-/// The length of the coded character that `text` begins with.
-fn coded_unit(text: &[u8]) -> Option<usize> {
-    let hex = |range: Range<usize>| text.get(range).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    match text.first()? {
-        b'%' if hex(1..3) => Some(3),
-        b'\\' if text.get(1) == Some(&b'u') && hex(2..6) => Some(6),
-        b'&' if text.get(1) == Some(&b'#') => {
-            let end = memchr::memchr(b';', text.get(..12).unwrap_or(text))?;
-            (end > 2).then_some(end + 1)
-        }
-        _ => None,
-    }
-}
-
-/// Characters of each digest in base64, padding left off, and its bytes.
-fn base64_lengths() -> impl Iterator<Item = (usize, usize)> {
-    digests::LENGTHS.into_iter().map(|length| ((length * 4).div_ceil(3), length))
-}
-
-/// Characters of the shortest digest in base64.
-const SHORTEST_BASE64: usize = (digests::LENGTHS[0] * 4).div_ceil(3);
-
-/// Encodings in one text that a finding is compared with.
-const MOST_TOKENS: usize = 256;
-
-/// Segments of one address that are looked at.
-const MOST_SEGMENTS: usize = 16;
-
-fn standard(token: &[u8]) -> Vec<u8> {
-    let letter = |byte: &u8| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        byte => *byte,
-    };
-    token.iter().map(letter).collect()
-}
-
-/// How far apart the lines, or the members, of one description stand, in bytes.
-const BLOCK: usize = 900;
-
-/// In a text that anybody may have written, a configuration, a page, a turn, `user = dev` is about any machine: unless a
-/// description of this one is announced there, or a fact that says more stands by. That of a member of a document may be
-/// another member.
-fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
-    const LONG: usize = 256;
-    const SIGN_REACH: usize = 2500;
-    if leaf.text.len() <= LONG && !(met.shared)() {
-        return;
-    }
-    let telling: Vec<usize> = hits.iter().filter(|hit| hit.telling).map(|hit| hit.range.start).collect();
-    let member = matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonNumber)
-        && leaf.text.len() <= LONG
-        && matches!(place.pointer().last(), Some(Segment::Name(_)));
-    hits.retain_mut(|hit| {
-        let at = hit.range.start;
-        let counts = !hit.weak
-            || telling.iter().any(|&other| other.abs_diff(at) <= BLOCK)
-            || met.signs.iter().any(|&sign| sign <= at && at - sign <= SIGN_REACH);
-        hit.pending = !counts;
-        counts || member
-    });
-}
-
-/// Of matches that hold one another the longest stays: the login name inside the home folder is the folder.
-fn keep_longest(hits: &mut Vec<Hit>, new: Hit) {
-    let holds = |outer: &Range<usize>, inner: &Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
-    for hit in hits.iter() {
-        let same = hit.range == new.range;
-        if holds(&hit.range, &new.range) && (!same || hit.confidence >= new.confidence) {
-            return;
-        }
-    }
-    hits.retain(|hit| !holds(&new.range, &hit.range));
-    hits.push(new);
 }
 
 impl Known {
@@ -639,6 +475,14 @@ impl Known {
         matches!(self.strength, Strength::Sure | Strength::Fair)
     }
 
+    /// A name that somebody made up, of a program or a part of a machine, on no public list.
+    fn is_own_word(&self) -> bool {
+        const LONG: usize = 8;
+        ["sw.", "hw."].iter().any(|family| self.kind.starts_with(family))
+            && self.value.len() >= LONG
+            && !support::is_listed(&self.kind, &self.lower)
+    }
+
     fn is_word(&self) -> bool {
         self.value.len() >= 6 && self.value.bytes().any(|byte| byte.is_ascii_alphabetic())
     }
@@ -646,9 +490,10 @@ impl Known {
     /// How sure it is that these bytes are the fact; none where they only look alike.
     fn confidence(&self, at: At<'_>, range: &Range<usize>, raw: bool) -> Option<f32> {
         let leaf = at.leaf;
-        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
-        if name && matches!(self.strength, Strength::Vocabulary | Strength::Weak) {
-            // `linux_distro_id` names a field, on whatever system.
+        let all = range.len() == leaf.text.len();
+        // `linux_distro_id` names a field, on whatever system; nobody encodes a name, and `kestrel-agentd` names nothing else.
+        let names = self.strength == Strength::Vocabulary && (!raw || all && self.is_own_word());
+        if at.is_name() && matches!(self.strength, Strength::Vocabulary | Strength::Weak) && !names {
             return None;
         }
         let whole = leaf.text[..range.start].trim_ascii().is_empty() && leaf.text[range.end..].trim_ascii().is_empty();
@@ -680,6 +525,9 @@ impl Known {
         }
     }
 }
+
+/// Confidence of what something beside it tells of.
+const SAID: f32 = 0.7;
 
 /// A text of a few words.
 const SHORT_TEXT: usize = 128;

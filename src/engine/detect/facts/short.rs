@@ -19,8 +19,8 @@ pub(super) struct Spelled(ShortMap<Box<[u8]>, Vec<u32>>);
 
 /// Characters of the longest spelling: SHA-512 in hex.
 const LONGEST: usize = 128;
-/// Of the shortest: `Q04`.
-const SHORTEST: usize = 3;
+/// Of the shortest: `OA`.
+const SHORTEST: usize = 2;
 /// Longer values are found by the forms of all.
 const LONGEST_VALUE: usize = 24;
 

@@ -42,7 +42,7 @@ fn find(matcher: &Matcher, name: &str, text: &str) -> Vec<RawFinding> {
     let mut found = FactFindings::default();
     let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
     matcher.inspect(&leaf, &At(vec![Segment::Name(name)]), &met, &mut found);
-    found.finish(&[])
+    found.finish(&[], &[])
 }
 
 fn kinds(matcher: &Matcher, name: &str, text: &str) -> Vec<String> {
@@ -258,4 +258,166 @@ fn a_uuid_made_of_a_digest_and_the_digests_of_what_is_derived_are_found() {
         assert_eq!(kinds(&matcher, "x", &text), [kind], "{text}");
     }
     assert!(kinds(&matcher, "x", &hex(&Sha256::digest("salt001b44113ab7"))).is_empty());
+}
+
+#[test]
+fn short_values_in_an_encoding_count_behind_their_labels_in_a_text_too() {
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[
+        ("hw.cores", "80"),
+        ("locale.country", "IN"),
+        ("net.vpn", "wg0"),
+        ("env.term", "xterm"),
+        ("path.tmp", "/tmp"),
+        ("tz.abbr", "CST"),
+    ]);
+    for (text, kind) in [
+        ("report:\n  id: 7\n  cpu_cores: ODA=\n", "hw.cores"),
+        ("report:\n  id: 7\n  cpu_cores: ODA\n", "hw.cores"),
+        ("<r><country>SU4=</country></r>", "locale.country"),
+        ("A=1\nexport VPN_NAME='d2cw'\nB=2", "net.vpn"),
+        ("| Terminal | 787465726D |", "env.term"),
+        ("A=1\nTMPDIR=%2Ftmp\nB=2", "path.tmp"),
+        ("<r><tz>%43%53%54</tz></r>", "tz.abbr"),
+        ("<r><tz>&#x43;&#x53;&#x54;</tz></r>", "tz.abbr"),
+        ("<r><cores>&#56;&#48;</cores></r>", "hw.cores"),
+        ("<r><tz>%26%23x43%3B%26%23x53%3B%26%23x54%3B</tz></r>", "tz.abbr"),
+        (&format!("cores: {}\n", hex(b64(b"80").as_bytes())), "hw.cores"),
+        (&format!("cores: {}\nid: 7\n", hex(&Sha256::digest("80"))), "hw.cores"),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), [kind], "{text}");
+    }
+    for text in [
+        "  id: ODA=\n",
+        "  cpu_cores: oda=\n",
+        "  cpu_cores: ODA=x\n",
+        "the cores ODA of",
+        "<country>SU4and</country>",
+        &format!("sum: {}\n", hex(&Sha256::digest("80"))),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn under_their_names_short_values_are_undone_too() {
+    let hex = crate::engine::line::hex;
+    let matcher = facts(&[
+        ("locale.country", "IN"),
+        ("hw.cores", "22"),
+        ("net.vpn", "wg0"),
+        ("os.virt", "kvm"),
+        ("hw.mem", "8"),
+        ("locale.bcp47", "de-AT"),
+    ]);
+    for (name, text, kind) in [
+        ("memory", "OA".to_owned(), "hw.mem"),
+        ("uilanguage", b64(b"DE-at"), "locale.bcp47"),
+        ("countryCode", hex(b64(b"IN").as_bytes()), "locale.country"),
+        ("cores", hex(b"MjI=".as_slice()), "hw.cores"),
+        ("vpnname", b64(b64(hex(b"wg0").as_bytes()).as_bytes()), "net.vpn"),
+        ("virt", "&#00107;&#00118;&#00109;".to_owned(), "os.virt"),
+        ("virt", "%5Cu006b%5Cu0076%5Cu006d".to_owned(), "os.virt"),
+    ] {
+        assert_eq!(kinds(&matcher, name, &text), [kind], "{name}: {text}");
+        assert_eq!(kinds(&matcher, "note", &text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn a_town_in_a_sentence_is_anybody_s() {
+    let matcher = facts(&[("geo.city", "Lisbon"), ("geo.country", "Portugal"), ("host.name", "kestrel-7")]);
+    for text in [
+        "the river runs past Lisbon and Lviv before it meets the sea",
+        "id,ip,city\n0,203.0.113.9,Lisbon\n1,203.0.113.77,Paris\n",
+        "Portugal and India are both launch markets",
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(kinds(&matcher, "city", "Lisbon"), ["geo.city"]);
+    assert_eq!(kinds(&matcher, "text", "City: Lisbon"), ["geo.city"]);
+    assert_eq!(kinds(&matcher, "text", "kestrel-7 stands in Lisbon"), ["host.name", "geo.city"]);
+}
+
+#[test]
+fn what_programs_set_and_manuals_show_is_not_this_machine_s() {
+    let matcher = facts(&[
+        ("user.name", "dev"),
+        ("env.shell", "/bin/bash"),
+        ("locale.bcp47", "pt-BR"),
+        ("tz.iana", "Europe/Berlin"),
+    ]);
+    for text in [
+        "let user = \"dev\";\nlet addr = 1;",
+        "DEFAULT_SHELL = \"/bin/bash\"\nRETRIES = 42",
+        "VALUES (7, 'dev', 'dev@example.com')",
+        "    environment:\n      POSTGRES_USER: dev\n",
+        "| key | default | example |\n|---|---|---|\n| `locale` | `en-US` | e.g. `pt-BR` |",
+        "| key | default |\n|---|---|\n| `locale` | `pt-BR` |",
+        "Set `TZ=Europe/Berlin` if your jobs need it.",
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), Vec::<String>::new(), "{text}");
+    }
+    for (text, kind) in [
+        ("user = dev", "user.name"),
+        ("log in as dev@build7", "user.name"),
+        ("SHELL=\"/bin/bash\"", "env.shell"),
+        ("| Locale | pt-BR |", "locale.bcp47"),
+        ("TZ=Europe/Berlin", "tz.iana"),
+    ] {
+        assert_eq!(kinds(&matcher, "text", text), [kind], "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_no_part_of_another() {
+    let matcher = facts(&[("net.gateway", "192.168.1.1"), ("net.domain", "corp.acme.example")]);
+    assert_eq!(matcher.says_of(&["net."], "192.168.1.13"), Some(false));
+    assert_eq!(matcher.says_of(&["net."], "ws7.corp.acme.example"), Some(true));
+}
+
+#[test]
+fn names_of_members_may_be_facts_that_name_nothing_else() {
+    let matcher = facts(&[("sw.processes", "rusticegretd"), ("sw.runtime", "python"), ("os.name", "linux")]);
+    let target = Target { layer: LayerId(1), raw: Span::of(0..8), spelling: Spelling::JsonString };
+    let of_name = |text: &str| {
+        let leaf = Leaf { kind: LeafKind::JsonName, name: "", text: text.as_bytes(), runs: &[], target };
+        let mut hits = Hits::default();
+        let literals = Literals { texts: Vec::new(), meanings: Vec::new() };
+        Scanner::new(&literals, Some(&matcher)).scan(leaf.text, leaf.runs, &mut hits);
+        let mut found = FactFindings::default();
+        let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| false };
+        matcher.inspect(&leaf, &At(vec![Segment::Name(text)]), &met, &mut found);
+        found.finish(&[], &[]).len()
+    };
+    assert_eq!(of_name("rusticegretd"), 1);
+    assert_eq!(of_name("RusticEgretd"), 1);
+    for text in ["python", "linux", "linux_distro_id", "rusticegretd_count"] {
+        assert_eq!(of_name(text), 0, "{text}");
+    }
+}
+
+#[test]
+fn a_wide_text_is_read_in_one_byte_order() {
+    let matcher = facts(&[("host.name", "kestrel-ws-4471")]);
+    let text = "{\"a\":\"kestrel-ws-4471\"}";
+    let little: String = text.chars().flat_map(|c| [c, '\0']).collect();
+    let big: String = text.chars().flat_map(|c| ['\0', c]).collect();
+    for wide in [little, big] {
+        let found = find(&matcher, "x", &wide);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].window, Some(12..42));
+    }
+}
+
+#[test]
+fn turned_values_are_known_between_quotes_too() {
+    let matcher = facts(&[("path.exec", "C:\\Users\\rahmani18\\bin\\node")]);
+    for text in [
+        "v=1; p=\"P:\\\\Hfref\\\\enuznav18\\\\ova\\\\abqr\"",
+        "P:\\Hfref\\enuznav18\\ova\\abqr",
+        "\"edon\\\\nib\\\\81inamhar\\\\sresU\\\\:C\"",
+    ] {
+        assert_eq!(kinds(&matcher, "x", text), ["path.exec"], "{text}");
+    }
 }

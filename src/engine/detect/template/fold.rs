@@ -115,6 +115,13 @@ pub(super) fn between(gap: &str, date: bool, after_number: bool, mut out: impl F
                 // White space before it goes with the line end; what follows is how deep the line stands.
                 space = false;
                 out('\n');
+                let mut ahead = chars.clone();
+                while ahead.next_if(|c| is_space(*c)).is_some() {}
+                // A line of nothing but white space is as empty as one without.
+                if matches!(ahead.peek(), Some('\n' | '\r')) {
+                    chars = ahead;
+                    continue;
+                }
                 while let Some(c) = chars.next_if(|c| is_space(*c)) {
                     out(if c == '\t' { c } else { ' ' });
                 }

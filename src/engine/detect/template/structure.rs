@@ -257,6 +257,8 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
         leaf.kind,
         LeafKind::JsonName | LeafKind::JsonString | LeafKind::JsonNumber | LeafKind::JsonBool | LeafKind::JsonNull
     );
+    // Other formats than JSON have leaves of these kinds too, and no spelling.
+    let json = json && matches!(leaf.target.spelling, Spelling::JsonString | Spelling::JsonToken);
     let pointer = place.pointer();
     if !json || pointer.iter().skip(1).any(|segment| FREE.contains(&name_of(segment))) {
         scan.structure.skip();

@@ -9,7 +9,7 @@ use crate::wire::head::RequestHead;
 
 const SYSTEM: &str = "You are a coding assistant. Don't guess what you can't see; the user's files are what's there. \
     It's fine to ask. You're careful, and you won't delete what isn't yours.\nToday's date: 2026-11-27\n\
-    Platform: linux - use the shell that is there.\nAnswer in \"plain\" words ... and stop.\n";
+    Platform: linux - use the shell that is there.\n\nAnswer in \"plain\" words ... and stop.\n";
 const TOOL: &str = "Reads a file from the disk. The path must be absolute; don't use relative ones.";
 
 /// One request of an invented client. `edit` is done to its body as text.
@@ -116,6 +116,7 @@ fn one_odd_character_in_a_clients_text_is_named() {
         ("careful, and", "careful,\u{200b} and", "cov.zero_width", "/system/0/text@"),
         ("careful, and", "careful\u{fe00}, and", "cov.varsel", "/system/0/text@"),
         (r"yours.\n", r"yours. \n", "cov.trailing_ws", "/system/0/text@"),
+        (r"there.\n\nAnswer", r"there.\n  \nAnswer", "cov.trailing_ws", "/system/0/text@"),
         (r"yours.\n", r"yours.\r\n", "cov.trailing_ws", "/system/0/text@"),
         ("linux - use", "linux \u{2013} use", "cov.homoglyph", "/system/0/text@"),
         ("words ...", "words \u{2026}", "cov.homoglyph", "/system/0/text@"),
