@@ -375,7 +375,9 @@ fn holds(sample: &Sample, at: &str, found: &[Found]) {
         if word(text) && !text.is_empty() {
             is(&place, text);
         }
-        assert!(text.is_empty() || begins(&place), "nothing at {place}");
+        // `[]` is a document without a value.
+        let says = text.chars().any(char::is_alphanumeric);
+        assert!(!says || begins(&place), "nothing at {place}");
     }
     if sample.number != 0 {
         is(&format!("{at}/3"), &sample.number.to_string());
