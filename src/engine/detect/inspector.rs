@@ -331,6 +331,16 @@ impl<'r> Inspector<'r> {
         self.role = Role::default();
     }
 
+    /// Whether a system prompt stands at `place`.
+    pub(crate) fn is_system(&self, place: &dyn Place) -> bool {
+        self.region_at(place) == Region::System
+    }
+
+    /// Whether the message that was last read says that it is one.
+    pub(crate) fn is_told_by_system(&self) -> bool {
+        self.role.region == Some(Region::System)
+    }
+
     /// By what the element `raw` and its place are known, if it has been there before: most never come again.
     pub(crate) fn element_key(&mut self, raw: &[u8], place: &dyn Place, beside: &[u8], part: u64) -> Option<Key> {
         let scans = self.scans.filter(|scans| scans.elements().was_seen(scans.key(), raw))?;
