@@ -340,6 +340,13 @@ fn opencode_and_copilot_run_a_tool_on_the_real_path_though_the_model_knows_anoth
 }
 
 #[test]
+fn qoder_runs_a_tool_on_the_real_path_though_the_model_knows_another() {
+    if signed_in::all() {
+        tool_turn(&signed_in::QODER, "balanced");
+    }
+}
+
+#[test]
 fn the_room_has_loopback_alone_and_leaves_nothing_behind() {
     let inside = r#"tail -n +3 /proc/net/dev | cut -d: -f1; echo "$HOME"; env | cut -d= -f1 | sort | tr '\n' ' '; hostname; exit 7"#;
     let output = Command::new(script("sealed.sh"))

@@ -233,7 +233,8 @@ impl Run {
         // Codex says the prompt again on standard error, where the summary goes too.
         let prints_all = self.client == "codex";
         for planted in [HOST, PERSON, EMAIL, PROJECT] {
-            assert!(!self.raw.contains(planted), "{planted} stands in the findings");
+            let line = self.raw.lines().find(|line| line.contains(planted));
+            assert!(line.is_none(), "{planted} stands in the findings: {line:?}");
             assert!(prints_all || !self.told.contains(planted), "{planted} stands in the summary:\n{}", self.told);
         }
     }
