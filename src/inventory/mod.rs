@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use self::shingles::Key;
 use self::tree::Tree;
 use crate::engine::decode::{DecodeLimits, walk};
-use crate::engine::visit::{Leaf, Place, Visitor};
+use crate::engine::visit::{Leaf, Place, Target, Visitor};
 use crate::engine::{Part, Request, Unit};
 use crate::session::files::{How, SentFile};
 
@@ -225,7 +225,7 @@ impl Visitor for Look<'_> {
         self.text(value.text);
     }
 
-    fn runs(&mut self, _text: &[u8], _runs: &mut Vec<std::ops::Range<usize>>) {}
+    fn runs(&mut self, _text: &[u8], _target: Target, _runs: &mut Vec<std::ops::Range<usize>>) {}
 
     fn unread(&mut self, _place: &dyn Place, _bytes: &[u8], _reason: &'static str) {}
 }
