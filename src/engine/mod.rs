@@ -157,7 +157,9 @@ impl Engine {
             return None;
         }
         let table = self.vault.table();
-        (!table.is_empty()).then(|| Restorer::new(table, family, carrier, self.guard(request), limits))
+        let restorer = || Restorer::new(table.clone(), family, carrier, self.guard(request), limits);
+        let enveloped = Family::is_enveloped(request.head.target());
+        (!table.is_empty()).then(|| if enveloped { restorer().in_envelopes() } else { restorer() })
     }
 
     /// Real values enter tool calls that stay on this machine or go to a host that has them already.

@@ -57,6 +57,8 @@ pub struct Inspector<'r> {
     label: Label,
     /// The label names the leaf that was last seen.
     labelled: bool,
+    /// The leaf is the value of a pair within another: a list of pairs is no list of values.
+    pub(super) in_pair: bool,
     qualified: String,
     role: Role,
     pub(super) prompt: Prompt,
@@ -98,6 +100,7 @@ impl<'r> Inspector<'r> {
             fresh: NameMemory::default(),
             label: Label::default(),
             labelled: false,
+            in_pair: false,
             qualified: String::new(),
             role: Role::default(),
             prompt: Prompt::default(),
@@ -275,7 +278,9 @@ impl<'r> Inspector<'r> {
         for &number in self.candidates(name).rules.iter() {
             // Rules for a header mean the header.
             if rules.get(usize::from(number)).is_some_and(|rule| rule.select.header.is_empty()) {
+                self.in_pair = true;
                 self.try_named(number, &pair, place);
+                self.in_pair = false;
             }
         }
         for found in self.found.get_mut(mark..).unwrap_or_default() {
@@ -470,6 +475,13 @@ impl Visitor for Inspector<'_> {
             };
             for &number in candidates.rules.iter() {
                 self.try_named(number, leaf, place);
+            }
+            if labelled && leaf.name.is_empty() {
+                // The text before a field of protobuf need not be its name: what speaks for itself does so anyway.
+                let nameless = self.candidates(leaf.name);
+                for &number in nameless.rules.iter().filter(|number| !candidates.rules.contains(number)) {
+                    self.try_named(number, leaf, place);
+                }
             }
             if candidates.vague && !labelled {
                 self.try_qualified(&candidates, leaf, place);

@@ -31,7 +31,7 @@ impl Inspector<'_> {
         if !select.path.is_empty() && !select.path.iter().any(|glob| glob.matches(place.pointer())) {
             return;
         }
-        if !select.list && matches!(place.pointer().last(), Some(Segment::Index(_))) {
+        if !select.list && !self.in_pair && matches!(place.pointer().last(), Some(Segment::Index(_))) {
             return;
         }
         let Ok(text) = std::str::from_utf8(leaf.text) else { return };
