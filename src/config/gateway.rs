@@ -114,7 +114,7 @@ pub struct GatewayOptions {
 pub struct GroupOptions {
     pub policy: Option<String>,
     pub intercept: Vec<String>,
-    /// `none`: this group's exchanges are not recorded at all.
+    /// What --record keeps of this group's bodies, instead of --record-bodies.
     pub record_bodies: Option<RecordBodies>,
     /// Requests of one user within a minute.
     pub requests_per_minute: Option<u32>,
