@@ -278,6 +278,9 @@ impl Picture {
         let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().chain(policies).collect();
         files.extend(config.map(Path::to_owned).or_else(crate::config::default_config_file));
         files.extend(options.crl.iter().cloned());
+        if let (None, Ok(state)) = (&options.ca_cert, options.state_dir()) {
+            files.extend(["ca.pem", "ca-next.pem"].map(|name| state.join(name)));
+        }
         let mut folders = options.rules.clone();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {

@@ -425,6 +425,9 @@ fn verifier(options: &Options, authority: Option<&Authority>) -> Result<Upstream
     if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {
         own.push(certificate);
     }
+    if let Ok(Some(next)) = Authority::next(&options.state_dir()?) {
+        own.push(next.certificate);
+    }
     Ok(UpstreamVerifier::new(TrustParts { roots: roots(options)?, own, crls: crls(options)? }))
 }
 
