@@ -75,7 +75,8 @@ pub struct GatewayOptions {
     #[arg(long, value_name = "ADDR:PORT", env = "DIVULGE_TPROXY")]
     pub tproxy: Option<String>,
 
-    /// Clients may name a provider by a path of the proxy: http://PROXY/anthropic/v1/messages
+    /// Clients may name a provider by a path of the proxy: http://PROXY/anthropic/v1/messages. A changed base URL can change what a
+    /// client sends
     #[arg(long, env = "DIVULGE_REVERSE", value_parser = clap::builder::BoolishValueParser::new())]
     pub reverse: bool,
 
