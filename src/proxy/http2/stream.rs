@@ -272,6 +272,7 @@ impl Stream {
                 down = &mut upstream_to_client => down,
             }
         };
+        walker.finish(intake);
         if let Err(Broken::Withheld(refusal)) = &result {
             let _ = down.send_data(policy_close(refusal).freeze(), true);
             return Ok(());
