@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::decode::{Layer, json_unescape};
-use super::detect::elements::{Spot, ToldElement, is_ascii};
+use super::detect::elements::{Spot, ToldElement};
 use super::detect::facts::{FactFindings, Met};
 use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan};
@@ -87,6 +87,8 @@ pub(super) struct Open {
     /// It holds what cannot be told again.
     more: bool,
     beside: Option<Target>,
+    /// It is, or may be, part of a system prompt.
+    system: bool,
 }
 
 /// A text that is being walked, to be known when it comes again.
@@ -169,23 +171,33 @@ impl Visitor for Detectors<'_> {
         let base = place.location();
         let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
-            self.element = Some(Open { key, target, base, before, more: false, beside: None });
+            self.element = Some(Open {
+                key,
+                target,
+                base,
+                before,
+                more: false,
+                beside: None,
+                system: self.rules.is_system(place),
+            });
             return Known::No;
         };
         self.tell_element(&told, raw, target, &base);
-        self.form_only = self.template.is_active() || !told.ascii;
+        self.form_only = self.template.is_active() || told.system;
         if self.form_only { Known::Form } else { Known::Whole }
     }
 
     fn element_ended(&mut self, raw: &[u8], alone: bool) {
+        let system = self.rules.is_told_by_system();
         self.rules.element();
         self.template.element_ended(raw, alone);
         self.form_only = false;
-        if let Some(open) = self.element.take()
+        if let Some(mut open) = self.element.take()
             && alone
             && !open.more
             && self.marks.len() == open.before.2
         {
+            open.system |= system;
             self.keep_element(&open, &raw[open.target.raw.range()]);
         }
     }
@@ -311,7 +323,7 @@ impl Detectors<'_> {
         let (Some(rules), Some(facts), true) = (rules, facts, beside.as_ref().is_none_or(Option::is_some)) else {
             return;
         };
-        let told = ToldElement { rules, facts, beside: beside.flatten(), ascii: is_ascii(raw) };
+        let told = ToldElement { rules, facts, beside: beside.flatten(), system: open.system };
         let (mark, fact_mark) = (self.rules.count(), self.found.count());
         self.tell_element(&told, raw, target, base);
         let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);

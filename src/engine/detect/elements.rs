@@ -41,8 +41,8 @@ pub(in crate::engine) struct ToldElement {
     pub facts: Box<[(Spot, ToldFact)]>,
     /// The last text of a list in it.
     pub beside: Option<Spot>,
-    /// No text in it has a character beyond ASCII.
-    pub ascii: bool,
+    /// It holds texts of a system prompt, at which others look as well.
+    pub system: bool,
 }
 
 /// A value in an element.
@@ -148,9 +148,4 @@ impl Spot {
     pub fn is_at(&self, other: &Self) -> bool {
         self.raw == other.raw
     }
-}
-
-/// Whether no text in the element has a character beyond ASCII.
-pub(in crate::engine) fn is_ascii(raw: &[u8]) -> bool {
-    raw.is_ascii() && memchr::memmem::find(raw, b"\\u").is_none()
 }

@@ -16,6 +16,7 @@ use super::elements::Elements;
 use super::facts::Matcher;
 use super::hash::Keyed;
 use super::label::Label;
+use super::named::LONGEST_VALUE;
 use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{Hits, Scanner};
@@ -336,6 +337,16 @@ impl<'r> Inspector<'r> {
         self.role = Role::default();
     }
 
+    /// Whether a system prompt stands at `place`.
+    pub(crate) fn is_system(&self, place: &dyn Place) -> bool {
+        self.region_at(place) == Region::System
+    }
+
+    /// Whether the message that was last read says that it is one.
+    pub(crate) fn is_told_by_system(&self) -> bool {
+        self.role.region == Some(Region::System)
+    }
+
     /// By what the element `raw` and its place are known, if it has been there before: most never come again.
     pub(crate) fn element_key(&mut self, raw: &[u8], place: &dyn Place, beside: &[u8], part: u64) -> Option<Key> {
         let scans = self.scans.filter(|scans| scans.elements().was_seen(scans.key(), raw))?;
@@ -454,7 +465,7 @@ impl Visitor for Inspector<'_> {
         let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
         self.labelled = labelled;
         let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
-        if !name && !leaf.text.is_empty() {
+        if !name && (1..=LONGEST_VALUE).contains(&leaf.text.len()) {
             let candidates = if labelled {
                 let label = std::mem::take(&mut self.label);
                 let candidates = self.candidates(label.text());
@@ -463,8 +474,11 @@ impl Visitor for Inspector<'_> {
             } else {
                 self.candidates(leaf.name)
             };
+            // Many rules call for a name like `text`, and hardly one of them for any client.
             for &number in candidates.rules.iter() {
-                self.try_named(number, leaf, place);
+                if self.is_active(number) {
+                    self.try_named(number, leaf, place);
+                }
             }
             if labelled && leaf.name.is_empty() {
                 // The text before a field of protobuf need not be its name: what speaks for itself does so anyway.

@@ -8,7 +8,7 @@ use crate::engine::rules::rule::{JsonType, Matching};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// Longer values are texts, not identifiers.
-const LONGEST_VALUE: usize = 4096;
+pub(super) const LONGEST_VALUE: usize = 4096;
 /// What is left of a name's word among people's, models' and files' words.
 const SHARED: f32 = 0.5;
 

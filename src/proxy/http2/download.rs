@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::super::error::{UpstreamError, UpstreamFault};
 use super::super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
-use super::super::told::Told;
+use super::super::told::{Follows, Told};
 use crate::engine::Refusal;
 use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
@@ -71,11 +71,7 @@ pub async fn download(
     }
     // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
     parts.headers.remove(http::header::ALT_SVC);
-    for (name, value) in told.fields().into_iter().flatten() {
-        if let Ok(value) = http::HeaderValue::try_from(value) {
-            parts.headers.insert(name, value);
-        }
-    }
+    tell(&told, Follows::Body, &mut parts);
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
@@ -84,6 +80,15 @@ pub async fn download(
     let taps =
         Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref(), overheard: None };
     pump_down(&mut body, &mut down, deadlines.idle, taps).await
+}
+
+/// Puts into the head of an answer what the client is told beside it.
+pub fn tell(told: &Told, follows: Follows, parts: &mut http::response::Parts) {
+    for (name, value) in told.fields(follows) {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            parts.headers.insert(name, value);
+        }
+    }
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.
