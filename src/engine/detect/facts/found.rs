@@ -101,6 +101,7 @@ impl ToldFact {
             undone: self.undone,
             pending: self.pending,
             lonely: false,
+            public: false,
         }
     }
 }
