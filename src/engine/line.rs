@@ -92,6 +92,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// `text` with every occurrence of a found value replaced by `…`, for places that quote what they hold.
 pub fn mask<'a>(text: &'a str, values: impl IntoIterator<Item = &'a str>) -> Cow<'a, str> {
     let mut masked = Cow::Borrowed(text);
+    // The longest first: one may stand within another.
+    let mut values: Vec<&str> = values.into_iter().collect();
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
     for value in values {
         if !value.is_empty() && masked.contains(value) {
             masked = Cow::Owned(masked.replace(value, "…"));

@@ -48,19 +48,28 @@ impl Names {
                 self.segments.insert(segment);
             }
             for value in telling(finding) {
-                if self.values.len() < MOST && !self.values.iter().any(|known| known.text == *value) {
-                    self.values.push(Value { text: value.clone(), spelled: OnceLock::new() });
-                }
+                self.add(value);
             }
+        }
+    }
+
+    fn add(&mut self, value: &Arc<str>) {
+        if self.values.len() < MOST && !self.values.iter().any(|known| known.text == *value) {
+            // The longest first: a home is found by itself too, and hides nothing of the folder below it.
+            let at = self.values.partition_point(|known| known.text.len() >= value.len());
+            self.values.insert(at, Value { text: value.clone(), spelled: OnceLock::new() });
         }
     }
 
     /// The printed location with found values in its names replaced by `…`; none where there are none.
     pub(super) fn masked(&self, location: &Location) -> Option<Box<str>> {
         let named = |step: &Step| match step {
-            Step::Json(name) | Step::Form(name) | Step::Cookie(name) | Step::Multipart(name) | Step::Header(name) => {
-                !name.is_empty()
-            }
+            Step::Json(name)
+            | Step::MsgPack(name)
+            | Step::Form(name)
+            | Step::Cookie(name)
+            | Step::Multipart(name)
+            | Step::Header(name) => !name.is_empty(),
             _ => false,
         };
         if self.values.is_empty() || !location.steps.iter().any(named) {
@@ -104,5 +113,22 @@ impl Names {
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Names({} values)", self.values.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_hidden_whole_whatever_part_of_it_was_found_first() {
+        let step = Step::MsgPack("/workspaces/~1home~1ann~1oak/branch".into());
+        let location = Location { root: Root::Body, steps: vec![step] };
+        let (home, folder): (Arc<str>, Arc<str>) = ("/home/ann".into(), "/home/ann/oak".into());
+        for values in [[&home, &folder], [&folder, &home]] {
+            let mut names = Names::default();
+            values.into_iter().for_each(|value| names.add(value));
+            assert_eq!(names.shown(&location, false), "body!msgpack:/workspaces/…/branch");
+        }
     }
 }

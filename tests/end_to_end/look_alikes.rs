@@ -190,7 +190,7 @@ fn look_alikes_leave_whole_when_they_are_edited() {
             let restores = match (restored, given) {
                 (true, _) => "a pseudonym in the replayed answer is put back",
                 (false, 0) => "gets no pseudonyms",
-                (false, _) => "no: its API is not among those whose answers are restored",
+                (false, _) => "not shown by a replay: no answer of its API was seen",
             };
             shown(assistant, "restores", restores);
         }

@@ -208,6 +208,10 @@ fn stacked_content_codings_are_undone_last_first() {
 fn a_form_body_gives_its_pairs() {
     let (seen, _) = document(&[("content-type", "application/x-www-form-urlencoded")], "a=1&b+c=%7B%22d%22%3A2%7D&&=x");
     assert_eq!(seen.body(), ["body!form:/a = 1", "body!form:/b c!json:/d = 2", "body!form:/ = x"]);
+    // A plus sign is a blank, in a document as well, whose text is then as long as it is spelled.
+    let (seen, _) =
+        document(&[("content-type", "application/x-www-form-urlencoded")], "a={\"b+c\":\"/home/ann/my+project\"}");
+    assert_eq!(seen.body(), ["body!form:/a!json:/b c = /home/ann/my project"]);
 }
 
 #[test]
@@ -225,6 +229,39 @@ fn what_cannot_be_read_is_reported_with_its_share() {
     assert_eq!(decoded.unread[0].location.to_string(), "body!gzip");
     let (seen, decoded) = document(&[("content-encoding", "gzip")], r#"{"a":1}"#);
     seen.has("body!json:/a", "1");
+    assert!(decoded.unread.is_empty());
+}
+
+#[test]
+fn what_stands_beside_compressed_data_is_reported() {
+    let brotli = |content: &[u8]| {
+        let mut packed = Vec::new();
+        let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, 5, 22);
+        writer.write_all(content).unwrap();
+        drop(writer);
+        packed
+    };
+    let named = {
+        let mut member = gzip(br#"{"a":1}"#);
+        member[3] |= 8;
+        member.splice(10..10, *b"a name\0");
+        member
+    };
+    let skipped = [&0x184d_2a53u32.to_le_bytes()[..], &5u32.to_le_bytes(), b"aside"].concat();
+    let zstd = [&skipped[..], &zstd::encode_all(&br#"{"a":1}"#[..], 3).unwrap()].concat();
+    for (coding, body, bytes) in [
+        ("gzip", named, 7),
+        ("zstd", zstd, 5),
+        ("br", [&brotli(br#"{"a":1}"#)[..], b"after it"].concat(), 8),
+        ("gzip", [&gzip(br#"{"a":1}"#)[..], b"after it"].concat(), 8),
+    ] {
+        let (seen, decoded) = document(&[("content-encoding", coding)], body);
+        seen.has(&format!("body!{coding}!json:/a"), "1");
+        let unread: Vec<_> = decoded.unread.iter().map(|unread| (unread.location.to_string(), unread.bytes)).collect();
+        assert_eq!(unread, [(format!("body!{coding}"), bytes)]);
+    }
+    let (seen, decoded) = document(&[("content-encoding", "br")], brotli(br#"{"a":1}"#));
+    seen.has("body!br!json:/a", "1");
     assert!(decoded.unread.is_empty());
 }
 
