@@ -173,4 +173,37 @@ mod tests {
             assert_eq!(is_packed(&Location { root: Root::Body, steps: steps.clone() }), packed, "{steps:?}");
         }
     }
+
+    #[test]
+    fn a_document_that_was_put_into_a_text_is_a_file_s() {
+        let json = |pointer: &str| Step::Json(pointer.into());
+        let part = |name: &str| Step::Multipart(name.into());
+        for (steps, filed) in [
+            (vec![json("/params/arguments/content"), json("/timezone")], true),
+            (vec![Step::Gzip, json("/input/1/output"), json("/cpu")], true),
+            (vec![part("file"), json("/os")], true),
+            (vec![part("event"), json("/os")], false),
+            (vec![json("/events/0/payload"), json("/timezone")], false),
+            (vec![json("/params/arguments/content")], false),
+        ] {
+            assert_eq!(is_filed(&Location { root: Root::Body, steps: steps.clone() }), filed, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_a_document() {
+        let target = crate::engine::visit::Target {
+            layer: crate::engine::visit::LayerId(0),
+            raw: crate::wire::span::Span::of(0..0),
+            spelling: crate::engine::visit::Spelling::Raw,
+        };
+        for (kind, text, document) in [
+            (LeafKind::JsonString, "FROM node\nENV TZ=Europe/Vienna\nUSER dev\n", true),
+            (LeafKind::JsonString, "zone\nEurope/Vienna", false),
+            (LeafKind::Header, "a\nb\nc\nd", false),
+        ] {
+            let leaf = Leaf { kind, name: "", text: text.as_bytes(), runs: &[], target };
+            assert_eq!(is_document(&leaf), document, "{text}");
+        }
+    }
 }

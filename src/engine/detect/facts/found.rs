@@ -102,6 +102,7 @@ impl ToldFact {
             undone: self.undone,
             pending: self.pending,
             lonely: false,
+            public: false,
         }
     }
 }
