@@ -231,6 +231,9 @@ impl Matcher {
         if listed || leaf.kind == LeafKind::PathSegment {
             beside.clear();
             beside.extend_from_slice(leaf.text.get(..64).unwrap_or(leaf.text));
+        } else if matches!(leaf.kind, LeafKind::QueryValue | LeafKind::Header) {
+            // The path is over.
+            beside.clear();
         }
         if !hits.is_empty() {
             found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place.location())));
