@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bodies::{LARGE, body, dense, engine, facts, nested, remembering, request, turn_of, with_rules};
 use bytes::Bytes;
 use divulge::engine::rules::PackSource;
-use divulge::engine::{Engine, Facts, Part, RuleSet};
+use divulge::engine::{Engine, Facts, Part, RuleSet, Templates};
 
 fn main() {
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
@@ -46,6 +46,8 @@ fn main() {
     let facts = Facts::new(facts());
     let engine = if let Some(rules) = rules {
         Arc::new(with_rules(policy, facts, more_rules(rules)).without_memory())
+    } else if memory == "learned" {
+        learned(policy, facts, &body)
     } else if !memory.is_empty() {
         Arc::new(remembering(policy, facts))
     } else {
@@ -61,6 +63,20 @@ fn main() {
     // Patterns make their tables when they are first tried, and buffers grow to what they need.
     (0..20).for_each(|_| once());
     warm_audits(count, &once);
+}
+
+/// An engine that has learned from requests like `body` how its client spells them, and goes on learning, as a proxy does.
+fn learned(policy: &str, facts: Facts, body: &Bytes) -> Arc<Engine> {
+    let engine = Arc::new(remembering(policy, facts).with_templates(Arc::default(), true));
+    let mut templates = Templates::default();
+    for turn in 0..40 {
+        let body = turn_of(body, 1000 + turn);
+        let mut flow = engine.open("bench".to_owned(), request(body.len()));
+        flow.audit(Part::Document(body));
+        templates.learn(flow.close().lesson, 1);
+        engine.set_templates(Arc::new(templates.clone()));
+    }
+    engine
 }
 
 /// All turns of a conversation, one request after the other, by an engine that has seen other conversations.
@@ -86,7 +102,7 @@ fn audit(engine: &Arc<Engine>, body: Bytes) {
 
 /// The body that is sent next: the same `again`, or with other digits at its end, all of its texts those of the `turn` before.
 fn next(body: &Bytes, memory: &str, turn: &Cell<u32>) -> Bytes {
-    if memory != "turn" {
+    if memory != "turn" && memory != "learned" {
         return body.clone();
     }
     turn.set(turn.get() + 1);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Instructions that one audit takes, for every case or those named:
 #
-#   benches/instructions.sh [CASE ...]        counts; `+turn`: its texts were in the request before, `+again`: so was all of it
+#   benches/instructions.sh [CASE ...]        counts; `+turn`: its texts were in the request before, `+again`: so was all of it,
+#                                             `+learned`: as `+turn`, and how its client spells requests is known and learned
 #   benches/instructions.sh --compare [CASE ...]   beside those saved in instructions.txt; fails where one is more than 2 % above
 #   benches/instructions.sh --save            saves them, once a change that costs more is meant
 #   PROFILE=1 benches/instructions.sh CASE    and where they are spent, by function
@@ -32,7 +33,7 @@ if [ $# -eq 0 ] && $compare; then
   set -- $(sed -n 's/^\([^# ][^ ]*\) .*/\1/p' "$saved")
 fi
 [ $# -gt 0 ] || set -- head small-2k small-2k+turn small-2k+again small-2k/balanced small-2k/strict quiet-6k no-hit-200k \
-  request-200k request-200k+turn request-200k+again request-200k/balanced request-200k/strict dense-200k dense-200k+turn nested-200k \
+  request-200k request-200k+turn request-200k+learned request-200k+again request-200k/balanced request-200k/strict dense-200k dense-200k+turn nested-200k \
   rules-1 rules-10 rules-100 rules-1000 session-10 session-50 session-50+alone
 if $save; then
   printf '# Instructions of one audit (session-N: of N), by `benches/instructions.sh --save`, with %s.\n' "$(rustc --version | cut -d ' ' -f 1-2)" > "$saved.new"

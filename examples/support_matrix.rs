@@ -5,7 +5,8 @@
 //! cargo run --example support_matrix -- target/tmp
 //! ```
 //!
-//! `clients/` holds results, `look-alikes/` what the case folders of clients that cannot be run here came to. A result is a small JSON file: `{"client", "version", "column", "result", "date", "how"}`. Any test may write one; the
+//! `clients/` holds results, `look-alikes/` what the case folders of clients that cannot be run here came to. A result is a small JSON file: `{"client", "version", "column", "result", "date", "how"}`,
+//! with `"policy"` where there is one for each. Any test may write one; the
 //! client must be a row, the column one of [`COLUMNS`].
 
 use std::collections::BTreeMap;
@@ -44,6 +45,9 @@ struct Shown {
     client: String,
     version: String,
     column: String,
+    /// Under which policy, where one result is shown for each.
+    #[serde(default)]
+    policy: Option<String>,
     result: String,
     date: String,
     how: String,
@@ -63,7 +67,7 @@ fn run(folder: Option<&str>) -> Result<(), String> {
     let text = std::fs::read_to_string(DATA).map_err(|error| format!("{DATA}: {error}"))?;
     let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| format!("{DATA}: {error}"))?;
     if let Some(folder) = folder {
-        for shown in read_all::<Shown>(&Path::new(folder).join("clients"))? {
+        for shown in together(read_all(&Path::new(folder).join("clients"))?) {
             take(&mut rows, shown)?;
         }
         for (client, cases) in look_alikes(&Path::new(folder).join("look-alikes"))? {
@@ -124,6 +128,32 @@ fn look_alikes(folder: &Path) -> Result<BTreeMap<String, Cases>, String> {
         one.encrypted |= case.unread.iter().any(|unread| unread.ends_with(" encrypted"));
     }
     Ok(all)
+}
+
+/// Results of one column under several policies are one result that names them all.
+fn together(all: Vec<Shown>) -> Vec<Shown> {
+    let mut joined: Vec<Shown> = Vec::new();
+    for mut one in all {
+        let Some(policy) = &one.policy else {
+            joined.push(one);
+            continue;
+        };
+        let same = |known: &&mut Shown| {
+            known.policy.is_some()
+                && (&known.client, &known.version, &known.column) == (&one.client, &one.version, &one.column)
+        };
+        match joined.iter_mut().find(same) {
+            Some(known) => {
+                known.result.push_str(&format!(", {policy}"));
+                known.date = known.date.clone().max(one.date);
+            }
+            None => {
+                one.result = format!("{} under {policy}", one.result);
+                joined.push(one);
+            }
+        }
+    }
+    joined
 }
 
 /// What was shown for an older version says nothing about this one.

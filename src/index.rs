@@ -18,12 +18,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_i
 use serde_json::Value;
 
 use crate::replay::Question;
+use crate::session::flow::Bodies;
 use crate::session::store::{About, Damage, Place, Position, Scan, SessionError, Told, check, walk};
 
 /// `dvlg`: no database but ours bears it.
 const APPLICATION: i32 = i32::from_be_bytes(*b"dvlg");
 /// Another number, another layout: an index of an older one is built anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long another process may be at it.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -32,7 +33,8 @@ const LAYOUT: &str = "
     CREATE TABLE flow (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started INTEGER, ended INTEGER,
         host TEXT, port INTEGER, secure INTEGER, method TEXT, path TEXT, client TEXT, verdict TEXT, bytes_sent INTEGER,
-        request_at INTEGER, request_length INTEGER, end_at INTEGER, end_length INTEGER);
+        request_at INTEGER, request_length INTEGER, end_at INTEGER, end_length INTEGER,
+        bodies TEXT);
     CREATE INDEX flow_host ON flow (host);
     CREATE TABLE lines (flow INTEGER NOT NULL, at INTEGER NOT NULL, length INTEGER NOT NULL);
     CREATE INDEX lines_flow ON lines (flow);
@@ -214,9 +216,9 @@ impl Index {
         let place = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<Option<Place>> {
             Ok(row.get::<_, Option<i64>>(at)?.zip(row.get(at + 1)?).map(|(offset, length)| (offset as u64, length)))
         };
-        let mut flows = self
-            .database
-            .prepare("SELECT number, id, request_at, request_length, end_at, end_length FROM flow ORDER BY number")?;
+        let mut flows = self.database.prepare(
+            "SELECT number, id, request_at, request_length, end_at, end_length, bodies FROM flow ORDER BY number",
+        )?;
         let mut lines = self.database.prepare("SELECT at, length FROM lines WHERE flow = ? ORDER BY at")?;
         let mut rows = flows.query([])?;
         while let Some(row) = rows.next()? {
@@ -224,6 +226,7 @@ impl Index {
             let flow = scan.flow(id);
             flow.request = place(row, 2)?;
             flow.end = place(row, 4)?;
+            flow.bodies = row.get::<_, Option<String>>(6)?.as_deref().and_then(Bodies::named);
             let mut of_flow = lines.query([row.get::<_, i64>(0)?])?;
             while let Some(row) = of_flow.next()? {
                 flow.lines.extend(place(row, 0)?);
@@ -414,12 +417,13 @@ fn put(database: &Connection, (at, length): Place, told: Told) -> rusqlite::Resu
         Told::Pack | Told::Erased { pack: true } => {
             database.prepare_cached("INSERT INTO pack (at, length) VALUES (?, ?)")?.execute(params![at, length])?;
         }
-        Told::Request { flow, at: started, host, port, secure } => {
+        Told::Request { flow, at: started, host, port, secure, bodies } => {
             let started = started.map(|at| at as i64);
-            let sql = "INSERT INTO flow (id, started, host, port, secure, request_at, request_length)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET started = ?2, host = ?3,
-                       port = ?4, secure = ?5, request_at = ?6, request_length = ?7";
-            database.prepare_cached(sql)?.execute(params![flow, started, host, port, secure, at, length])?;
+            let sql = "INSERT INTO flow (id, started, host, port, secure, request_at, request_length, bodies)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET started = ?2, host = ?3,
+                       port = ?4, secure = ?5, request_at = ?6, request_length = ?7, bodies = ?8";
+            let bodies = bodies.map(Bodies::name);
+            database.prepare_cached(sql)?.execute(params![flow, started, host, port, secure, at, length, bodies])?;
         }
         Told::End { flow, at: ended } => {
             let ended = ended.map(|at| at as i64);

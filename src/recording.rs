@@ -8,6 +8,7 @@
 //! written as soon as it is complete, its answer when the exchange ends. Whatever is written whole survives the
 //! process.
 
+mod keep;
 mod tape;
 
 use std::fs::{File, OpenOptions};
@@ -18,16 +19,14 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
-
 pub use self::tape::Tape;
-use crate::engine::{Engine, Part, Request, Unit};
+use crate::engine::{Engine, Request};
 use crate::inventory::Inventory;
 use crate::session::files::SentFile;
-use crate::session::flow::{BodyState, Exchange, Message, Millis};
+pub use crate::session::flow::Bodies;
+use crate::session::flow::{Exchange, Message, Millis};
 use crate::session::store::{About, SessionError, SessionReader, SessionWriter};
-use crate::wire::head::{HeadEdit, RequestHead};
+use crate::wire::head::RequestHead;
 
 /// Bytes that wait for the writer before further exchanges are dropped.
 const QUEUE: usize = 128 << 20;
@@ -35,27 +34,6 @@ const QUEUE: usize = 128 << 20;
 const MOST_AT_ONCE: u64 = 64;
 /// What an entry costs beside its bytes.
 const ENTRY: usize = 512;
-/// What is kept of bodies and heads.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Bodies {
-    /// Found values are replaced by others of their shape.
-    #[default]
-    Masked,
-    /// Everything, as it came.
-    Full,
-    /// Heads masked, of bodies length and digest.
-    None,
-}
-
-impl Bodies {
-    pub fn name(self) -> &'static str {
-        match self {
-            Bodies::Masked => "masked",
-            Bodies::Full => "full",
-            Bodies::None => "none",
-        }
-    }
-}
 
 /// How the file is written.
 pub struct Plan {
@@ -112,6 +90,8 @@ pub struct SessionTape {
     pub counters: Arc<RecordCounters>,
     limit: usize,
     required: bool,
+    /// What is kept of what comes by this handle; none: what the plan says.
+    bodies: Option<Bodies>,
     failing: Arc<AtomicBool>,
     /// Entries handed over, and those of them that are written.
     handed: Arc<AtomicU64>,
@@ -202,6 +182,11 @@ impl SessionTape {
         self.required && (full || self.failing.load(Ordering::Relaxed))
     }
 
+    /// A handle for exchanges of which other parts are kept than the plan says.
+    pub fn keeping(self, bodies: Bodies) -> Self {
+        Self { bodies: Some(bodies), ..self }
+    }
+
     /// Begins to record one exchange.
     pub fn flow(&self, id: &str, request: &Request) -> Tape {
         let exchange = Exchange {
@@ -211,6 +196,7 @@ impl SessionTape {
             port: request.port,
             secure: request.secure,
             request: Message { head: request.head.raw().clone(), ..Message::default() },
+            bodies: self.bodies,
             ..Exchange::default()
         };
         Tape::of(self.clone(), exchange)
@@ -235,7 +221,18 @@ pub fn start(plan: Plan, limit: usize) -> Result<SessionTape, RecordError> {
     let file = sink.plan.file.display().to_string();
     let spawned = std::thread::Builder::new().name("session".into()).spawn(move || sink.run(&entries, &held, &written));
     spawned.map_err(|source| RecordError::Io { file, source })?;
-    Ok(SessionTape { queue, waiting, counters, limit, handed: Arc::default(), done, last_flow, required, failing })
+    Ok(SessionTape {
+        queue,
+        waiting,
+        counters,
+        limit,
+        handed: Arc::default(),
+        done,
+        last_flow,
+        required,
+        bodies: None,
+        failing,
+    })
 }
 
 struct Sink {
@@ -408,95 +405,6 @@ impl Sink {
         }
     }
 
-    fn keep_request(&self, exchange: &mut Exchange) {
-        if self.plan.bodies == Bodies::Full {
-            return;
-        }
-        let Ok(request) = exchange.request() else { return self.omit(&mut exchange.request) };
-        let part = match exchange.request.body.is_empty() || self.plan.bodies == Bodies::None {
-            true => Part::Head,
-            false => Part::Document(exchange.request.body.clone()),
-        };
-        let whole = exchange.request.body_state == BodyState::Whole;
-        let (head, body) = self.masked(&request, part, &exchange.request.body);
-        exchange.request.head = head;
-        self.settle(&mut exchange.request, body.filter(|_| whole));
-    }
-
-    fn keep_end(&self, exchange: &mut Exchange) {
-        if self.plan.bodies == Bodies::Full {
-            return;
-        }
-        let host = exchange.host.clone();
-        exchange.request.trailers = Bytes::new();
-        if let Some(response) = &mut exchange.response {
-            let fields: Vec<(&[u8], &[u8])> = response.fields().collect();
-            // The engine takes requests: the fields of an answer are looked through as those of one.
-            let head = RequestHead::from_parts("POST", "/", fields);
-            let request = Request { host: host.clone(), port: 443, secure: true, head };
-            let part = match response.body.is_empty() || self.plan.bodies == Bodies::None {
-                true => Part::Head,
-                false => Part::Document(response.body.clone()),
-            };
-            let (head, body) = self.masked(&request, part, &response.body);
-            let line = memchr::memchr(b'\n', &response.head).map_or(response.head.len(), |end| end + 1);
-            let rest = memchr::memchr(b'\n', &head).map_or(head.len(), |end| end + 1);
-            response.head = [&response.head[..line], &head[rest..]].concat().into();
-            let whole = response.body_state == BodyState::Whole;
-            self.settle(response, body.filter(|_| whole));
-        }
-        let head = RequestHead::from_parts("GET", "/", std::iter::empty());
-        let request = Request { host, port: 443, secure: true, head };
-        for (index, message) in (0..).zip(&mut exchange.messages) {
-            let part = Part::Message { index, text: message.text, bytes: message.data.clone() };
-            message.data = match self.plan.bodies {
-                Bodies::None => Bytes::new(),
-                _ => self.masked(&request, part, &message.data).1.unwrap_or_default(),
-            };
-        }
-    }
-
-    /// The head and the body with other values; no body where that cannot be.
-    fn masked(&self, request: &Request, part: Part, body: &Bytes) -> (Bytes, Option<Bytes>) {
-        let raw = request.head.raw();
-        match self.plan.engine.masked(&Unit { request, part }) {
-            Ok(Some(rewritten)) => (edited(raw, &rewritten.head), Some(rewritten.payload)),
-            Ok(None) => (raw.clone(), Some(body.clone())),
-            Err(_) => {
-                self.counters.unmasked.fetch_add(1, Ordering::Relaxed);
-                // The head alone, or nothing at all of it.
-                let head = self.plan.engine.masked(&Unit { request, part: Part::Head });
-                match head {
-                    Ok(Some(rewritten)) => (edited(raw, &rewritten.head), None),
-                    Ok(None) => (raw.clone(), None),
-                    Err(_) => (Bytes::from_static(b"X / HTTP/1.1\r\n\r\n"), None),
-                }
-            }
-        }
-    }
-
-    /// Puts the masked body in; one that could not be masked is left out.
-    fn settle(&self, message: &mut Message, body: Option<Bytes>) {
-        match body.filter(|_| self.plan.bodies == Bodies::Masked) {
-            Some(body) => {
-                message.body = body;
-                message.body_state = BodyState::Masked;
-                message.trailers = Bytes::new();
-            }
-            None if message.body.is_empty() && message.body_state == BodyState::Whole => {
-                message.body_state = BodyState::Masked;
-            }
-            None => self.omit(message),
-        }
-    }
-
-    fn omit(&self, message: &mut Message) {
-        let sha256 = Sha256::digest(&message.body).into();
-        message.body_state = BodyState::Omitted { length: message.body.len() as u64, sha256 };
-        message.body = Bytes::new();
-        message.trailers = Bytes::new();
-    }
-
     /// Appends what `write` gives, whole or not at all.
     fn append(&mut self, write: impl Fn(&mut SessionWriter) -> Vec<u8>) {
         let before = self.writer.clone_state();
@@ -607,18 +515,4 @@ fn owned(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(file)
-}
-
-/// `head` with the edits made.
-fn edited(head: &Bytes, edits: &[HeadEdit]) -> Bytes {
-    let mut out = Vec::with_capacity(head.len());
-    let mut at = 0;
-    for edit in edits {
-        let range = edit.span.range();
-        out.extend_from_slice(head.get(at..range.start).unwrap_or_default());
-        out.extend_from_slice(&edit.bytes);
-        at = range.end;
-    }
-    out.extend_from_slice(head.get(at..).unwrap_or_default());
-    out.into()
 }

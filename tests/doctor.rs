@@ -117,9 +117,17 @@ fn the_processes_of_a_command_are_told_apart() {
     assert_eq!(status, 1);
     let main = check(&checks, "processes", "python3 (main)");
     assert!(main["what"].as_str().unwrap().contains("api.anthropic.com × 1"), "{main}");
-    let child = check(&checks, "processes", "curl (child");
-    for told in ["api.openai.com × 1", "does not trust the CA: other.example"] {
-        assert!(child["what"].as_str().unwrap().contains(told), "{child}");
+    // Two of one name, each by itself.
+    for (state, told) in [("good", "api.openai.com × 1"), ("bad", "does not trust the CA: other.example")] {
+        let curl = |check: &&Value| {
+            let what = check["what"].as_str().unwrap();
+            check["name"] == "curl (child)" && what.contains(told) && what.contains(", child of python3 ")
+        };
+        let child = checks.iter().find(curl).unwrap_or_else(|| panic!("no curl with {told} in {checks:#?}"));
+        assert!(
+            child["state"] == state && child["what"].as_str().unwrap().contains(": curl -s -o /dev/null "),
+            "{child}"
+        );
     }
     assert_eq!(check(&checks, "hosts", "api.openai.com")["state"], "good");
     let other = check(&checks, "hosts", "other.example");
@@ -135,7 +143,8 @@ fn in_the_room_what_goes_around_is_met_and_named_with_its_process() {
         subprocess.run(['curl', '-s', '-o', '/dev/null', '--noproxy', '*', 'https://api.openai.com/v1/models'])\n\
         subprocess.run(['env', '-u', 'GIT_SSL_CAINFO', '-u', 'SSL_CERT_FILE', 'git', 'ls-remote', 'https://other.example/r.git'])\n\
         helper = 'import socket; s = socket.create_connection((\"beacon.example\", 443)); s.sendall(b\"beacon of a helper\\\\r\\\\n\\\\r\\\\n\"); s.recv(1)'\n\
-        subprocess.run(['python3', '-c', helper])\n";
+        subprocess.run(['python3', '-c', helper])\n\
+        subprocess.run(['python3', '-u', '-c', 'import urllib.request; urllib.request.urlopen(\"https://api.openai.com/v1/models\", timeout=20)'])\n";
     let (status, checks) = doctor(home.path(), &path, &[], &["--sealed", "--", "python3", "-c", script]);
     assert_eq!(status, 1);
     for (name, state, told) in [
@@ -147,6 +156,11 @@ fn in_the_room_what_goes_around_is_met_and_named_with_its_process() {
         let what = check["what"].as_str().unwrap();
         assert!(check["state"] == state && told.iter().all(|told| what.contains(told)), "{check}");
     }
+    let helpers: Vec<&Value> = checks.iter().filter(|check| check["name"] == "python3 (child)").collect();
+    let told = ["[pid", "goes around: beacon.example", "python3 -u -c …]", "through the proxy: api.openai.com × 1"];
+    let all: String = helpers.iter().map(|check| check["what"].as_str().unwrap()).collect();
+    assert!(helpers.len() == 2 && told.iter().all(|told| all.contains(told)), "{helpers:#?}");
+    assert!(!all.contains("create_connection"), "what a process was told stays out: {all}");
     let git = check(&checks, "processes", "git-remote-http");
     assert!(
         git["state"] == "note" && git["what"].as_str().unwrap().contains("asked nothing of other.example"),

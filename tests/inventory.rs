@@ -118,6 +118,113 @@ fn captured_requests_tell_which_files_left_for_which_host_and_how_much_of_each()
     }
 }
 
+/// What `inspect` says was sent, by file, of a tree and the texts of requests.
+fn sent(tree: &[(&str, &str)], texts: &[&str]) -> std::collections::BTreeMap<String, f64> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, text) in tree {
+        let path = at("tree").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    fs::create_dir(at("capture")).unwrap();
+    for (number, text) in texts.iter().enumerate() {
+        // As a tool's result, in a document of its own within the message.
+        let result = json!({"type": "text", "text": text}).to_string();
+        let body = json!({"messages": [{"role": "user", "content": [{"type": "tool_result", "content": result}]}]});
+        let head = "POST /v1/messages HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: application/json\r\n\r\n";
+        fs::write(at("capture").join(format!("{number}.http")), format!("{head}{body}")).unwrap();
+    }
+    let path = |name: &str| at(name).display().to_string();
+    let arguments = ["inspect", "--inventory", &path("tree"), "--findings", &path("out.jsonl"), &path("capture")];
+    let output = divulge(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = files(&at("out.jsonl")).into_iter();
+    files.map(|file| (file["file"].as_str().unwrap().to_owned(), file["share"].as_f64().unwrap_or(-1.0))).collect()
+}
+
+/// Some hundred lines that stand in no other file.
+fn long(word: &str) -> String {
+    (0..400).map(|at| format!("    let {word}_{at} = {word}(row_{at}).map(|{word}| {word} + {at});\n")).collect()
+}
+
+const LICENCE: &str = "// Licensed under the terms of the invented licence of examples, version 3. You may copy this file,\n// change it and hand it on, as long as this notice stays where it is and nobody is told otherwise.\n// There is no warranty of any kind, not even that it does anything at all when it is run.\n";
+
+#[test]
+fn a_part_of_a_file_is_told_as_that_part_whatever_a_tool_made_of_its_lines() {
+    let file = long("orchard");
+    let lines: Vec<&str> = file.lines().collect();
+    let part = &lines[100..200];
+    let each = |spell: &dyn Fn(usize, &str) -> String| -> String {
+        part.iter().zip(101..).map(|(line, at)| spell(at, line)).collect()
+    };
+    let copies = [
+        each(&|_, line| format!("{line}\n")),
+        each(&|at, line| format!("{at:>6}\t{line}\n")),
+        each(&|at, line| format!("{at:>5}→{line}\r\n")),
+        each(&|at, line| format!("{at}:{line}\n")),
+        each(&|at, line| format!("L{at}: {}\n", line.trim())),
+        format!("diff --git a/a.rs b/a.rs\n@@ -0,0 +101,100 @@\n{}", each(&|_, line| format!("+{line}\n"))),
+        format!("@@ -101,100 +101,0 @@\n{}", each(&|_, line| format!("-{line}\n"))),
+        each(&|_, line| format!("\t\t{}   \n", line.trim())),
+    ];
+    for copy in &copies {
+        let sent = sent(&[("src/orchard.rs", &file), ("src/other.rs", &long("meadow"))], &[copy]);
+        let share = sent.get("src/orchard.rs").copied().unwrap_or_default();
+        assert!((0.2..0.3).contains(&share) && sent.len() == 1, "{sent:?} of {}", &copy[..200]);
+    }
+}
+
+#[test]
+fn what_files_share_names_none_of_them_and_a_copy_is_named_with_its_original() {
+    let with_licence = |word: &str| format!("{LICENCE}{}", code(word));
+    let (one, two, three) = (with_licence("one"), with_licence("two"), with_licence("three"));
+    let tree =
+        [("one.rs", &*one), ("two.rs", &*two), ("three.rs", &*three), ("copy/one.rs", &*one), ("notice.rs", LICENCE)];
+    // A file, and its copy; neither the others with the same head, nor that which is but the head.
+    let whole = sent(&tree, &[&one]);
+    assert_eq!(whole.keys().collect::<Vec<_>>(), ["copy/one.rs", "one.rs"], "{whole:?}");
+    assert!(whole.values().all(|share| *share > 0.99), "{whole:?}");
+    let half = sent(&tree, &[&one[..one.len() / 2]]);
+    assert_eq!(half.keys().collect::<Vec<_>>(), ["copy/one.rs", "one.rs"], "{half:?}");
+    // The head alone, over somebody else's code, is the file that is but the head, if anything.
+    let head = sent(&tree, &[&with_licence("somebody_elses")]);
+    assert!(head.keys().all(|name| name == "notice.rs"), "{head:?}");
+    let imports = "use std::collections::BTreeMap;\nuse std::path::{Path, PathBuf};\n";
+    let tree = [("a.rs", format!("{imports}{}", code("a"))), ("b.rs", format!("{imports}{}", code("b")))];
+    let tree: Vec<(&str, &str)> = tree.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    assert!(sent(&tree, &[imports]).is_empty());
+}
+
+/// `DIVULGE_INVENTORY_FILES=20000` for a large tree; how long it takes is in docs/inventory.md.
+#[test]
+fn in_a_tree_with_more_text_than_is_kept_every_file_is_still_known() {
+    let count: usize = std::env::var("DIVULGE_INVENTORY_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(40);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let text = |number: usize| long(&format!("field_of_{number}_apples"));
+    for number in 0..count {
+        let parent = folder.path().join(format!("tree/part_{}", number / 100));
+        fs::create_dir_all(&parent).unwrap();
+        fs::write(parent.join(format!("file_{number}.rs")), text(number)).unwrap();
+    }
+    fs::create_dir(folder.path().join("capture")).unwrap();
+    let last = text(count - 1);
+    let part: String = last.lines().skip(150).take(100).map(|line| format!("{line}\n")).collect();
+    let body = json!({"messages": [{"role": "user", "content": format!("{}\n\nand\n\n{part}", text(0))}]});
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: application/json\r\n\r\n";
+    fs::write(at("capture/1.http"), format!("{head}{body}")).unwrap();
+    let arguments = ["inspect", "--inventory", &at("tree"), "--findings", &at("out.jsonl"), &at("capture")];
+    let output = divulge(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = files(&folder.path().join("out.jsonl"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert!(of(&files, "part_0/file_0.rs")["share"].as_f64().unwrap() > 0.99, "{files:?}");
+    let name = format!("part_{}/file_{}.rs", (count - 1) / 100, count - 1);
+    let share = of(&files, &name)["share"].as_f64().unwrap();
+    assert!((0.15..0.35).contains(&share), "{files:?}");
+}
+
 #[test]
 fn a_live_run_keeps_the_list_in_its_session_and_nothing_of_the_files() {
     let folder = tempfile::tempdir().unwrap();

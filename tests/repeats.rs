@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use divulge::engine::{
-    DecodeLimits, Engine, EngineParts, Facts, LineContext, OnError, Outgoing, Policy, RuleSet, finding_line, flow_line,
+    DecodeLimits, Engine, EngineParts, Facts, LineContext, OnError, Outgoing, Policy, RuleSet, Templates, finding_line,
+    flow_line,
 };
 use divulge::session::raw::Captured;
 
@@ -120,9 +121,7 @@ fn turn(turns: usize) -> Captured {
         .collect();
     let system = format!("You are a coding assistant.\nWorking directory: /home/anderson/src/billing\n{words}");
     let body = serde_json::json!({"model": "m", "system": system, "messages": messages}).to_string();
-    let head = "POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-type: application/json\r\n";
-    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    Captured::read(request.into_bytes().into()).expect("a request")
+    request("/v1/messages", &body)
 }
 
 #[test]
@@ -136,4 +135,118 @@ fn a_conversation_says_the_same_turn_by_turn() {
             assert_eq!(audit(&with, &captured), expected, "{policy}, turn {turns}");
         }
     }
+}
+
+/// A text says what it says where it stands, however often it stood elsewhere.
+#[test]
+fn a_text_that_is_known_is_judged_by_its_place() {
+    let words =
+        "The build runs under TZ=Asia/Shanghai on build-box-17, started in /home/anderson/src/billing by anderson.\n";
+    let block = "<env>\nWorking directory: /home/anderson/src/billing\nPlatform: linux\nShell: zsh\n</env>\n";
+    let texts = [
+        words.repeat(8),
+        format!("{block}{}", "Nothing else is known of it, says the person.\n".repeat(6)),
+        format!("<system-reminder>\nToday\u{2019}s date is 2026/03/04.\n</system-reminder>\n{}", words.repeat(6)),
+        format!("{}\u{200b}\u{200b}\u{200b}", words.repeat(8)),
+        format!("{{\"cwd\":\"/home/anderson/src/billing\",\"note\":\"{}\"}}", "w ".repeat(200)),
+        format!("time_zone=Asia/Shanghai; locale=de_DE.UTF-8; host=build-box-17; {}", "x=y; ".repeat(60)),
+        "/home/anderson/src/billing/src/main.rs".to_owned(),
+        "C:\\Users\\anderson\\billing".to_owned(),
+    ];
+    let placed: Vec<fn(&str) -> serde_json::Value> = vec![
+        |text| serde_json::json!({"messages": [{"role": "user", "content": text}]}),
+        |text| serde_json::json!({"messages": [{"role": "assistant", "content": [{"type": "text", "text": text}]}]}),
+        |text| serde_json::json!({"messages": [{"role": "tool", "content": text}, {"content": text, "role": "user"}]}),
+        |text| serde_json::json!({"messages": [{"content": [{"type": "tool_result", "content": [{"text": text}]}]}]}),
+        |text| serde_json::json!({"system": [{"type": "text", "text": text}], "messages": [{"role": "system", "content": text}]}),
+        |text| serde_json::json!({"tools": [{"name": "Read", "description": text}], "cwd": text, "workspace": {"path": text}}),
+        |text| serde_json::json!({"list": [text, "zone", text], "labels": [{"key": "timezone", "value": text}]}),
+        |text| serde_json::json!({"user_name": "Ann", "events": [{"name": text, "home": text, "value": text}, [text]]}),
+        |text| serde_json::json!({"input": [{"role": "developer", "content": text}, {"type": "function_call_output", "output": text}]}),
+        |text| {
+            serde_json::json!({"tools": [
+            {"name": "Find", "description": text, "input_schema": {"required": ["path", "zone"], "properties": {"zone": {"enum": ["Asia/Shanghai", "UTC"]}}}},
+            {"name": "Read", "description": text, "input_schema": {"required": ["anderson"]}}]})
+        },
+        |text| {
+            serde_json::json!({"messages": [
+            {"role": "assistant", "tool_calls": [{"function": {"name": "run", "arguments": format!("{{\"cwd\":\"/home/anderson\",\"c\":\"{}\"}}", "c ".repeat(300))}}]},
+            {"content": text, "/home/anderson": 1, "padding": "p ".repeat(300)},
+            {"content": [text, "anderson"], "zone": "Asia/Shanghai", "n": 8, "padding": "p ".repeat(300)}]})
+        },
+        |text| {
+            serde_json::json!({"attributes": [{"key": "timezone", "value": {"stringValue": text, "more": [{"stringValue": "x"}]}}, {"key": "k", "v": "w ".repeat(300)}],
+            "request": {"contents": [{"role": "user", "parts": [{"text": text}]}]}})
+        },
+        |text| serde_json::json!({"contents": [{"role": "model", "parts": [{"functionResponse": {"response": {"output": text}}}]}]}),
+    ];
+    for policy in ["audit", "balanced", "strict"] {
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        for round in 0..4 {
+            for (number, text) in texts.iter().enumerate() {
+                for (place, document) in placed.iter().enumerate() {
+                    for path in ["/v1/messages", "/api/telemetry"] {
+                        // No two requests are the same, so that none is known as a whole.
+                        let mut document = document(text);
+                        document["nonce"] = serde_json::json!(format!("{round}-{number}-{place}"));
+                        let captured = request(path, &document.to_string());
+                        let expected = audit(&without, &captured);
+                        assert_eq!(audit(&with, &captured), expected, "{policy}, round {round}: {document}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is learned of a client is the same, and what differs from it is found, whether texts are known or not.
+#[test]
+fn a_known_text_teaches_what_it_taught() {
+    let mut templates = Templates::default();
+    let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let told =
+        "<system-reminder>\nToday's date is 2026-03-04. Do not mention it unless it's asked for.\n</system-reminder>\n";
+    let words = "Please read src/handlers/request.rs and say what the handler does with an empty body.\n".repeat(5);
+    let mut marks = 0;
+    for turns in 1..16 {
+        // The last ones spell it otherwise.
+        let told = if turns > 12 { told.replace('\'', "\u{2019}").replace('-', "/") } else { told.to_owned() };
+        let messages: Vec<_> = (0..turns)
+            .map(|turn| {
+                let content = format!("{told}{words}");
+                {
+                    let role = ["user", "assistant"][turn % 2];
+                    serde_json::json!({"role": role, "content": [{"type": "text", "text": content}]})
+                }
+            })
+            .collect();
+        let system = format!("{told}{words}");
+        let body = serde_json::json!({"model": "m", "turn": turns, "system": system, "messages": messages}).to_string();
+        let captured = request("/v1/messages", &body);
+        let said = audit(&without, &captured);
+        assert_eq!(audit(&with, &captured), said, "turn {turns}");
+        marks += said.iter().filter(|line| line.contains("\"cov.apostrophe\"")).count();
+        let lessons = [&with, &without].map(|engine| {
+            let mut flow = engine.open("flow".to_owned(), captured.request.clone());
+            flow.audit(captured.part());
+            let mut learned = Templates::default();
+            learned.learn(flow.close().lesson, 1);
+            learned.to_json()
+        });
+        assert_eq!(lessons[0], lessons[1], "turn {turns}");
+        let mut flow = without.open("flow".to_owned(), captured.request.clone());
+        flow.audit(captured.part());
+        templates.learn(flow.close().lesson, 1);
+        let known = Arc::new(templates.clone());
+        with.set_templates(known.clone());
+        without.set_templates(known);
+    }
+    assert!(marks > 0, "nothing was learned");
+}
+
+fn request(path: &str, body: &str) -> Captured {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-type: application/json\r\n");
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    Captured::read(request.into_bytes().into()).expect("a request")
 }

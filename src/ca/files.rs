@@ -80,6 +80,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CaError> {
         let mut file = options.open(&temporary)?;
         #[cfg(unix)]
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        #[cfg(unix)]
+        hand_over(&file, path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -89,6 +91,18 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CaError> {
         let _ = fs::remove_file(&temporary);
         CaError::io("cannot write", path, source)
     })
+}
+
+/// What root makes in the folder of another user, such as that of a service, belongs to that user: it has to read it.
+#[cfg(unix)]
+fn hand_over(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let folder = fs::metadata(folder)?;
+    if nix::unistd::geteuid().is_root() && folder.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
 }
 
 fn temporary(path: &Path) -> PathBuf {

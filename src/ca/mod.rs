@@ -18,6 +18,7 @@ use time::{Date, OffsetDateTime};
 mod der;
 pub mod files;
 mod leaf;
+pub mod next;
 mod root;
 mod scope;
 pub mod store;
@@ -107,6 +108,7 @@ impl Authority {
         files::private_dir(state)?;
         let paths = Paths::in_state(state);
         let _lock = files::Lock::exclusive(state)?;
+        next::take_over_in_time(state, OffsetDateTime::now_utc())?;
         if !paths.certificate.exists() {
             // A key alone was left by a process that died between the two files: nobody can trust its
             // certificate yet.
@@ -149,11 +151,13 @@ impl Authority {
         Authority::of(root::read(&paths, false)?)
     }
 
-    /// Replaces the CA of `state`, whatever condition it is in, by a new one. The old key is gone after it.
+    /// Replaces the CA of `state`, whatever condition it is in, by a new one. The old key is gone after it, and a CA that was to
+    /// follow.
     pub fn rotate(state: &Path, scope: &Scope) -> Result<Authority, CaError> {
         files::private_dir(state)?;
         let paths = Paths::in_state(state);
         let _lock = files::Lock::exclusive(state)?;
+        next::discard(state)?;
         root::write(&paths, &root::create(scope)?)?;
         Authority::of(root::read(&paths, true)?)
     }
@@ -165,6 +169,8 @@ impl Authority {
         }
         let paths = Paths::in_state(state);
         let _lock = files::Lock::exclusive(state)?;
+        next::discard(state)?;
+        Self::forget_before(state)?;
         // The certificate first: a key alone is what a half-made CA looks like, and is made anew.
         let certificate = files::remove(&paths.certificate)?;
         let key = files::remove(&paths.key)?;

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::start::{self, StartError};
 use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail, printable};
+use crate::ca::next::Next;
 use crate::ca::store::{self, Certificate, Place, Store};
 use crate::ca::{Authority, CaError, Description, Scope, encode_pem};
 use crate::config::{Options, SettingsError};
@@ -54,11 +55,17 @@ enum Command {
         #[command(flatten)]
         stores: StoreOptions,
         /// Remove the CA and its key too
-        #[arg(long)]
+        #[arg(long, conflicts_with = "old")]
         delete: bool,
+        /// Only the one before, which a rotation with overlap left in the stores
+        #[arg(long)]
+        old: bool,
     },
     /// Replace it by a new one, in the stores as well (with the scope it had, unless another is given)
     Rotate {
+        /// Make and install the new one now, and let it take over in so many days: until then both are trusted
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=365))]
+        overlap: Option<u16>,
         #[command(flatten)]
         scope: ScopeOption,
         #[command(flatten)]
@@ -136,12 +143,20 @@ fn perform(args: Args) -> Result<bool, Failure> {
                 };
                 writeln!(out, "installed    {}: {holds}", store.name)?;
             }
+            if let Some(next) = Authority::next(&state)? {
+                writeln!(out, "next         {} from {} on", next.description.name, next.from.date())?;
+                writeln!(out, "             sha-256 {}", next.description.fingerprint_hex())?;
+            }
+            if let Some((_, old)) = Authority::before(&state)? {
+                let advice = "`divulge ca uninstall --old` takes it out of the stores";
+                writeln!(out, "before       {}: {advice}", old.name)?;
+            }
             Ok(true)
         }
         Command::Export { format, output } => {
             let (der, _) = existing(&state)?;
             let bytes = match format {
-                Format::Pem => encode_pem(&der).into_bytes(),
+                Format::Pem => bundle(&state, &der)?.into_bytes(),
                 Format::Der => der.to_vec(),
             };
             match output {
@@ -163,7 +178,8 @@ fn perform(args: Args) -> Result<bool, Failure> {
             let certificate = as_filed(&state, authority.certificates()[0].clone(), authority.description());
             change(&mut out, Direction::In, &certificate, &state, stores)
         }
-        Command::Uninstall { stores, delete } => {
+        Command::Uninstall { stores, old: true, .. } => take_out_before(&mut out, &state, stores),
+        Command::Uninstall { stores, delete, old: false } => {
             let done = take_out(&mut out, &state, stores)?;
             match (delete, stores.dry_run) {
                 // The certificate is what finds the stores that still trust it.
@@ -171,7 +187,9 @@ fn perform(args: Args) -> Result<bool, Failure> {
                     eprintln!("divulge: {} is kept: a store may still trust it", state.join("ca.pem").display());
                 }
                 (true, true) => {
-                    for name in ["ca.pem", "ca.key"] {
+                    let all = ["ca.pem", "ca.key", "ca-next.pem", "ca-next.key", "ca-before.pem"];
+                    let always = |name: &&&str| matches!(**name, "ca.pem" | "ca.key");
+                    for name in all.iter().filter(|name| always(name) || state.join(name).exists()) {
                         writeln!(out, "rm {}", state.join(name).display())?;
                     }
                 }
@@ -182,7 +200,10 @@ fn perform(args: Args) -> Result<bool, Failure> {
             }
             Ok(done)
         }
-        Command::Rotate { scope, stores } => rotate(&mut out, &state, &options, scope, stores),
+        Command::Rotate { overlap: Some(days), scope, stores } => {
+            announce(&mut out, &state, &options, scope, stores, days)
+        }
+        Command::Rotate { overlap: None, scope, stores } => rotate(&mut out, &state, &options, scope, stores),
     }
 }
 
@@ -192,16 +213,76 @@ pub(super) fn uninstall(state: &Path, dry_run: bool) -> Result<bool, Failure> {
 }
 
 fn take_out(out: &mut impl Write, state: &Path, stores: StoreOptions) -> Result<bool, Failure> {
-    match Authority::certificate_in(state)? {
-        None => {
-            writeln!(out, "there is no CA in {}", state.display())?;
-            Ok(true)
-        }
-        Some((der, description)) => {
-            let certificate = as_filed(state, der, &description);
-            change(out, Direction::Out, &certificate, state, stores)
-        }
+    let Some((der, description)) = Authority::certificate_in(state)? else {
+        writeln!(out, "there is no CA in {}", state.display())?;
+        return Ok(true);
+    };
+    let mut done = change(out, Direction::Out, &as_filed(state, der, &description), state, stores)?;
+    if let Some(next) = Authority::next(state)? {
+        done &= change(out, Direction::Out, &next_as_filed(state, &next), state, stores)?;
     }
+    Ok(take_out_before(out, state, stores)? && done)
+}
+
+/// Takes the CA that was there before out of every store, after which nothing of it is kept.
+fn take_out_before(out: &mut impl Write, state: &Path, stores: StoreOptions) -> Result<bool, Failure> {
+    let Some((der, description)) = Authority::before(state)? else { return Ok(true) };
+    let certificate = filed(state, "ca-before.pem", der, &description);
+    let done = change(out, Direction::Out, &certificate, state, stores)?;
+    if done && !stores.dry_run && stores.only.is_none() {
+        Authority::forget_before(state)?;
+    }
+    Ok(done)
+}
+
+/// What clients must trust, now and after a rotation that was announced.
+pub(super) fn bundle(state: &Path, der: &CertificateDer<'_>) -> Result<String, CaError> {
+    let next = Authority::next(state)?;
+    Ok(encode_pem(der) + &next.map(|next| encode_pem(&next.certificate)).unwrap_or_default())
+}
+
+/// `rotate --overlap`: the new CA beside the old one, in the same stores.
+fn announce(
+    out: &mut impl Write,
+    state: &Path,
+    options: &Options,
+    scope: ScopeOption,
+    stores: StoreOptions,
+    days: u16,
+) -> Result<bool, Failure> {
+    let (der, description) = existing(state)?;
+    let text = scope.ca_scope.or(options.ca_scope.clone()).unwrap_or_else(|| description.scope());
+    let scope = Scope::parse(&text, &packs(options)?)?;
+    let from = OffsetDateTime::now_utc() + time::Duration::days(days.into());
+    if from >= description.not_after {
+        let until = description.not_after.date();
+        return Err(format!("the CA is valid until {until} only: choose a shorter --overlap, or none").into());
+    }
+    let current = as_filed(state, der, &description);
+    let holding: Vec<Store> =
+        chosen(stores).into_iter().filter(|store| store.holds(&current).unwrap_or(false)).collect();
+    if stores.dry_run {
+        writeln!(
+            out,
+            "make {} (scope {scope}), which takes over on {}",
+            state.join("ca-next.pem").display(),
+            from.date()
+        )?;
+        for store in holding {
+            writeln!(out, "install the new CA in the {}", store.name)?;
+        }
+        return Ok(true);
+    }
+    if let Some(next) = Authority::next(state)?
+        && !change(out, Direction::Out, &next_as_filed(state, &next), state, stores)?
+    {
+        return Err("a CA that was announced before may be trusted by a store and was not replaced: see above".into());
+    }
+    let next = Authority::announce(state, &scope, from)?;
+    writeln!(out, "next         {} from {} on", next.description.name, next.from.date())?;
+    writeln!(out, "sha-256      {}", next.description.fingerprint_hex())?;
+    writeln!(out, "until then   {} signs; `divulge ca export` gives both", description.name)?;
+    apply(out, Direction::In, &holding, &next_as_filed(state, &next), state, stores)
 }
 
 /// The hosts of the rule packs that the settings name.
@@ -232,6 +313,8 @@ fn rotate(
         }
     };
     let before = old.as_ref().map(|(_, description)| description.scope());
+    let next = Authority::next(state).ok().flatten();
+    let takes_over = next.is_some() && scope.ca_scope.is_none();
     let text = scope.ca_scope.or(options.ca_scope.clone()).or(before).unwrap_or_else(|| "packs".to_owned());
     let scope = Scope::parse(&text, &packs(options)?)?;
 
@@ -244,13 +327,29 @@ fn rotate(
         }
     }
     if stores.dry_run {
-        writeln!(out, "replace {} and its key (scope {scope})", state.join("ca.pem").display())?;
+        match &next {
+            Some(next) if takes_over => writeln!(out, "let {} take over now", next.description.name)?,
+            _ => writeln!(out, "replace {} and its key (scope {scope})", state.join("ca.pem").display())?,
+        }
         for store in holding {
             writeln!(out, "install the new CA in the {}", store.name)?;
         }
         return Ok(true);
     }
-    let authority = Authority::rotate(state, &scope)?;
+    let authority = match next {
+        // It was announced, and clients trust it already.
+        Some(_) if takes_over => {
+            Authority::take_over(state)?;
+            Authority::forget_before(state)?;
+            Authority::open(state)?.ok_or("the new CA vanished")?
+        }
+        next => {
+            if let Some(next) = next {
+                change(out, Direction::Out, &next_as_filed(state, &next), state, stores)?;
+            }
+            Authority::rotate(state, &scope)?
+        }
+    };
     tell(out, state, authority.description())?;
     let certificate = as_filed(state, authority.certificates()[0].clone(), authority.description());
     apply(out, Direction::In, &holding, &certificate, state, stores)
@@ -262,8 +361,16 @@ fn existing(state: &Path) -> Result<(CertificateDer<'static>, Description), Fail
 }
 
 fn as_filed(state: &Path, der: CertificateDer<'static>, description: &Description) -> Certificate {
+    filed(state, "ca.pem", der, description)
+}
+
+fn next_as_filed(state: &Path, next: &Next) -> Certificate {
+    filed(state, "ca-next.pem", next.certificate.clone(), &next.description)
+}
+
+fn filed(state: &Path, name: &str, der: CertificateDer<'static>, description: &Description) -> Certificate {
     // Absolute, for tools that are started elsewhere and for commands that are printed.
-    let file = std::path::absolute(state.join("ca.pem")).unwrap_or_else(|_| state.join("ca.pem"));
+    let file = std::path::absolute(state.join(name)).unwrap_or_else(|_| state.join(name));
     Certificate { name: description.name.clone(), der, file }
 }
 

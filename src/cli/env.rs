@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{INCOMPLETE, StateFolder, WRONG_USAGE, fail, serve, system_proxy};
-use crate::ca::Authority;
+use crate::ca::{Authority, encode_pem};
 use crate::config::Options;
 use crate::environment::{self, EnvironmentError, KeptTrust};
 use crate::setup::{self, Shell};
@@ -48,7 +48,14 @@ pub(super) fn reach(state: &StateFolder, listen: Option<String>) -> Result<Reach
     let proxy = system_proxy::to_reach(options.listen(SocketAddr::from(([127, 0, 0, 1], 8080)))?);
     let state = options.state_dir()?;
     let authority: Authority = serve::authority(&options, &state)?;
-    let trust = KeptTrust::write(&state, authority.certificate_pem(), &|name| std::env::var_os(name))?;
+    // One that is to follow is trusted before its first leaf is shown.
+    let mut trusted = authority.certificate_pem().to_owned();
+    if options.ca_cert.is_none()
+        && let Some(next) = Authority::next(&state)?
+    {
+        trusted.push_str(&encode_pem(&next.certificate));
+    }
+    let trust = KeptTrust::write(&state, &trusted, &|name| std::env::var_os(name))?;
     Ok(Reach { state, proxy, trust })
 }
 

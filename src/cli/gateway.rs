@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::start::{self, KeptPseudonyms, StartError, enforces, policy_of, random, read};
 use crate::access::{Access, AccessParts, JwtParts, Rates, Tokens, Users};
-use crate::config::{GatewayOptions, Intercept, Options, RecordBodies, SettingsError, address, ranges};
+use crate::config::{GatewayOptions, Intercept, Options, SettingsError, address, ranges};
 use crate::engine::Engine;
 use crate::engine::line::hex;
 use crate::gateway::sinks::{SinkAddress, SinkParts};
@@ -184,13 +184,12 @@ pub fn groups(
         };
         let intake = IntakeSettings {
             on_error: options.on_error(enforces(engine.policy())),
-            tape: shared.intake.tape.clone().filter(|_| settings.record_bodies != Some(RecordBodies::None)),
+            tape: shared.intake.tape.clone().map(|tape| match settings.record_bodies {
+                Some(asked) => tape.keeping(start::bodies(asked)),
+                None => tape,
+            }),
             ..shared.intake.clone()
         };
-        if settings.record_bodies.is_some_and(|bodies| bodies != RecordBodies::None) {
-            let why = "only `none` differs from --record-bodies: a session file keeps bodies in one way";
-            return Err(StartError::Wrong(format!("group.{name}: record-bodies: {why}")));
-        }
         let list: Vec<Intercept> = settings.intercept.iter().map(|text| Intercept::parse(text)).collect();
         let intercept = (!list.is_empty()).then_some(list);
         let rates = settings.requests_per_minute.map(Rates::new);
@@ -279,6 +278,9 @@ impl Picture {
         let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().chain(policies).collect();
         files.extend(config.map(Path::to_owned).or_else(crate::config::default_config_file));
         files.extend(options.crl.iter().cloned());
+        if let (None, Ok(state)) = (&options.ca_cert, options.state_dir()) {
+            files.extend(["ca.pem", "ca-next.pem"].map(|name| state.join(name)));
+        }
         let mut folders = options.rules.clone();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {

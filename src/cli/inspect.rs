@@ -221,24 +221,18 @@ impl Inspection {
         let (emit, explain) = (args.emit.clone(), args.explain.clone());
         let files = sources_with(&args.files, args.key_log.as_deref())?;
         let (masked, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(|source| source.kept().is_some());
-        if let Some(source) = masked.first() {
-            let asked = [
-                (options.policy.is_some(), "--policy"),
-                (options.facts.is_some(), "--facts"),
-                (!options.rules.is_empty(), "--rules"),
-                (emit.is_some(), "--emit"),
-                (explain.is_some(), "--explain"),
-                (args.diff, "--diff"),
-            ];
-            if let Some((_, option)) = asked.iter().find(|(asked, _)| *asked) {
-                let path = source.path().display();
-                return Err(StartError::Wrong(format!(
-                    "{option}: {path} was recorded with bodies {}: its findings are those of the recording, and nothing in it \
-                     can be looked through anew; record with --record-bodies full for that",
-                    source.kept().unwrap_or_default()
-                )));
-            }
-        }
+        let asked = [
+            (options.policy.is_some(), "--policy"),
+            (options.facts.is_some(), "--facts"),
+            (!options.rules.is_empty(), "--rules"),
+            (emit.is_some(), "--emit"),
+            (explain.is_some(), "--explain"),
+            (args.diff, "--diff"),
+        ];
+        let masked = match asked.into_iter().find(|(asked, _)| *asked) {
+            None => masked,
+            Some((_, option)) => kept::left_out(option, masked, &files)?,
+        };
         if let Some(flow) = &explain
             && !files.iter().any(|source| source.id() == *flow)
         {

@@ -88,8 +88,12 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for each command
+    Man {
+        /// Into this folder, as packages install them
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Parses the command line and calls the command.
@@ -125,10 +129,17 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "divulge", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(INCOMPLETE, &error),
-        },
+        Command::Man { output } => {
+            let written = match output {
+                None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+                Some(folder) => std::fs::create_dir_all(&folder)
+                    .and_then(|()| clap_mangen::generate_to(Cli::command().name("divulge"), &folder)),
+            };
+            match written {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(INCOMPLETE, &error),
+            }
+        }
     }
 }
 

@@ -96,16 +96,21 @@ pub fn run(args: Args) -> ExitCode {
     })
 }
 
-/// All requests, if all of them are kept whole.
+/// The requests that are kept whole, if there are any.
 fn whole(list: Result<Vec<Source>, StartError>) -> Result<Vec<Source>, StartError> {
-    let list = list?;
-    match list.iter().find_map(|source| Some((source, source.kept()?))) {
-        None => Ok(list),
-        Some((source, bodies)) => Err(StartError::Wrong(format!(
-            "{}: was recorded with bodies {bodies}, which cannot be sent again; record with --record-bodies full for that",
-            source.path().display()
-        ))),
+    let (other, whole): (Vec<Source>, Vec<Source>) = list?.into_iter().partition(|source| source.kept().is_some());
+    let Some((first, bodies)) = other.first().and_then(|source| Some((source, source.kept()?))) else {
+        return Ok(whole);
+    };
+    let path = first.path().display();
+    if whole.is_empty() {
+        return Err(StartError::Wrong(format!(
+            "{path}: was recorded with bodies {bodies}, which cannot be sent again; record with --record-bodies full for that"
+        )));
     }
+    // Those of a group that is recorded otherwise.
+    eprintln!("divulge: {path}: {} requests were recorded with bodies {bodies} and are left out", other.len());
+    Ok(whole)
 }
 
 fn origin(url: &str) -> Result<Origin, StartError> {

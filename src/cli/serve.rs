@@ -249,11 +249,18 @@ fn reload(args: &Args, shared: &Arc<Shared>, digest_key: [u8; 32], kept: &mut Ke
 
 /// Notices when a file that a reload would read is another one. Looked at rather than told of: that also works for files on
 /// a network, and for those that a cluster exchanges by way of links.
-struct Changes(Picture);
+struct Changes {
+    seen: Picture,
+    /// Where a CA may be about to follow.
+    state: Option<PathBuf>,
+}
 
 impl Changes {
     fn watch(args: &Args) -> Self {
-        Self(Self::look(args))
+        let state = args.options().ok().and_then(|options| options.state_dir().ok());
+        // One that is due already is for the reload at hand; where that fails, the next change is waited for.
+        let state = state.filter(|state| !crate::ca::next::is_due(state));
+        Self { seen: Self::look(args), state }
     }
 
     /// A settings file that cannot be read now is itself among what is looked at.
@@ -266,7 +273,10 @@ impl Changes {
         loop {
             tokio::time::sleep(LOOK).await;
             let mut seen = Self::look(args);
-            if seen == self.0 {
+            if self.state.as_deref().is_some_and(crate::ca::next::is_due) {
+                return;
+            }
+            if seen == self.seen {
                 continue;
             }
             // A file that is being written is read when it is whole.
@@ -282,6 +292,16 @@ impl Changes {
     }
 }
 
+/// The CA, if it is another one than that which signs. One that was removed signs on until the end: none is made in its place.
+fn fresh_authority(options: &Options, shared: &Shared) -> Result<Option<Authority>, StartError> {
+    let state = options.state_dir()?;
+    if options.ca_cert.is_none() && !state.join("ca.pem").exists() {
+        return Ok(None);
+    }
+    let read = authority(options, &state).map_err(|e| StartError::Wrong(e.to_string()))?;
+    Ok((read.certificates() != shared.authority.load().certificates()).then_some(read))
+}
+
 /// All that a reload exchanges. It is read as a whole before any of it counts.
 struct Fresh {
     engine: Arc<Engine>,
@@ -289,7 +309,7 @@ struct Fresh {
     access: Access,
     tls: Option<Arc<rustls::ServerConfig>>,
     crls: Vec<Crl>,
-    /// That of `--ca-cert`; the state folder's own changes by `divulge ca rotate` alone.
+    /// Where it is another one than before: connections keep the leaf they were shown, and what is cached stays.
     authority: Option<Authority>,
 }
 
@@ -303,13 +323,7 @@ impl Fresh {
             access: gateway::access(&options.gateway)?,
             tls: gateway::tls(&options.gateway)?,
             crls: start::crls(&options)?,
-            authority: match (&options.ca_cert, &options.ca_key) {
-                (Some(certificate), Some(key)) => {
-                    let read = Authority::from_files(certificate, key);
-                    Some(read.map_err(|e| StartError::Wrong(e.to_string()))?)
-                }
-                _ => None,
-            },
+            authority: fresh_authority(&options, shared)?,
             engine,
         })
     }
@@ -318,6 +332,7 @@ impl Fresh {
     fn take_effect(self, shared: &Shared) {
         shared.dialer.set_crls(self.crls);
         if let Some(authority) = self.authority {
+            tracing::info!(ca = authority.description().name, "another CA signs from now on");
             shared.authority.store(Arc::new(authority));
         }
         if let Some(tape) = &shared.intake.tape {

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes findings from a stream of NATS JetStream and writes them where they are kept. Any number of workers of one name
 /// share the work; what one has taken and not finished goes to another. A line that comes twice is kept once where the
-/// other side can tell by its id (PostgreSQL; of Parquet files whoever reads them does).
+/// other side can tell by its id (PostgreSQL), or the worker in what is written already (Parquet files).
 #[derive(clap::Args, Clone, Debug)]
 #[command(
     after_help = "Examples:\n  divulge sink --from nats://a:4222,b:4222/divulge.findings --to postgres://divulge@db/findings\n  divulge sink --from nats://a:4222 --to file:/var/lib/findings/all.jsonl --name archive\n  divulge sink --from nats://a:4222 --to parquet:/var/lib/findings --name lake"

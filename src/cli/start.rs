@@ -425,6 +425,9 @@ fn verifier(options: &Options, authority: Option<&Authority>) -> Result<Upstream
     if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {
         own.push(certificate);
     }
+    if let Ok(Some(next)) = Authority::next(&options.state_dir()?) {
+        own.push(next.certificate);
+    }
     Ok(UpstreamVerifier::new(TrustParts { roots: roots(options)?, own, crls: crls(options)? }))
 }
 
@@ -476,6 +479,14 @@ fn passing_tape(
     recording::start(plan, limit).map_err(|e| StartError::Wrong(e.to_string()))
 }
 
+pub(super) fn bodies(asked: RecordBodies) -> Bodies {
+    match asked {
+        RecordBodies::Masked => Bodies::Masked,
+        RecordBodies::Full => Bodies::Full,
+        RecordBodies::None => Bodies::None,
+    }
+}
+
 /// What `--record` asks for.
 fn tape(
     options: &Options,
@@ -486,12 +497,9 @@ fn tape(
     let Some(file) = &options.record else {
         return inventory.map(|inventory| passing_tape(options, session, engine, inventory)).transpose();
     };
-    let bodies = match options.record_bodies.unwrap_or_default() {
-        RecordBodies::Masked => Bodies::Masked,
-        RecordBodies::Full => Bodies::Full,
-        RecordBodies::None => Bodies::None,
-    };
-    if bodies == Bodies::Full {
+    let bodies = bodies(options.record_bodies.unwrap_or_default());
+    let full = |bodies: Option<RecordBodies>| bodies == Some(RecordBodies::Full);
+    if full(options.record_bodies) || options.group.values().any(|group| full(group.record_bodies)) {
         tracing::warn!(file = %file.display(), "everything is recorded as it is sent, credentials too: keep this file as you would keep them");
     }
     let name = options.policy.as_deref().unwrap_or("audit");

@@ -75,7 +75,8 @@ pub struct GatewayOptions {
     #[arg(long, value_name = "ADDR:PORT", env = "DIVULGE_TPROXY")]
     pub tproxy: Option<String>,
 
-    /// Clients may name a provider by a path of the proxy: http://PROXY/anthropic/v1/messages
+    /// Clients may name a provider by a path of the proxy: http://PROXY/anthropic/v1/messages. A changed base URL can change what a
+    /// client sends
     #[arg(long, env = "DIVULGE_REVERSE", value_parser = clap::builder::BoolishValueParser::new())]
     pub reverse: bool,
 
@@ -114,7 +115,7 @@ pub struct GatewayOptions {
 pub struct GroupOptions {
     pub policy: Option<String>,
     pub intercept: Vec<String>,
-    /// `none`: this group's exchanges are not recorded at all.
+    /// What --record keeps of this group's bodies, instead of --record-bodies.
     pub record_bodies: Option<RecordBodies>,
     /// Requests of one user within a minute.
     pub requests_per_minute: Option<u32>,

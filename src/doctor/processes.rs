@@ -13,6 +13,10 @@ pub struct Seen {
     /// The program, and whose child it is.
     pub name: String,
     pub is_child: bool,
+    /// The program with its options and files; what else it was given is left out.
+    pub command: String,
+    /// Its parent, by number and name.
+    pub parent: Option<(u32, String)>,
     /// Connections to the proxy, by the host that was asked for.
     pub proxied: BTreeMap<String, usize>,
     /// Where else, loopback aside.
@@ -102,10 +106,16 @@ impl Watch {
     fn seen_of(&mut self, pid: u32, root: u32) -> &mut Seen {
         let seen = self.seen.entry(pid).or_default();
         // A shell becomes the program that it runs.
-        if let Ok(name) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-            seen.name = name.trim().to_owned();
+        if let Some(name) = name_of(pid) {
+            seen.name = name;
+        }
+        if let Some(command) = std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty()) {
+            seen.command = shown(&String::from_utf8_lossy(&command));
         }
         seen.is_child = pid != root;
+        if seen.is_child && seen.parent.is_none() {
+            seen.parent = parent_of(pid).and_then(|parent| Some((parent, name_of(parent)?)));
+        }
         seen
     }
 
@@ -119,16 +129,63 @@ impl Watch {
     pub fn met(&mut self, _: SocketAddr, _: &str) {}
 }
 
+/// Arguments that are shown of a command.
+const SHOWN: usize = 6;
+/// Of one of them, characters.
+const LONGEST: usize = 60;
+
+/// A command line without what may be a secret or a prompt: the program, options without their values, and files.
+fn shown(line: &str) -> String {
+    let mut arguments = line.split('\0').filter(|argument| !argument.is_empty());
+    let program = arguments.next().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+    let one = |argument: &str| -> String {
+        let option = argument.split_once('=').map_or(argument, |(name, _)| name);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let is_file = argument.contains('/') && !argument.contains("//") && argument.chars().all(plain);
+        match argument {
+            // What a browser's helper is.
+            _ if argument.starts_with("--type=") && argument.chars().skip(7).all(plain) => argument.to_owned(),
+            _ if option.starts_with('-') && option.chars().all(plain) => option.to_owned(),
+            _ if is_file && argument.len() <= LONGEST => argument.to_owned(),
+            _ => "…".to_owned(),
+        }
+    };
+    let mut words = vec![program.chars().take(LONGEST).collect::<String>()];
+    let mut left = 0;
+    for argument in arguments.map(one) {
+        // An option that is as long as a key may hold one.
+        let argument = if argument.len() > LONGEST { "…".to_owned() } else { argument };
+        match words.len() <= SHOWN {
+            true if argument == "…" && words.last().is_some_and(|last| last == "…") => {}
+            true => words.push(argument),
+            false => left += 1,
+        }
+    }
+    if left > 0 && words.last().is_some_and(|last| last != "…") {
+        words.push("…".to_owned());
+    }
+    words.join(" ")
+}
+
+#[cfg(target_os = "linux")]
+fn name_of(pid: u32) -> Option<String> {
+    Some(std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
+}
+
+/// From `/proc/PID/stat`: the name in brackets may hold anything.
+#[cfg(target_os = "linux")]
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok())
+}
+
 /// A process and its descendants.
 #[cfg(target_os = "linux")]
 fn tree(root: u32) -> Vec<u32> {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The name in brackets may hold anything.
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        parents.extend(parent.map(|parent| (pid, parent)));
+        parents.extend(parent_of(pid).map(|parent| (pid, parent)));
     }
     let mut tree = vec![root];
     let mut at = 0;
@@ -201,7 +258,19 @@ fn address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use super::{Watch, Whose, connections};
+    use super::{Watch, Whose, connections, shown};
+
+    #[test]
+    fn a_command_is_shown_without_what_it_was_told() {
+        for (line, expected) in [
+            ("/usr/bin/node\0/opt/app/cli.js\0-p\0say hi to Ann\0", "node /opt/app/cli.js -p …"),
+            ("curl\0-s\0--oauth2-bearer=abc\0https://ann:pw@example.com/x\0", "curl -s --oauth2-bearer …"),
+            ("/opt/Code/code\0--type=utility\0--key=x\0", "code --type=utility --key"),
+            ("a\0b\0c\0-d\0-e\0-f\0-g\0-h\0-i\0", "a … -d -e -f -g -h …"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
 
     #[test]
     fn a_table_is_read() {

@@ -74,7 +74,7 @@ pub const PROBES: &[Probe] = &[
         label: "node-fetch",
         program: "node",
         arguments: &["-e", "fetch('{url}').then(r => r.text(), e => { console.error(e.cause ?? e); process.exit(1) })"],
-        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
+        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, a client that reads HTTPS_PROXY itself, or divulge run --sealed -- CMD",
         distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
         ..PLAIN
     },
@@ -86,7 +86,7 @@ pub const PROBES: &[Probe] = &[
             "-e",
             "require('https').get('{url}', r => r.resume()).on('error', e => { console.error(e.message); process.exit(1) })",
         ],
-        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, or a client that reads HTTPS_PROXY itself",
+        around: "Node before 24 (and 22.21) knows no NODE_USE_ENV_PROXY: a newer Node, a client that reads HTTPS_PROXY itself, or divulge run --sealed -- CMD",
         distrust: "NODE_EXTRA_CA_CERTS is read when Node starts: start it again from here",
         ..PLAIN
     },

@@ -1,17 +1,20 @@
 //! All detectors at once, and the names that none of them has anything to say about.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::decode::Layer;
+use super::decode::{Layer, json_unescape};
+use super::detect::elements::{Spot, ToldElement};
 use super::detect::facts::{FactFindings, Met};
 use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan};
-use super::detect::{RawFinding, covert};
+use super::detect::{RawFinding, Told, ToldKey, ToldRule, covert};
+use super::location::Location;
 use super::pseudonym::Vault;
 use super::settle::Recalled;
-use super::visit::{Leaf, LeafKind, Place, Visitor};
+use super::visit::{Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
 
 /// Names that are remembered in one unit, and how long they may be.
 const MOST_NAMES: usize = 512;
@@ -62,6 +65,41 @@ pub(super) struct Detectors<'e> {
     /// Where texts of earlier answers are remembered, if any are.
     pub memory: Option<&'e Vault>,
     pub recalled: Vec<Recalled>,
+    /// Tells the parts of requests apart.
+    pub part: u64,
+    /// A text of which it is not known what it comes to.
+    pub unknown: Option<Unknown>,
+    /// For escapes that are undone.
+    pub room: Vec<u8>,
+    /// An element that came before and of which it is not known what it comes to.
+    pub element: Option<Open>,
+    /// Of the element that is being read all but its form is known.
+    pub form_only: bool,
+}
+
+/// An element that is being read, to be known when it comes again.
+pub(super) struct Open {
+    key: ToldKey,
+    target: Target,
+    base: Location,
+    /// Findings of rules and facts, and marks, before it.
+    before: (usize, usize, usize),
+    /// It holds what cannot be told again.
+    more: bool,
+    beside: Option<Target>,
+    /// It is, or may be, part of a system prompt.
+    system: bool,
+}
+
+/// A text that is being walked, to be known when it comes again.
+pub(super) struct Unknown {
+    key: ToldKey,
+    target: Target,
+    /// What it came to, once it was handed out.
+    told: Option<Told>,
+    /// It was more than one leaf, or not all of it could be read.
+    more: bool,
+    long: bool,
 }
 
 impl Visitor for Detectors<'_> {
@@ -73,6 +111,10 @@ impl Visitor for Detectors<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         if self.memory.is_some() {
             self.remember(leaf, place);
+        }
+        if self.form_only {
+            self.template.leaf(leaf, place);
+            return;
         }
         let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName) && leaf.text.len() <= LONGEST_NAME;
         if name && (self.names.contains(leaf.text) || self.fresh.contains_key(leaf.text)) {
@@ -93,6 +135,17 @@ impl Visitor for Detectors<'_> {
             covert::inspect(leaf, place, &mut self.marks);
         }
         self.template.leaf(leaf, place);
+        if self.unknown.is_some() {
+            self.note(before, leaf);
+        }
+        if let Some(open) = &mut self.element {
+            // A name that is a value is not kept.
+            open.more |=
+                leaf.kind == LeafKind::JsonName && before.0 + before.1 < self.rules.count() + self.found.count();
+            if leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_))) {
+                open.beside = Some(leaf.target);
+            }
+        }
         let nothing = before == (self.rules.count(), self.found.count(), self.marks.len());
         if name && nothing && self.fresh.len() < MOST_NAMES {
             let hits = self.rules.hits();
@@ -100,17 +153,185 @@ impl Visitor for Detectors<'_> {
         }
     }
 
-    fn runs(&mut self, text: &[u8], runs: &mut Vec<Range<usize>>) {
-        self.rules.runs(text, runs);
+    fn runs(&mut self, text: &[u8], target: Target, runs: &mut Vec<Range<usize>>) {
+        if !self.form_only {
+            self.rules.runs(text, target, runs);
+        }
+    }
+
+    fn element(&mut self, raw: &[u8], target: Target, place: &dyn Place) -> Known {
+        self.rules.element();
+        self.template.element(raw, target, place);
+        self.element = None;
+        // What was said in answers is noted text by text.
+        if self.memory.is_some() {
+            return Known::No;
+        }
+        let Some(key) = self.rules.element_key(raw, place, self.found.beside(), self.part) else { return Known::No };
+        let base = place.location();
+        let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
+            let before = (self.rules.count(), self.found.count(), self.marks.len());
+            self.element = Some(Open {
+                key,
+                target,
+                base,
+                before,
+                more: false,
+                beside: None,
+                system: self.rules.is_system(place),
+            });
+            return Known::No;
+        };
+        self.tell_element(&told, raw, target, &base);
+        self.form_only = self.template.is_active() || told.system;
+        if self.form_only { Known::Form } else { Known::Whole }
+    }
+
+    fn element_ended(&mut self, raw: &[u8], alone: bool) {
+        let system = self.rules.is_told_by_system();
+        self.rules.element();
+        self.template.element_ended(raw, alone);
+        self.form_only = false;
+        if let Some(mut open) = self.element.take()
+            && alone
+            && !open.more
+            && self.marks.len() == open.before.2
+        {
+            open.system |= system;
+            self.keep_element(&open, &raw[open.target.raw.range()]);
+        }
+    }
+
+    fn recall(&mut self, value: &Quoted<'_>, place: &dyn Place) -> bool {
+        self.unknown = None;
+        if self.form_only {
+            let nothing = Told { blocks: memchr::memchr(b'<', value.raw).is_some(), ..Told::default() };
+            self.tell(&nothing, value, place);
+            return true;
+        }
+        let Some(key) = self.rules.key_of(value, place, self.found.beside(), self.part) else { return false };
+        match self.rules.told(key) {
+            Some(told) => self.tell(&told, value, place),
+            None => {
+                let long = value.raw.len() >= SHORTEST_KNOWN;
+                self.unknown = Some(Unknown { key, target: value.target, told: None, more: false, long });
+            }
+        }
+        self.unknown.is_none()
+    }
+
+    fn learn(&mut self, alone: bool) {
+        if let Some(Unknown { key, told: Some(told), more: false, long, .. }) = self.unknown.take()
+            && alone
+            // A short one in which nothing is costs no more to look at than to look up.
+            && (long || !told.is_empty())
+        {
+            self.rules.keep(key, told);
+        }
     }
 
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str) {
+        if let Some(unknown) = &mut self.unknown {
+            unknown.more = true;
+        }
+        if let Some(open) = &mut self.element {
+            open.more = true;
+        }
         self.rules.unread(place, bytes, reason);
         self.template.unread(place, bytes, reason);
     }
 }
 
 impl Detectors<'_> {
+    /// Notes what a text came to, all that was found since there were `before` findings.
+    fn note(&mut self, before: (usize, usize, usize), leaf: &Leaf<'_>) {
+        let marked = self.marks.len() > before.2;
+        let told = self.rules.rules_told(before.0, leaf).filter(|_| !marked).map(|rules| Told {
+            rules,
+            facts: self.found.told(before.1, leaf.text.len()),
+            blocks: super::detect::template::holds_blocks(leaf.text),
+        });
+        if let Some(unknown) = &mut self.unknown {
+            unknown.more |= unknown.told.is_some() || leaf.target != unknown.target || told.is_none();
+            unknown.told = told;
+        }
+    }
+
+    /// Adds what `value` came to where it stood before.
+    fn tell(&mut self, told: &Told, value: &Quoted<'_>, place: &dyn Place) {
+        let region = self.rules.region_at(place);
+        let read = !told.is_empty() || self.memory.is_some() || Scan::reads(region, told.blocks);
+        let mut room = std::mem::take(&mut self.room);
+        room.clear();
+        let text = match (read, value.escaped) {
+            (false, _) => &[],
+            (true, false) => value.raw,
+            (true, true) => {
+                json_unescape(value.raw, &mut room);
+                &room[..]
+            }
+        };
+        let leaf = Leaf { kind: LeafKind::JsonString, name: value.name, text, runs: &[], target: value.target };
+        if self.memory.is_some() {
+            self.remember(&leaf, place);
+        }
+        self.rules.tell(&told.rules, &leaf, place);
+        if let Some(facts) = self.facts {
+            facts.tell(&told.facts, &leaf, place, &mut self.found);
+        }
+        self.template.leaf(&leaf, place);
+        self.room = room;
+    }
+
+    /// Adds what the element `raw` came to where it stood before.
+    fn tell_element(&mut self, told: &ToldElement, raw: &[u8], target: Target, base: &Location) {
+        let mut texts = Texts { raw, target, last: None };
+        for (spot, rule) in &told.rules {
+            self.rules.tell_one(rule, &texts.leaf(spot), spot.location(base));
+        }
+        let Some(facts) = self.facts else { return };
+        for (spot, fact) in &told.facts {
+            facts.tell_one(fact, &texts.leaf(spot), spot.location(base), &mut self.found);
+        }
+        if let Some(beside) = &told.beside {
+            self.found.set_beside(&beside.text(raw));
+        }
+    }
+
+    /// Keeps what the element came to, if the same comes out when it is told again.
+    fn keep_element(&mut self, open: &Open, raw: &[u8]) {
+        let (target, base) = (open.target, &open.base);
+        let rules: Option<Box<[_]>> = self
+            .rules
+            .found_since(open.before.0)
+            .map(|(rule, finding, unsigned)| {
+                let spot = Spot::of(finding, base, target)?;
+                let window = finding.window.clone().unwrap_or(0..spot.text(raw).len());
+                Some((spot, ToldRule { rule, window, confidence: finding.confidence, unsigned }))
+            })
+            .collect();
+        let facts: Option<Box<[_]>> = self
+            .found
+            .since(open.before.1)
+            .map(|(fact, finding)| {
+                let spot = Spot::of(finding, base, target)?;
+                let whole = finding.window.is_none().then(|| spot.text(raw).len());
+                Some((spot, fact.in_text_of(whole)))
+            })
+            .collect();
+        let beside = open.beside.map(|beside| Spot::at(beside, target, ""));
+        let (Some(rules), Some(facts), true) = (rules, facts, beside.as_ref().is_none_or(Option::is_some)) else {
+            return;
+        };
+        let told = ToldElement { rules, facts, beside: beside.flatten(), system: open.system };
+        let (mark, fact_mark) = (self.rules.count(), self.found.count());
+        self.tell_element(&told, raw, target, base);
+        let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);
+        if let Some(elements) = self.rules.elements().filter(|_| same) {
+            elements.put(open.key, told);
+        }
+    }
+
     /// Notes a text of an earlier answer that the client sends back.
     fn remember(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
         let Some(vault) = self.memory.filter(|_| matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonName)) else {
@@ -131,5 +352,22 @@ impl Detectors<'_> {
         let (unlike, lesson) = self.template.finish(layers);
         found.extend(unlike);
         (found, lesson)
+    }
+}
+
+/// The texts of an element, each decoded once for all that was found in it.
+struct Texts<'a> {
+    raw: &'a [u8],
+    target: Target,
+    last: Option<(Spot, Cow<'a, [u8]>)>,
+}
+
+impl Texts<'_> {
+    fn leaf(&mut self, spot: &Spot) -> Leaf<'_> {
+        if self.last.as_ref().is_none_or(|(last, _)| !last.is_at(spot)) {
+            self.last = Some((spot.clone(), spot.text(self.raw)));
+        }
+        let text = self.last.as_ref().map_or(&[][..], |(_, text)| text);
+        Leaf { kind: LeafKind::JsonString, name: "", text, runs: &[], target: spot.target(self.target) }
     }
 }

@@ -14,6 +14,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Digest(u64, u64);
 
+impl Digest {
+    /// Half of it, to go into others.
+    pub fn word(self) -> u64 {
+        self.0
+    }
+}
+
 /// Bytes that one sum is made of.
 const BLOCK: usize = 1024;
 /// Each block takes as many words as it has, and the second sum the same ones moved on by a pair.

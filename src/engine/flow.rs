@@ -360,6 +360,11 @@ impl Engine {
             template: self.scan(unit, sender.client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),
+            part: u64::from(matches!(unit.part, Part::Message { .. })),
+            unknown: None,
+            room: Vec::new(),
+            element: None,
+            form_only: false,
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);

@@ -157,7 +157,9 @@ impl Engine {
             return None;
         }
         let table = self.vault.table();
-        (!table.is_empty()).then(|| Restorer::new(table, family, carrier, self.guard(request), limits))
+        let restorer = || Restorer::new(table.clone(), family, carrier, self.guard(request), limits);
+        let enveloped = Family::is_enveloped(request.head.target());
+        (!table.is_empty()).then(|| if enveloped { restorer().in_envelopes() } else { restorer() })
     }
 
     /// Real values enter tool calls that stay on this machine or go to a host that has them already.
@@ -231,11 +233,26 @@ impl Engine {
             return true;
         }
         let client = self.rules.client_of(request);
-        self.policy.may_change(&Subject {
-            host: &request.host,
-            client: client.as_ref().map(|(pack, _)| &**pack),
-            client_version: client.as_ref().and_then(|(_, version)| version.as_deref()),
-            group,
-        })
+        self.policy.may_change(&subject(request, client.as_ref(), group))
+    }
+
+    /// Whether anything of such a request could be warned of.
+    pub fn may_warn(&self, request: &Request, group: Option<&str>) -> bool {
+        let proposed = self.rules.rules().iter().any(|rule| rule.action == Some(Action::Warn));
+        let client = self.rules.client_of(request);
+        self.policy.may_warn(&subject(request, client.as_ref(), group), proposed)
+    }
+}
+
+fn subject<'a>(
+    request: &'a Request,
+    client: Option<&'a (Arc<str>, Option<String>)>,
+    group: Option<&'a str>,
+) -> Subject<'a> {
+    Subject {
+        host: &request.host,
+        client: client.map(|(pack, _)| &**pack),
+        client_version: client.and_then(|(_, version)| version.as_deref()),
+        group,
     }
 }

@@ -22,11 +22,19 @@ use super::visit::Spelling;
 
 /// Bytes of the newer half of what is kept.
 const HALF: usize = 8 << 20;
+const HALF_SEEN: usize = 1 << 20;
+/// Longer bodies are remembered from the second time on: most never come again, and a digest of all of it costs as much as
+/// a tenth of the audit.
+const LONG: usize = 8 << 10;
+/// Bytes at either end by which one that comes again is guessed.
+const ENDS: usize = 256;
 
 pub(super) struct Repeats {
     key: DigestKey,
     /// None where it is switched off.
     kept: Option<Remembered<Digest, Arc<Outcome>>>,
+    /// Large requests that may come again, by little of them.
+    seen: Remembered<Digest, ()>,
 }
 
 /// What auditing a unit came to.
@@ -58,17 +66,17 @@ enum Source {
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self { key: DigestKey::default(), kept: Some(Remembered::new(HALF)) }
+        Self { key: DigestKey::default(), kept: Some(Remembered::new(HALF)), seen: Remembered::new(HALF_SEEN) }
     }
 }
 
 impl Repeats {
     /// One that keeps nothing.
     pub fn off() -> Self {
-        Self { key: DigestKey::default(), kept: None }
+        Self { key: DigestKey::default(), kept: None, seen: Remembered::new(HALF_SEEN) }
     }
 
-    /// By what `unit` is known; `about` is what its findings depend on beside its bytes.
+    /// By what `unit` is known, if it may be; `about` is what its findings depend on beside its bytes.
     pub fn digest(&self, unit: &Unit<'_>, about: u64) -> Option<Digest> {
         self.kept.as_ref()?;
         let (body, number) = match &unit.part {
@@ -78,6 +86,14 @@ impl Repeats {
         };
         let request = unit.request;
         let place = [u8::from(request.secure), number, (request.port >> 8) as u8, request.port as u8];
+        if body.len() > LONG {
+            let (first, last) = (&body[..ENDS], &body[body.len() - ENDS..]);
+            let outline = self.key.of(&[&place, request.host.as_bytes(), first, last], body.len() as u64);
+            if self.seen.get(outline).is_none() {
+                self.seen.put(outline, (), 0);
+                return None;
+            }
+        }
         Some(self.key.of(&[&place, request.host.as_bytes(), request.head.raw(), body], about))
     }
 

@@ -88,6 +88,33 @@ pub struct Leaf<'a> {
     pub target: Target,
 }
 
+/// Bytes of the shortest text of which it is remembered what it holds; shorter ones are looked at as fast as they are looked up.
+pub const SHORTEST_KNOWN: usize = 256;
+
+/// The same of those that look like paths, in which nearly always something is found.
+pub const SHORTEST_PATH: usize = 12;
+
+/// A long string of a document that no other holds, or a path in one, before anything was done with it.
+pub struct Quoted<'a> {
+    /// As [`Leaf::name`].
+    pub name: &'a str,
+    /// With its escapes.
+    pub raw: &'a [u8],
+    /// It has any.
+    pub escaped: bool,
+    pub target: Target,
+}
+
+/// Whether it is known what an element comes to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Known {
+    No,
+    /// It is noted, and nothing in it needs to be handed out.
+    Whole,
+    /// It is noted, but for what its form says: strings go to [`Visitor::recall`], and nothing is looked for in them.
+    Form,
+}
+
 /// Where the walk stands.
 pub trait Place {
     fn location(&self) -> Location;
@@ -110,10 +137,27 @@ pub trait Visitor {
     /// A value that is a document for certain, before what it holds: it is no leaf itself.
     fn around(&mut self, _value: &Leaf<'_>, _place: &dyn Place) {}
 
-    /// Fills `runs` with [`Leaf::runs`] of `text`, the value that is handed out next.
-    fn runs(&mut self, text: &[u8], runs: &mut Vec<Range<usize>>) {
+    /// Fills `runs` with [`Leaf::runs`] of `text`, the value at `target` that is handed out next.
+    fn runs(&mut self, text: &[u8], _target: Target, runs: &mut Vec<Range<usize>>) {
         super::decode::runs_of(text, runs);
     }
+
+    /// An object in a list of a document that no other holds, as it is spelled at `target`: a message, a tool. What it comes to
+    /// does not depend on what stands before it.
+    fn element(&mut self, _raw: &[u8], _target: Target, _place: &dyn Place) -> Known {
+        Known::No
+    }
+
+    /// Follows each of them that was read: `alone` where it held no other document. `raw` is what it stands in.
+    fn element_ended(&mut self, _raw: &[u8], _alone: bool) {}
+
+    /// Whether all that `value` comes to is known, and noted by now: then it is not handed out.
+    fn recall(&mut self, _value: &Quoted<'_>, _place: &dyn Place) -> bool {
+        false
+    }
+
+    /// Follows what was not known, once it was handed out: `alone` where it was one leaf and held nothing else.
+    fn learn(&mut self, _alone: bool) {}
 
     /// Bytes that could not be decoded.
     fn unread(&mut self, place: &dyn Place, bytes: &[u8], reason: &'static str);

@@ -32,6 +32,32 @@ use seen::Seen;
 
 pub const OPENAPI: &str = include_str!("admin/openapi.json");
 
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whose a page is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum For {
+    Anybody,
+    Token,
+}
+
+/// Answers what a query asks of a page.
+type Page = fn(&Admin, &str) -> Response<Full<Bytes>>;
+
+/// All that there is: `openapi.json` describes just these.
+const PAGES: [(&str, For, Page); 9] = [
+    ("/healthz", For::Anybody, |_, _| plain(StatusCode::OK, TEXT, "ok\n")),
+    ("/readyz", For::Anybody, |admin, _| admin.readiness()),
+    ("/metrics", For::Anybody, |admin, _| plain(StatusCode::OK, METRICS, admin.shared.recorder.metrics.text())),
+    ("/openapi.json", For::Anybody, |_, _| plain(StatusCode::OK, "application/json", OPENAPI)),
+    ("/api/v1/status", For::Token, |admin, _| document(&admin.status())),
+    ("/api/v1/flows", For::Token, |admin, query| admin.list("flows", query)),
+    ("/api/v1/findings", For::Token, |admin, query| admin.list("findings", query)),
+    ("/api/v1/clients", For::Token, |admin, _| document(&json!({"clients": admin.seen.clients()}))),
+    ("/api/v1/policy", For::Token, |admin, _| document(&admin.policy())),
+];
+
 /// What the port tells about.
 pub struct Admin {
     shared: Arc<Shared>,
@@ -110,9 +136,10 @@ impl Admin {
         if !self.is_ours(request) {
             return error(StatusCode::MISDIRECTED_REQUEST, "that is no name of this port (--admin-host)");
         }
-        let path = request.uri().path();
-        let open = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/openapi.json");
-        if !open && !self.is_allowed(request) {
+        let uri = request.uri();
+        let page = PAGES.iter().find(|(path, ..)| *path == uri.path());
+        // Who may not know is not told which pages there are either.
+        if page.is_none_or(|(_, who, _)| *who == For::Token) && !self.is_allowed(request) {
             let mut answer = error(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             return answer;
@@ -120,27 +147,21 @@ impl Admin {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
         }
-        match path {
-            "/healthz" => plain(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => {
-                plain(StatusCode::OK, "text/plain; charset=utf-8", "ready\n")
-            }
-            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "draining\n"),
-            "/metrics" => {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                plain(StatusCode::OK, kind, self.shared.recorder.metrics.text())
-            }
-            "/openapi.json" => plain(StatusCode::OK, "application/json", OPENAPI),
-            "/api/v1/status" => document(&self.status()),
-            "/api/v1/flows" | "/api/v1/findings" => self.list(path, request.uri().query().unwrap_or_default()),
-            "/api/v1/clients" => document(&json!({"clients": self.seen.clients()})),
-            "/api/v1/policy" => document(&self.policy()),
-            _ => error(StatusCode::NOT_FOUND, "there is no such page; /openapi.json lists them"),
+        match page {
+            Some((_, _, page)) => page(self, uri.query().unwrap_or_default()),
+            None => error(StatusCode::NOT_FOUND, "there is no such page; /openapi.json lists them"),
         }
     }
 
-    /// The last lines that fit what the query asks for.
-    fn list(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        match self.ready.load(Ordering::Relaxed) {
+            true => plain(StatusCode::OK, TEXT, "ready\n"),
+            false => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n"),
+        }
+    }
+
+    /// The last lines that fit what the query asks for, under the name of what they are.
+    fn list(&self, what: &'static str, query: &str) -> Response<Full<Bytes>> {
         let (mut limit, mut wanted) = (100, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
@@ -155,10 +176,8 @@ impl Admin {
             }
         }
         let fits = |line: &Value| wanted.iter().all(|(key, value)| line[*key].as_str() == Some(*value));
-        match path {
-            "/api/v1/flows" => document(&json!({"flows": self.seen.flows(limit, fits)})),
-            _ => document(&json!({"findings": self.seen.findings(limit, fits)})),
-        }
+        let list = if what == "flows" { self.seen.flows(limit, fits) } else { self.seen.findings(limit, fits) };
+        document(&json!({what: list}))
     }
 
     /// DNS rebinding gives a page's own name our address; it cannot make that name an address, nor one of ours.
@@ -226,4 +245,24 @@ fn document(value: &Value) -> Response<Full<Bytes>> {
 
 fn error(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
     plain(status, "application/json", json!({"error": message}).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_of_just_the_pages_that_there_are() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described: Vec<(&str, bool)> = described["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(path, page)| (path.as_str(), page["get"].get("security").is_some()))
+            .collect();
+        let mut there: Vec<(&str, bool)> = PAGES.iter().map(|(path, who, _)| (*path, *who == For::Token)).collect();
+        described.sort();
+        there.sort();
+        assert_eq!(described, there);
+    }
 }

@@ -8,6 +8,7 @@
 //! Works on the recording's thread or over a finished session, never in a request's way. What files and requests hold is not
 //! kept: of a file its digests, of a request which of them were met. Bounded in files, digests and hosts.
 
+mod claim;
 mod shingles;
 mod tree;
 
@@ -19,7 +20,7 @@ use std::thread::JoinHandle;
 use self::shingles::Key;
 use self::tree::Tree;
 use crate::engine::decode::{DecodeLimits, walk};
-use crate::engine::visit::{Leaf, Place, Visitor};
+use crate::engine::visit::{Leaf, Place, Target, Visitor};
 use crate::engine::{Part, Request, Unit};
 use crate::session::files::{How, SentFile};
 
@@ -27,13 +28,14 @@ use crate::session::files::{How, SentFile};
 const MOST_HOSTS: usize = 256;
 /// Texts that are known to have been looked through: a conversation sends the same ones again and again.
 const MOST_TEXTS: usize = 200_000;
-/// Shingles that are more than chance in a file of which little was sent.
-const CERTAIN: u32 = 8;
 
 #[derive(Default)]
 struct Met {
     /// A bit for each of the file's shingles.
     bits: Vec<u64>,
+    /// How many are set, and how many of these are its own.
+    count: u32,
+    own: u32,
     named: bool,
     flow: String,
 }
@@ -102,13 +104,13 @@ impl Inventory {
     pub fn sent(&mut self) -> Vec<SentFile> {
         self.wait();
         let Reading::Done(tree) = &self.reading else { return Vec::new() };
+        let claims = claim::claims(tree, &self.met);
         let mut sent: Vec<SentFile> = self
             .met
             .iter()
             .filter_map(|((host, at), met)| {
                 let file = &tree.files[*at as usize];
-                let count: u32 = met.bits.iter().map(|bits| bits.count_ones()).sum();
-                let content = count >= CERTAIN || (count > 0 && count * 2 >= file.shingles);
+                let content = claims.contains(&(host.as_str(), *at));
                 if !content && !met.named {
                     return None;
                 }
@@ -116,7 +118,7 @@ impl Inventory {
                     host: host.clone(),
                     file: file.path.clone(),
                     how: if content { How::Content } else { How::Name },
-                    share: content.then(|| f64::from(count.min(file.shingles)) / f64::from(file.shingles.max(1))),
+                    share: content.then(|| f64::from(met.count.min(file.shingles)) / f64::from(file.shingles.max(1))),
                     bytes: file.bytes,
                     ignored: file.ignored,
                     flow: met.flow.clone(),
@@ -190,13 +192,17 @@ impl Look<'_> {
         }
         let (tree, key) = (self.tree, self.key);
         key.each(text, |digest| {
-            for (_, file, index) in tree.owners(digest) {
-                let met = self.met_of(*file);
-                let word = *index as usize / 64;
+            for entry in tree.owners(digest) {
+                let met = self.met_of(entry.file);
+                let (word, bit) = (entry.index() / 64, 1_u64 << (entry.index() % 64));
                 if met.bits.len() <= word {
                     met.bits.resize(word + 1, 0);
                 }
-                met.bits[word] |= 1 << (index % 64);
+                if met.bits[word] & bit == 0 {
+                    met.bits[word] |= bit;
+                    met.count += 1;
+                    met.own += u32::from(entry.owners() <= tree.files[entry.file as usize].owners);
+                }
             }
         });
         tree.names_in(text, |file| self.met_of(file).named = true);
@@ -219,7 +225,7 @@ impl Visitor for Look<'_> {
         self.text(value.text);
     }
 
-    fn runs(&mut self, _text: &[u8], _runs: &mut Vec<std::ops::Range<usize>>) {}
+    fn runs(&mut self, _text: &[u8], _target: Target, _runs: &mut Vec<std::ops::Range<usize>>) {}
 
     fn unread(&mut self, _place: &dyn Place, _bytes: &[u8], _reason: &'static str) {}
 }

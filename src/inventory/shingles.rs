@@ -1,11 +1,12 @@
-//! Shingles of a text: keyed digests of every run of [`LENGTH`] bytes, white space aside. Of a file's only some are kept
-//! (winnowing: the least of each [`WINDOW`] neighbours), so that whoever looks finds any copied run of
-//! `LENGTH + WINDOW - 1` bytes. Pure.
+//! Shingles of a text: keyed digests of every run of [`LENGTH`] bytes, white space aside. Of a file's only some are kept, those
+//! with small digests: whether one is depends on its own bytes alone, so what several files share is kept of all of them. Pure.
 
 /// Bytes of one shingle, white space not counted.
 pub const LENGTH: usize = 24;
-/// Neighbours of which one is kept.
-pub const WINDOW: usize = 12;
+/// A shingle stands for its file if its digest is below: one of six.
+pub const SAMPLED: u64 = u64::MAX / 6;
+/// As many stand for a file that has them.
+pub const FEWEST: u32 = 16;
 
 /// Without the key a digest says nothing about the text.
 #[derive(Clone)]
@@ -52,33 +53,39 @@ impl Key {
         }
     }
 
-    /// Those that stand for `text`.
+    /// Those that stand for `text`, in order.
     pub fn kept(&self, text: &[u8]) -> Vec<u64> {
         let mut all = Vec::new();
         self.each(text, |shingle| all.push(shingle));
-        let mut kept: Vec<u64> = match all.len() {
-            0 => Vec::new(),
-            few if few < WINDOW => all.iter().copied().min().into_iter().collect(),
-            _ => all.windows(WINDOW).filter_map(|window| window.iter().copied().min()).collect(),
-        };
-        kept.sort_unstable();
-        kept.dedup();
-        kept
+        all.sort_unstable();
+        all.dedup();
+        let sampled = all.partition_point(|shingle| *shingle < SAMPLED);
+        all.truncate(sampled.max(FEWEST as usize));
+        all
     }
 }
 
-/// The line without what tools put before it: its number, or the sign of a difference.
-fn unnumbered(line: &[u8]) -> &[u8] {
-    let start = line.trim_ascii_start();
-    let digits = start.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if (1..=6).contains(&digits) {
-        for mark in ["→", "\t", "|", ": ", " | "] {
-            if let Some(rest) = start[digits..].strip_prefix(mark.as_bytes()) {
-                return rest;
-            }
-        }
+/// The line without what tools put before it: its number, the signs of a difference, of a quotation. As often as there is
+/// one: a file's own lines may begin so too (`- item`, `12: …`), and are taken alike.
+fn unnumbered(mut line: &[u8]) -> &[u8] {
+    loop {
+        line = line.trim_ascii_start();
+        line = match line {
+            [b'+' | b'-' | b'>', rest @ ..] => rest,
+            _ => match after_number(line) {
+                Some(rest) => rest,
+                None => return line,
+            },
+        };
     }
-    start.strip_prefix(b"+").or_else(|| start.strip_prefix(b"-")).unwrap_or(start)
+}
+
+/// What stands behind `12→`, `12: `, `L12: `, `12 | ` and the like.
+fn after_number(line: &[u8]) -> Option<&[u8]> {
+    let number = line.strip_prefix(b"L").unwrap_or(line);
+    let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = number.get(digits..).filter(|_| (1..=6).contains(&digits))?;
+    ["→", "\t", "|", ":", " | "].iter().find_map(|mark| rest.strip_prefix(mark.as_bytes()))
 }
 
 #[cfg(test)]
@@ -101,8 +108,22 @@ mod tests {
         let key = Key::of(&[7; 32]);
         let numbered: String = FILE.lines().zip(1..).map(|(line, at)| format!("{at:>6}→{line}\r\n")).collect();
         let added: String = FILE.lines().map(|line| format!("+\t{line}\n")).collect();
-        for copy in [FILE.to_owned(), numbered, added, format!("before {FILE} and after")] {
+        let listed: String = FILE.lines().zip(1..).map(|(line, at)| format!("{at:>6}\t{line}   \r\n")).collect();
+        let cited: String = FILE.lines().zip(1..).map(|(line, at)| format!("> L{at}: {}\n", line.trim())).collect();
+        for copy in [FILE.to_owned(), numbered, added, listed, cited, format!("before {FILE} and after")] {
             let (met, all) = shared(&key, FILE, &copy);
+            assert!(all > 8 && met == all, "{met} of {all} in {copy:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_begin_like_what_tools_add_are_known_in_a_difference_and_by_number() {
+        let key = Key::of(&[7; 32]);
+        let file = "- first the bread is cut into slices\n- then it is toasted for a while\n-- a remark about butter\n12: a step with a number of its own\n> and a quotation\n";
+        let added: String = file.lines().map(|line| format!("+{line}\n")).collect();
+        let numbered: String = file.lines().zip(1..).map(|(line, at)| format!("{at}\t{line}\n")).collect();
+        for copy in [added, numbered] {
+            let (met, all) = shared(&key, file, &copy);
             assert!(all > 8 && met == all, "{met} of {all} in {copy:?}");
         }
     }

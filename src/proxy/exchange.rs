@@ -17,6 +17,7 @@ use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
 use super::presence::Presence;
 use super::restoring::{Counting, Restoring, recorded_head};
+use super::told::Follows;
 use crate::config::Deadlines;
 use crate::engine::Refusal;
 use crate::wire::body::{BodyReader, BodyWriter, Progress, Trailers};
@@ -471,6 +472,7 @@ impl<'a> Exchange<'a> {
         if head.status() == 101 {
             // The parser lets a 101 through only where an upgrade was offered.
             head.write(&ForwardResponse { upgrade: true, ..Default::default() }, &mut self.client.output);
+            self.intake.told().write(Follows::Messages, &mut self.client.output);
             if let Some(tape) = self.intake.tape() {
                 tape.answered(head.raw().clone());
                 tape.received_all();
@@ -515,15 +517,7 @@ impl<'a> Exchange<'a> {
             },
             &mut self.client.output,
         );
-        if let Some(fields) = self.intake.told().fields() {
-            let output = &mut self.client.output;
-            // Before the empty line that ends the head.
-            output.truncate(output.len() - 2);
-            for (name, value) in fields {
-                output.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            }
-            output.extend_from_slice(b"\r\n");
-        }
+        self.intake.told().write(Follows::Body, &mut self.client.output);
         if let Some(tape) = self.intake.tape() {
             let fields = head.fields().iter().map(|field| (head.bytes(field.name), head.bytes(field.value)));
             let kept = recorded_head(head.status(), head.reason(), restoring.is_some(), fields);

@@ -101,7 +101,7 @@ impl Intake {
         let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
         let flow = engine.open_for(id.clone(), request.clone(), group.clone());
-        let told = Told::new(&recorder.session, &id);
+        let told = Told::new(&recorder.session, &id, engine.may_warn(&request, group.as_deref()));
         let client = flow.client();
         let meta = FlowMeta {
             flow: id,
@@ -262,6 +262,7 @@ impl Intake {
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
         let release = self.finish_body();
+        self.told.judged();
         // Now, not when the flow has ended: the next turn may be under way before that.
         let tape = self.tape.as_ref();
         let noted = || tape.into_iter().for_each(Tape::requested);

@@ -2,7 +2,9 @@
 //! what the policy warns of. Never a value.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
 
 use crate::engine::{Action, Finding, Refusal};
 
@@ -10,6 +12,8 @@ use crate::engine::{Action, Finding, Refusal};
 pub const FLOW: &str = "x-divulge-flow";
 /// The field with the kinds that the policy warns of.
 pub const WARN: &str = "x-divulge-warn";
+/// The field of an answer that begins before all of the request was judged: there may be more to warn of.
+pub const PENDING: &str = "x-divulge-warn-pending";
 
 /// More kinds than these are not listed: a field has its length.
 const MOST: usize = 16;
@@ -18,27 +22,53 @@ const MOST: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Told {
     reference: Arc<str>,
-    warned: Arc<Mutex<BTreeSet<String>>>,
+    /// Whether the policy could warn of anything.
+    may_warn: bool,
+    warned: Arc<Mutex<Warned>>,
+}
+
+#[derive(Debug, Default)]
+struct Warned {
+    kinds: BTreeSet<String>,
+    /// All of the request was judged.
+    whole: bool,
+}
+
+/// What follows the head of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Follows {
+    Body,
+    /// Messages of both sides, so that what the client sends is never all judged by then.
+    Messages,
 }
 
 impl Told {
-    pub fn new(session: &str, flow: &str) -> Self {
-        Self { reference: format!("{session}/{flow}").into(), warned: Arc::default() }
+    pub fn new(session: &str, flow: &str, may_warn: bool) -> Self {
+        Self { reference: format!("{session}/{flow}").into(), may_warn, warned: Arc::default() }
     }
 
     pub fn reference(&self) -> &str {
         &self.reference
     }
 
+    fn warned(&self) -> MutexGuard<'_, Warned> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps what is warned of among `findings`.
     pub fn note(&self, findings: &[Finding]) {
         for finding in findings.iter().filter(|finding| finding.action == Action::Warn) {
-            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            let kinds = &mut self.warned().kinds;
             // A kind is a name of a rule file; what could not stand in a field is left out.
-            if warned.len() < MOST && finding.kind.bytes().all(|b| b.is_ascii_graphic()) {
-                warned.insert(finding.kind.to_string());
+            if kinds.len() < MOST && finding.kind.bytes().all(|b| b.is_ascii_graphic()) {
+                kinds.insert(finding.kind.to_string());
             }
         }
+    }
+
+    /// All of the request was judged.
+    pub fn judged(&self) {
+        self.warned().whole = true;
     }
 
     /// The refusal with the reference in its sentence: often all that an assistant shows.
@@ -46,10 +76,34 @@ impl Told {
         Refusal { message: format!("{} (reference {})", refusal.message, self.reference), ..refusal }
     }
 
-    /// Fields of an answer to a request that was let through with a warning.
-    pub fn fields(&self) -> Option<[(&'static str, String); 2]> {
-        let warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let kinds: Vec<&str> = warned.iter().map(String::as_str).collect();
-        (!kinds.is_empty()).then(|| [(WARN, kinds.join(", ")), (FLOW, self.reference.to_string())])
+    /// Fields of an answer that begins now, to a request that was let through with a warning or may still get one.
+    pub fn fields(&self, follows: Follows) -> Vec<(&'static str, String)> {
+        let warned = self.warned();
+        let kinds: Vec<&str> = warned.kinds.iter().map(String::as_str).collect();
+        let mut fields = Vec::new();
+        if !kinds.is_empty() {
+            fields.push((WARN, kinds.join(", ")));
+        }
+        if self.may_warn && (follows == Follows::Messages || !warned.whole) {
+            fields.push((PENDING, "1".to_owned()));
+        }
+        if !fields.is_empty() {
+            fields.push((FLOW, self.reference.to_string()));
+        }
+        fields
+    }
+
+    /// Puts them into a head of HTTP/1.1 that has just been written.
+    pub fn write(&self, follows: Follows, head: &mut BytesMut) {
+        let fields = self.fields(follows);
+        if fields.is_empty() || !head.ends_with(b"\r\n\r\n") {
+            return;
+        }
+        // Before the empty line that ends it.
+        head.truncate(head.len() - 2);
+        for (name, value) in fields {
+            head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
     }
 }

@@ -203,6 +203,7 @@ impl Running {
             host: self.exchange.host.clone(),
             port: self.exchange.port,
             secure: self.exchange.secure,
+            bodies: self.exchange.bodies,
             ..Exchange::default()
         };
         let bytes = request.request.head.len() + request.request.body.len();
@@ -227,6 +228,7 @@ impl Running {
             messages: std::mem::take(&mut self.exchange.messages),
             unread_messages: std::mem::take(&mut self.exchange.unread_messages),
             host: self.exchange.host.clone(),
+            bodies: self.exchange.bodies,
             ..Exchange::default()
         };
         bytes += end.messages.iter().map(|message| message.data.len()).sum::<usize>();

@@ -31,11 +31,40 @@ pub struct Exchange {
     pub messages: Vec<WebSocketMessage>,
     /// Messages of the client's that were not read, each before the message of that number.
     pub unread_messages: Vec<UnreadMessage>,
+    /// What is kept of its heads and bodies, where that is not what the session says of all.
+    pub bodies: Option<Bodies>,
     /// Findings and the flow as lines of JSON, as they were written when this was audited; empty for imports.
     pub lines: Vec<String>,
     /// The entry of the archive that this was imported from, with all that no field above has a place for. It holds what
     /// was sent, unmasked: whoever masks an exchange puts none here.
     pub extra: Option<Bytes>,
+}
+
+/// What is kept of heads and bodies.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bodies {
+    /// Found values are replaced by others of their shape.
+    #[default]
+    Masked,
+    /// Everything, as it came.
+    Full,
+    /// Heads masked, of bodies length and digest.
+    None,
+}
+
+impl Bodies {
+    pub fn name(self) -> &'static str {
+        match self {
+            Bodies::Masked => "masked",
+            Bodies::Full => "full",
+            Bodies::None => "none",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [Bodies::Masked, Bodies::Full, Bodies::None].into_iter().find(|bodies| bodies.name() == name)
+    }
 }
 
 /// One HTTP message.

@@ -32,7 +32,7 @@ pub use reader::SessionReader;
 pub use scan::{FlowPlaces, Place, Position, Scan, Told, check, walk};
 
 use super::chunks::pieces;
-use super::flow::{Beat, BodyState, Exchange, Message, Millis, Piece, UnreadMessage};
+use super::flow::{Beat, Bodies, BodyState, Exchange, Message, Millis, Piece, UnreadMessage};
 
 /// What a session file begins with; the number is the version of the format.
 pub const MAGIC: &[u8] = b"divulge session 1\n";
@@ -98,6 +98,9 @@ struct StoredRequest {
     host: String,
     port: u16,
     secure: bool,
+    /// What is kept, where that is not what the session says of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bodies: Option<Bodies>,
     message: StoredMessage,
 }
 
@@ -189,6 +192,7 @@ impl SessionWriter {
             host: exchange.host.clone(),
             port: exchange.port,
             secure: exchange.secure,
+            bodies: exchange.bodies,
             message: self.message(&exchange.request, &mut out),
         };
         self.json(REQUEST, &stored, &mut out);

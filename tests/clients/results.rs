@@ -29,12 +29,23 @@ pub fn note(run: &Run) {
 
 /// Writes that a test of `column` passed for `client`, and what it showed.
 pub fn passed(client: &str, column: &str, result: &str) {
+    write(client, column, None, result);
+}
+
+fn write(client: &str, column: &str, policy: Option<&str>, result: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
     let entry = json!({
-        "client": client, "version": version(client), "column": column, "result": result, "date": today(), "how": "real client",
+        "client": client, "version": version(client), "column": column, "policy": policy, "result": result, "date": today(),
+        "how": "real client",
     });
+    let name = [Some(client), Some(column), policy].into_iter().flatten().collect::<Vec<_>>().join(".");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(format!("{client}.{column}.json")), format!("{entry}\n")).unwrap();
+    fs::write(folder.join(format!("{name}.json")), format!("{entry}\n")).unwrap();
+}
+
+/// Writes that a turn of `client` completed under `policy`, with its edits in place.
+pub fn stripped(client: &str, policy: &str) {
+    write(client, "strips", Some(policy), "turn completes");
 }
 
 /// As it is pinned.

@@ -75,13 +75,13 @@ pub fn all() -> bool {
 }
 
 /// Under a policy that edits, the turn completes and nothing planted is shown.
-fn edited_turn(client: &Client, policies: &[&str]) {
-    for policy in policies {
+pub fn edited_turn(client: &Client) {
+    for policy in ["balanced", "strict"] {
         let run = audit(client, &["--policy", policy]).completed();
         run.keeps_quiet();
         assert!(run.flows().any(|flow| flow["verdict"] == "edited"), "{}: {policy} edited nothing", client.name);
+        results::stripped(client.name, policy);
     }
-    results::passed(client.name, "strips", &format!("turn completes under {}", policies.join(", ")));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn qoder_completes_its_turn_and_the_audit_names_what_it_sent() {
     run.expect_planted(&[("host.name", HOST), ("git.name", PERSON), ("path.cwd", PROJECT)]);
     results::passed("qoder", "finds", "host, person, project, machine, account, names asked over HTTP-DNS");
     if all() {
-        edited_turn(&QODER, &["balanced"]);
+        edited_turn(&QODER);
     }
 }
 
@@ -140,7 +140,7 @@ fn the_cursor_sdk_completes_its_turn_and_the_audit_names_what_it_sent() {
     run.expect_planted(&[("host.name", HOST), ("git.remote", REMOTE), ("path.cwd", PROJECT)]);
     results::passed("cursor-sdk", "finds", "host, project, repository, kernel, key of the blobs; over HTTP/1.1");
     if all() {
-        edited_turn(&CURSOR, &["balanced"]);
+        edited_turn(&CURSOR);
     }
 }
 
@@ -175,7 +175,7 @@ fn copilot_completes_its_turn_signed_in_and_the_audit_names_what_it_sent() {
     run.expect_planted(&[("host.name", HOST), ("path.cwd", PROJECT)]);
     results::passed("copilot", "finds", "host, project, offset, machine, processor, in headers and telemetry");
     if all() {
-        edited_turn(&COPILOT, &["balanced"]);
+        edited_turn(&COPILOT);
     }
 }
 
@@ -196,6 +196,6 @@ fn opencode_completes_its_turn_and_the_audit_names_what_it_sent() {
     run.expect_planted(&[("host.name", HOST), ("path.cwd", PROJECT)]);
     results::passed("opencode", "finds", "host, project, session, run time, date");
     if all() {
-        edited_turn(&OPENCODE, &["balanced", "strict"]);
+        edited_turn(&OPENCODE);
     }
 }

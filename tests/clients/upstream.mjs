@@ -4,13 +4,13 @@
 //   node upstream.mjs CERTIFICATE KEY LOG
 //
 // Prints its port. Every request goes to LOG, a line of JSON each. Anthropic Messages, OpenAI Chat Completions and
-// Responses, Gemini; streams in pieces of three characters. Everything else gets an empty object.
+// Responses, Gemini, Qoder's gateway; streams in pieces of three characters. Everything else gets an empty object.
 
 import fs from "node:fs";
 import https from "node:https";
 import zlib from "node:zlib";
 
-import { copilot } from "./signed_in.mjs";
+import { copilot, qoder } from "./signed_in.mjs";
 
 const [certificate, key, log] = process.argv.slice(2);
 const WORD = "Zauberwort-4711";
@@ -22,6 +22,15 @@ const unpack = (coding, bytes) => {
     if (coding === "deflate") return zlib.inflateSync(bytes);
   } catch {}
   return bytes;
+};
+
+// Qoder's `Encode=1`: base64 in an alphabet of its own, the first and the last third exchanged.
+const ALPHABET = "_doRTgHZBKcGVjlvpC,@aFSx#DPuNJme&i*MzLOEn)sUrthbf%Y^w.(kIQyXqWA!$";
+const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+const decoded = (text) => {
+  const third = Math.floor(text.length / 3);
+  const whole = text.slice(text.length - third) + text.slice(third, text.length - third) + text.slice(0, third);
+  return Buffer.from([...whole].map((each) => STANDARD[ALPHABET.indexOf(each)]).join(""), "base64").toString();
 };
 
 const pieces = (text) => text.match(/[\s\S]{1,3}/gu) ?? [];
@@ -140,6 +149,13 @@ const responses = (request) => {
   return events.map((event, sequence_number) => `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number })}\n\n`).join("");
 };
 
+// The same chunks, each as a string in a document of the gateway.
+const wrapped = (request) => {
+  const events = chat({ ...request, stream: true }).split("\n\n").filter((event) => event);
+  const around = (body) => ({ headers: {}, body, statusCodeValue: 200, statusCode: "OK" });
+  return events.map((event) => `data:${JSON.stringify(around(event.slice("data: ".length)))}\n\n`).join("") + "event:finish\ndata:{}\n\n";
+};
+
 // A value that a JSON Schema takes, for requests that want no text.
 const sample = (schema) => {
   if (schema.enum) return schema.enum[0];
@@ -169,14 +185,16 @@ const server = https.createServer({ cert: fs.readFileSync(certificate), key: fs.
   const parts = [];
   request.on("data", (part) => parts.push(part));
   request.on("end", () => {
-    const body = unpack(request.headers["content-encoding"], Buffer.concat(parts)).toString("latin1");
+    let body = unpack(request.headers["content-encoding"], Buffer.concat(parts)).toString("latin1");
+    if (body && request.url.includes("Encode=1")) body = Buffer.from(decoded(body)).toString("latin1");
     fs.appendFileSync(log, JSON.stringify({ host: request.headers.host, url: request.url, headers: request.rawHeaders, body }) + "\n");
     const path = request.url.split("?")[0];
-    let answer = copilot(path) ?? {};
+    let answer = (request.headers.host?.endsWith("qoder.sh") ? qoder(path) : copilot(path)) ?? {};
     try {
       const sent = JSON.parse(Buffer.from(body, "latin1").toString());
       if (path.endsWith("/v1/messages")) answer = anthropic(sent);
       else if (path.endsWith("/chat/completions")) answer = chat(sent);
+      else if (path.endsWith("/agent_chat_generation")) answer = wrapped(sent);
       else if (path.endsWith("/responses")) answer = responses(sent);
       else if (path.endsWith(":streamGenerateContent")) answer = gemini(sent, true);
       else if (path.endsWith(":generateContent")) answer = gemini(sent, false);

@@ -148,6 +148,17 @@ fn completions_and_the_manual_are_written() {
         let manual = run(&["man"]).await;
         assert_eq!(manual.code, Some(0), "{}", manual.err);
         assert!(manual.out.contains(".TH"), "{}", manual.out);
+        let folder = tempfile::tempdir().unwrap();
+        let pages = folder.path().join("man");
+        let written = run(&["man", "--output", pages.to_str().unwrap()]).await;
+        assert_eq!(written.code, Some(0), "{}", written.err);
+        // Every page that the first one names is there.
+        let first = std::fs::read_to_string(pages.join("divulge.1")).unwrap().replace("\\-", "-");
+        let named: Vec<&str> = first.lines().filter_map(|line| line.strip_suffix("(1)")).collect();
+        assert!(named.len() > 10, "{first}");
+        for name in named {
+            assert!(pages.join(format!("{name}.1")).exists(), "{name}");
+        }
     });
 }
 

@@ -2,33 +2,11 @@
 //!
 //! Their traffic was written down before it was measured.
 
+use bytes::Bytes;
 use divulge::engine::Part;
 
 use super::encode::{Bool, Float, Int, List, Map, Msg, Num, Str, Text, Value, envelope, msgpack, multipart, protobuf};
-use super::{Planted, Score, found, generic};
-
-struct Sent {
-    line: (&'static str, &'static str, &'static str),
-    fields: Vec<(&'static str, &'static str)>,
-    body: Vec<u8>,
-    planted: &'static [Planted],
-}
-
-fn check(name: &str, requests: Vec<Sent>) {
-    let engine = generic();
-    let mut score = Score::default();
-    for sent in requests {
-        let framed = sent.fields.contains(&("content-type", "application/grpc"));
-        // As the proxy hands out bodies that stay open.
-        let parts = match (sent.body.is_empty(), framed) {
-            (true, _) => vec![Part::Head],
-            (false, true) => vec![Part::Head, Part::Frame { index: 0, bytes: sent.body.into() }],
-            (false, false) => vec![Part::Document(sent.body.into())],
-        };
-        score.add(sent.planted, &found(&engine, sent.line, &sent.fields, parts));
-    }
-    score.check(name);
-}
+use super::sent::{Sent, check};
 
 /// A command line assistant: turns and telemetry in msgpack, crash reports as multipart, a licence check in the query.
 fn heron() -> Vec<Sent> {
@@ -147,7 +125,7 @@ fn heron() -> Vec<Sent> {
                 ("x-heron-install", "5d20e9b7-3c41-4f8e-a6d5-917b0c24ef83"),
                 ("content-type", "application/msgpack"),
             ],
-            body: msgpack(&turn),
+            parts: vec![Part::Document(msgpack(&turn).into())],
             planted: &[
                 ("os.name", "header:/user-agent"),
                 ("os.arch", "header:/user-agent"),
@@ -172,7 +150,7 @@ fn heron() -> Vec<Sent> {
         Sent {
             line: ("POST", "/ingest", "events.heron-assist.example"),
             fields: vec![("host", "events.heron-assist.example"), ("content-type", "application/x-msgpack")],
-            body: msgpack(&events),
+            parts: vec![Part::Document(msgpack(&events).into())],
             planted: &[
                 ("id.device", "body!msgpack:/0/props/device_id"),
                 ("host.name", "body!msgpack:/0/props/hostname"),
@@ -193,7 +171,7 @@ fn heron() -> Vec<Sent> {
                 ("host", "events.heron-assist.example"),
                 ("content-type", "multipart/form-data; boundary=cut"),
             ],
-            body: crash,
+            parts: vec![Part::Document(crash.into())],
             planted: &[
                 ("id.install", "body!multipart:/meta!json:/install_id"),
                 ("os.distro", "body!multipart:/meta!json:/os_version"),
@@ -209,7 +187,7 @@ fn heron() -> Vec<Sent> {
                 "licence.heron-assist.example",
             ),
             fields: vec![("host", "licence.heron-assist.example"), ("accept-language", "sv-SE,sv;q=0.9,en;q=0.8")],
-            body: Vec::new(),
+            parts: vec![Part::Head],
             planted: &[
                 ("user.name", "query!form:/seat"),
                 ("id.device", "query!form:/machine"),
@@ -266,7 +244,7 @@ fn bittern() -> Vec<Sent> {
                 ("cookie", "uid=acct_5519027364; theme=light"),
                 ("content-type", "application/json"),
             ],
-            body: br#"{"operationName":"Ask","variables":{"question":"Rename fill to top up.","workspace":{"name":"granary","folders":["/Users/oyelaran/code/granary"],"openFiles":["src/silo.ts","src/index.ts"]},"profile":{"fullName":"Tunde Oyelaran","email":"tunde@oyelaran.example.com","organizationId":"org_77b1c0d9e2"},"environment":{"screenResolution":"3024x1964","keyboardLayout":"ABC","countryCode":"NG","appVersion":"7.3.0","electron":"39.2.0"},"limit":20,"after":"Y3Vyc29yOjIw"},"query":"query Ask($question: String!) { ask(question: $question) { id answer } }"}"#.to_vec(),
+            parts: vec![Part::Document(Bytes::from_static(br#"{"operationName":"Ask","variables":{"question":"Rename fill to top up.","workspace":{"name":"granary","folders":["/Users/oyelaran/code/granary"],"openFiles":["src/silo.ts","src/index.ts"]},"profile":{"fullName":"Tunde Oyelaran","email":"tunde@oyelaran.example.com","organizationId":"org_77b1c0d9e2"},"environment":{"screenResolution":"3024x1964","keyboardLayout":"ABC","countryCode":"NG","appVersion":"7.3.0","electron":"39.2.0"},"limit":20,"after":"Y3Vyc29yOjIw"},"query":"query Ask($question: String!) { ask(question: $question) { id answer } }"}"#))],
             planted: &[
                 ("id.device", "header:/x-bittern-machine-id"),
                 ("id.session", "header:/x-bittern-session"),
@@ -293,7 +271,7 @@ fn bittern() -> Vec<Sent> {
                 ("te", "trailers"),
                 ("user-agent", "grpc-node-js/1.14.0"),
             ],
-            body: envelope(&complete),
+            parts: vec![Part::Head, Part::Frame { index: 0, bytes: envelope(&complete).into() }],
             planted: &[
                 ("path.project", "body!frame:/0!pb:/2/1"),
                 ("os.kernel", "body!frame:/0!pb:/3/1"),
@@ -309,7 +287,7 @@ fn bittern() -> Vec<Sent> {
                 ("host", "beacon.bittern-code.example"),
                 ("content-type", "application/x-www-form-urlencoded"),
             ],
-            body: b"e=activate&installId=b8417d0c-52ae-4c93-9f60-1e7d35ca8b24&deviceName=Tundes-MacBook-Pro&userName=oyelaran&lang=en-NG&timeZone=Africa%2FLagos&platform=darwin&arch=arm64&mem=36864&wifi=oyelaran-home&mac=a4%3A83%3Ae7%3A2c%3A90%3A1b&n=3&ok=1&t=1763640000".to_vec(),
+            parts: vec![Part::Document(Bytes::from_static(b"e=activate&installId=b8417d0c-52ae-4c93-9f60-1e7d35ca8b24&deviceName=Tundes-MacBook-Pro&userName=oyelaran&lang=en-NG&timeZone=Africa%2FLagos&platform=darwin&arch=arm64&mem=36864&wifi=oyelaran-home&mac=a4%3A83%3Ae7%3A2c%3A90%3A1b&n=3&ok=1&t=1763640000"))],
             planted: &[
                 ("id.install", "body!form:/installId"),
                 ("host.name", "body!form:/deviceName"),

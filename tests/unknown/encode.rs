@@ -1,6 +1,9 @@
-//! What the invented clients of the second half spell their bodies in: msgpack, protobuf, multipart and forms.
+//! What invented clients spell their bodies in: msgpack, protobuf, multipart, forms, messages of a WebSocket.
 
 use std::fmt::Write;
+
+use bytes::Bytes;
+use divulge::engine::Part;
 
 /// A value as most formats know it.
 pub enum Value {
@@ -140,4 +143,29 @@ pub fn multipart(parts: &[(&str, &str, &str)]) -> Vec<u8> {
     }
     out.push_str("--cut--\r\n");
     out.into_bytes()
+}
+
+/// As a form spells a value.
+pub fn form_value(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => out.push(byte as char),
+            b' ' => out.push('+'),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+/// A head that asks for a WebSocket, and what the client says on it.
+pub fn messages(texts: &[&'static str]) -> Vec<Part> {
+    let message = |(index, text): (usize, &&'static str)| Part::Message {
+        index: index as u64,
+        text: true,
+        bytes: Bytes::from_static(text.as_bytes()),
+    };
+    std::iter::once(Part::Head).chain(texts.iter().enumerate().map(message)).collect()
 }

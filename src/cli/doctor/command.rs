@@ -1,7 +1,6 @@
 //! `divulge doctor -- CMD`: the command runs, on this machine or in a room, and each of its processes is told of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use super::{Args, Host, Proxy, locked};
 use crate::cli::printable;
 use crate::cli::run::sealed::{self, Sealed};
-use crate::doctor::processes::{Watch, Whose};
+use crate::doctor::processes::{Seen, Watch, Whose};
 use crate::doctor::{Check, State};
 use crate::proxy::{Peer, Way, connection};
 
@@ -149,66 +148,95 @@ async fn met(proxy: &Proxy, room: &Sealed) {
     }
 }
 
-/// What processes of one name did, together.
-#[derive(Default)]
-struct Together<'a> {
-    processes: usize,
+/// Processes that are the same and did the same.
+struct Alike<'a> {
+    seen: &'a Seen,
+    pids: Vec<u32>,
     proxied: BTreeMap<&'a str, usize>,
     met: BTreeMap<&'a str, usize>,
-    around: BTreeSet<SocketAddr>,
 }
 
-fn processes(watch: &Watch, hosts: &BTreeMap<String, Host>) -> Vec<Check> {
-    const AREA: &str = "processes";
-    let mut by_name: BTreeMap<(bool, &str), Together<'_>> = BTreeMap::new();
-    for seen in watch.seen.values() {
-        let entry = by_name.entry((seen.is_child, &seen.name)).or_default();
-        entry.processes += 1;
-        for (list, all) in [(&seen.proxied, &mut entry.proxied), (&seen.met, &mut entry.met)] {
+impl<'a> Alike<'a> {
+    fn of(seen: &'a Seen) -> Self {
+        Self { seen, pids: Vec::new(), proxied: BTreeMap::new(), met: BTreeMap::new() }
+    }
+
+    fn takes(&self, other: &Seen) -> bool {
+        let seen = self.seen;
+        let parent = |seen: &'a Seen| seen.parent.as_ref().map(|(_, name)| name.as_str());
+        (seen.is_child, &seen.name, &seen.command, &seen.around)
+            == (other.is_child, &other.name, &other.command, &other.around)
+            && parent(seen) == other.parent.as_ref().map(|(_, name)| name.as_str())
+            && seen.proxied.keys().eq(other.proxied.keys())
+            && seen.met.keys().eq(other.met.keys())
+    }
+
+    fn add(&mut self, pid: u32, seen: &'a Seen) {
+        self.pids.push(pid);
+        for (list, all) in [(&seen.proxied, &mut self.proxied), (&seen.met, &mut self.met)] {
             for (host, count) in list {
                 *all.entry(host).or_default() += count;
             }
         }
-        entry.around.extend(&seen.around);
     }
-    if by_name.is_empty() {
-        return vec![Check::note(AREA, "all", "no connection was seen")];
+
+    /// Which processes they are: their numbers, whose children, and their command.
+    fn who(&self) -> String {
+        let mut pids: Vec<String> = self.pids.iter().take(4).map(ToString::to_string).collect();
+        if self.pids.len() > pids.len() {
+            pids.push("…".to_owned());
+        }
+        let parent = match &self.seen.parent {
+            Some((pid, name)) => format!(", child of {name} {pid}"),
+            None => String::new(),
+        };
+        format!(" [pid {}{parent}: {}]", pids.join(", "), self.seen.command)
     }
-    let asking = |host: &str| {
-        by_name.values().filter(|one| one.proxied.contains_key(host) || one.met.contains_key(host)).count()
-    };
-    let shared: BTreeSet<&str> = hosts.keys().map(String::as_str).filter(|host| asking(host) > 1).collect();
-    by_name.iter().map(|((is_child, name), seen)| told(AREA, *is_child, name, seen, hosts, &shared)).collect()
 }
 
-/// One line about processes of one name: where they went, and whether they trust the CA.
-fn told(
-    area: &'static str,
-    is_child: bool,
-    name: &str,
-    seen: &Together<'_>,
-    hosts: &BTreeMap<String, Host>,
-    shared: &BTreeSet<&str>,
-) -> Check {
-    let role = if is_child { "child" } else { "main" };
-    let many = if seen.processes > 1 { format!(" × {}", seen.processes) } else { String::new() };
-    let name = format!("{name} ({role}{many})");
+/// The main process first, then the others as they began.
+fn processes(watch: &Watch, hosts: &BTreeMap<String, Host>) -> Vec<Check> {
+    const AREA: &str = "processes";
+    let mut all: Vec<Alike<'_>> = Vec::new();
+    for (pid, seen) in &watch.seen {
+        let at = all.iter().position(|one| one.takes(seen)).unwrap_or(all.len());
+        if at == all.len() {
+            all.push(Alike::of(seen));
+        }
+        all[at].add(*pid, seen);
+    }
+    if all.is_empty() {
+        return vec![Check::note(AREA, "all", "no connection was seen")];
+    }
+    all.sort_by_key(|one| one.seen.is_child);
+    let asking =
+        |host: &str| all.iter().filter(|one| one.proxied.contains_key(host) || one.met.contains_key(host)).count();
+    let shared: BTreeSet<&str> = hosts.keys().map(String::as_str).filter(|host| asking(host) > 1).collect();
+    all.iter().map(|one| told(AREA, one, hosts, &shared)).collect()
+}
+
+/// One line about processes that did the same: where they went, and whether they trust the CA.
+fn told(area: &'static str, alike: &Alike<'_>, hosts: &BTreeMap<String, Host>, shared: &BTreeSet<&str>) -> Check {
+    let role = if alike.seen.is_child { "child" } else { "main" };
+    let many = if alike.pids.len() > 1 { format!(" × {}", alike.pids.len()) } else { String::new() };
+    let name = format!("{} ({role}{many})", alike.seen.name);
+    let who = alike.who();
     let list = |hosts: &BTreeMap<&str, usize>| {
         let each: Vec<String> = hosts.iter().map(|(host, count)| format!("{host} × {count}")).collect();
         each.join(", ")
     };
-    let connections = match seen.proxied.is_empty() {
+    let connections = match alike.proxied.is_empty() {
         true => "nothing through the proxy".to_owned(),
-        false => format!("through the proxy: {}", list(&seen.proxied)),
+        false => format!("through the proxy: {}", list(&alike.proxied)),
     };
-    let (trust, state) = trust(seen, hosts, shared);
-    let mut around: Vec<String> = seen.around.iter().take(4).map(ToString::to_string).collect();
-    around.extend(Some(list(&seen.met)).filter(|met| !met.is_empty()));
+    let (trust, state) = trust(alike, hosts, shared);
+    let mut around: Vec<String> = alike.seen.around.iter().take(4).map(ToString::to_string).collect();
+    around.extend(Some(list(&alike.met)).filter(|met| !met.is_empty()));
     if !around.is_empty() {
-        let what = format!("goes around: {} ({connections}){trust}", around.join(", "));
+        let what = format!("goes around: {} ({connections}){trust}{who}", around.join(", "));
         return Check::bad(area, name, what, "divulge run --sealed -- CMD, or a transparent gateway");
     }
-    let what = format!("{connections}{trust}");
+    let what = format!("{connections}{trust}{who}");
     match state {
         State::Bad => Check::bad(area, name, what, "the variable that its pack names, or divulge ca install"),
         State::Note => Check::note(area, name, what),
@@ -217,7 +245,7 @@ fn told(
 }
 
 /// Whether these processes trust the CA, as far as their hosts tell.
-fn trust(seen: &Together<'_>, hosts: &BTreeMap<String, Host>, shared: &BTreeSet<&str>) -> (String, State) {
+fn trust(seen: &Alike<'_>, hosts: &BTreeMap<String, Host>, shared: &BTreeSet<&str>) -> (String, State) {
     let own = seen.proxied.keys().chain(seen.met.keys()).filter_map(|host| Some((*host, hosts.get(*host)?)));
     let (mut trusts, mut refused, mut silent) = (false, Vec::new(), Vec::new());
     for (host, what) in own {

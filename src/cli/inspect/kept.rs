@@ -1,5 +1,6 @@
 //! What can be said of a session without looking through its bytes anew: its chain, its lines, its certificates.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::session::Session;
-use super::source;
+use super::source::{self, Source};
 use crate::cli::start::{self, KeptPseudonyms, StartError};
 use crate::cli::{INCOMPLETE, WRONG_USAGE, fail, printable};
 use crate::config::Options;
@@ -25,6 +26,23 @@ pub(super) fn sessions(files: &[PathBuf]) -> Result<Vec<Session>, StartError> {
     let expected =
         |path: &Path| StartError::Wrong(format!("{}: is no session of divulge, which --record writes", path.display()));
     files.iter().map(|path| Session::open(path)?.ok_or_else(|| expected(path))).collect()
+}
+
+/// What there is to do of `masked` where an option asks for an audit anew: nothing. Of a session that also has requests kept
+/// whole, in `files`, they are left out with a word; one that has none is an error.
+pub(super) fn left_out(option: &str, masked: Vec<Source>, files: &[Source]) -> Result<Vec<Source>, StartError> {
+    let Some(bodies) = masked.first().and_then(Source::kept) else { return Ok(masked) };
+    let whole: HashSet<&Path> = files.iter().map(Source::path).collect();
+    if let Some(source) = masked.iter().find(|source| !whole.contains(source.path())) {
+        return Err(StartError::Wrong(format!(
+            "{option}: {} was recorded with bodies {}: its findings are those of the recording, and nothing in it can be looked \
+             through anew; record with --record-bodies full for that",
+            source.path().display(),
+            source.kept().unwrap_or_default()
+        )));
+    }
+    eprintln!("divulge: {option}: {} requests were recorded with bodies {bodies}, and are left out", masked.len());
+    Ok(Vec::new())
 }
 
 /// `--verify`: the chain of each file, and the certificates of what is kept whole.
@@ -79,8 +97,13 @@ struct Told {
 /// Edits every request again under the session's own policy, and compares. None where nothing can be recomputed.
 fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told>, StartError> {
     let about = &session.scan.about;
-    if about.bodies != "full" {
-        println!("{}: bodies are {}, so certificates cannot be recomputed", session.path.display(), about.bodies);
+    let (other, whole): (Vec<_>, Vec<_>) =
+        source::recorded(session).into_iter().partition(|source| source.kept().is_some());
+    if let Some(bodies) = other.first().and_then(Source::kept) {
+        let (path, some) = (session.path.display(), if whole.is_empty() { "" } else { "some " });
+        println!("{path}: {some}bodies are {bodies}, so {some}certificates cannot be recomputed");
+    }
+    if whole.is_empty() {
         return Ok(None);
     }
     if about.policy_text.is_empty() {
@@ -112,7 +135,7 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
     });
     let limit = options.body_limit()?.0;
     let mut told = Told { held: 0, broken: Vec::new() };
-    for source in source::recorded(session) {
+    for source in whole {
         let id = source.id();
         let Ok(loaded) = source.load() else { continue };
         let live = loaded.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());

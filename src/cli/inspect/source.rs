@@ -63,11 +63,12 @@ impl Source {
         }
     }
 
-    /// What its session keeps of bodies, if that is not all.
+    /// What its session keeps of its bodies, if that is not all.
     pub fn kept(&self) -> Option<String> {
-        let Source::Recorded { session, .. } = self else { return None };
-        let bodies = &session.scan.about.bodies;
-        (bodies != "full").then(|| bodies.clone())
+        let Source::Recorded { session, index, .. } = self else { return None };
+        let own = session.scan.flows().get(*index).and_then(|flow| flow.bodies);
+        let bodies = own.map_or_else(|| session.scan.about.bodies.clone(), |own| own.name().to_owned());
+        (bodies != "full").then_some(bodies)
     }
 
     /// The name of the policy that its session was recorded under.

@@ -11,7 +11,9 @@ use super::place::{Names, Tail};
 use super::walker::Walker;
 use super::{sentry, sniff};
 use crate::engine::location::Step;
-use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
+use crate::engine::visit::{
+    Known, LayerId, LeafKind, Quoted, SHORTEST_KNOWN, SHORTEST_PATH, Spelling, Target, Visitor,
+};
 use crate::wire::span::Span;
 
 impl<V: Visitor> Walker<'_, V> {
@@ -87,7 +89,8 @@ impl<V: Visitor> Walker<'_, V> {
             let mut path = Path::default();
             let scratch = self.scratch();
             let depth = self.limits.json_depth;
-            let mut leaves = Leaves { walker: self, layer, bytes, names: &names, scratch, outer: name, cut: false };
+            let mut leaves =
+                Leaves { walker: self, layer, bytes, names: &names, scratch, outer: name, cut: false, element: None };
             let ended = json::read(bytes, at, depth, &mut path, &mut leaves);
             let cut = leaves.cut;
             let scratch = leaves.scratch;
@@ -174,6 +177,8 @@ struct Leaves<'w, 'v, 'd, V> {
     outer: &'w str,
     /// The document ends inside a string.
     cut: bool,
+    /// The element that is being read: how many layers there were before it, and whether all but its form is known.
+    element: Option<(usize, bool)>,
 }
 
 impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
@@ -182,7 +187,31 @@ impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
             self.scratch.clear();
             unescape(&self.bytes[text.start..text.end], &mut self.scratch);
         }
+        self.target(text)
+    }
+
+    fn target(&self, text: Text) -> Target {
         Target { layer: self.layer, raw: Span::of(text.start..text.end), spelling: Spelling::JsonString }
+    }
+
+    #[inline]
+    fn value(&mut self, path: &Path<'d>, text: Text) {
+        let target = self.text(text);
+        let decoded = if text.escaped { &self.scratch } else { &self.bytes[text.start..text.end] };
+        let name = path.name(self.outer);
+        self.walker.value(LeafKind::JsonString, name, decoded, target, Tail::Json(&path.segments));
+    }
+
+    /// One that the visitor may know.
+    fn known(&mut self, path: &Path<'d>, text: Text) {
+        let raw = &self.bytes[text.start..text.end];
+        let value = Quoted { name: path.name(self.outer), raw, escaped: text.escaped, target: self.target(text) };
+        if self.walker.recall(&value, Tail::Json(&path.segments)) {
+            return;
+        }
+        let layers = self.walker.layers.len();
+        self.value(path, text);
+        self.walker.learn(layers);
     }
 }
 
@@ -202,10 +231,17 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
 
     #[inline]
     fn string(&mut self, path: &Path<'d>, text: Text) {
-        let target = self.text(text);
-        let decoded = if text.escaped { &self.scratch } else { &self.bytes[text.start..text.end] };
-        let name = path.name(self.outer);
-        self.walker.value(LeafKind::JsonString, name, decoded, target, Tail::Json(&path.segments));
+        let raw = &self.bytes[text.start..text.end];
+        if let Some((_, true)) = self.element {
+            self.known(path, text);
+            return;
+        }
+        let path_like = || raw.len() >= SHORTEST_PATH && memchr::memchr2(b'/', b'\\', raw).is_some();
+        if (raw.len() >= SHORTEST_KNOWN || path_like()) && self.walker.is_outermost() {
+            self.known(path, text);
+        } else {
+            self.value(path, text);
+        }
     }
 
     #[inline]
@@ -218,6 +254,23 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
         let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::JsonToken };
         let name = path.name(self.outer);
         self.walker.leaf(kind, name, &self.bytes[start..end], target, Tail::Json(&path.segments));
+    }
+
+    fn element(&mut self, path: &Path<'d>, start: usize) -> Option<usize> {
+        if !self.walker.is_outermost() {
+            return None;
+        }
+        let end = json::value_end(self.bytes, start);
+        let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::Raw };
+        let known = self.walker.element(&self.bytes[start..end], target, Tail::Json(&path.segments));
+        self.element = Some((self.walker.layers.len(), known == Known::Form)).filter(|_| known != Known::Whole);
+        (known == Known::Whole).then_some(end)
+    }
+
+    fn element_ended(&mut self) {
+        if let Some((layers, _)) = self.element.take() {
+            self.walker.element_ended(self.bytes, layers);
+        }
     }
 
     fn too_deep(&mut self, path: &Path<'d>, start: usize, end: usize) {

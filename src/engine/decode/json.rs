@@ -58,6 +58,14 @@ impl<'d> Path<'d> {
         }
     }
 
+    /// Whether an element of a list stands here that is a member of the document, or of an object that is one.
+    fn is_element(&self) -> bool {
+        matches!(
+            self.segments[..],
+            [Segment::Name(_), Segment::Index(_)] | [Segment::Name(_), Segment::Name(_), Segment::Index(_)]
+        )
+    }
+
     fn open(&mut self, segment: Segment<'d>) {
         let nearest = match segment {
             Segment::Name(_) => self.segments.len() as u32,
@@ -85,6 +93,12 @@ pub(crate) trait Sink<'d> {
     fn too_deep(&mut self, path: &Path<'d>, start: usize, end: usize);
     /// A string that the document ends in.
     fn cut(&mut self, path: &Path<'d>, text: Text);
+    /// An element of one of the document's own lists, an object that begins at `start`. Its end, if there is nothing to read in it.
+    fn element(&mut self, _path: &Path<'d>, _start: usize) -> Option<usize> {
+        None
+    }
+    /// The end of such an element was read.
+    fn element_ended(&mut self) {}
 }
 
 /// Reads one document of `bytes` from `at` on. Gives where it ends.
@@ -113,6 +127,7 @@ pub(crate) fn read<'d>(
                 sink.too_deep(path, at, end);
                 at = end;
             }
+            Some(b'{') if path.is_element() && element(path, sink, &mut at) => {}
             Some(b'{') => {
                 let first = blank(bytes, at + 1);
                 if bytes.get(first) == Some(&b'}') {
@@ -155,14 +170,28 @@ pub(crate) fn read<'d>(
                     at = member(bytes, at, path, sink)?;
                     break;
                 }
-                (Segment::Index(_), Some(b']')) | (Segment::Name(_), Some(b'}')) => {
+                (Segment::Index(_), Some(b']')) => {
                     path.close();
                     at += 1;
+                }
+                (Segment::Name(_), Some(b'}')) => {
+                    path.close();
+                    at += 1;
+                    if path.is_element() {
+                        sink.element_ended();
+                    }
                 }
                 _ => return Err(Break { at }),
             }
         }
     }
+}
+
+/// Whether the element at `at` need not be read; then `at` is its end.
+fn element<'d>(path: &Path<'d>, sink: &mut impl Sink<'d>, at: &mut usize) -> bool {
+    let end = sink.element(path, *at);
+    *at = end.unwrap_or(*at);
+    end.is_some()
 }
 
 /// Reads `"name":` and puts it at the end of the path.

@@ -208,6 +208,10 @@ fn stacked_content_codings_are_undone_last_first() {
 fn a_form_body_gives_its_pairs() {
     let (seen, _) = document(&[("content-type", "application/x-www-form-urlencoded")], "a=1&b+c=%7B%22d%22%3A2%7D&&=x");
     assert_eq!(seen.body(), ["body!form:/a = 1", "body!form:/b c!json:/d = 2", "body!form:/ = x"]);
+    // A plus sign is a blank, in a document as well, whose text is then as long as it is spelled.
+    let (seen, _) =
+        document(&[("content-type", "application/x-www-form-urlencoded")], "a={\"b+c\":\"/home/ann/my+project\"}");
+    assert_eq!(seen.body(), ["body!form:/a!json:/b c = /home/ann/my project"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy, pairs};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
-use crate::engine::visit::{LayerId, Leaf, LeafKind, SHORTEST_RUN, Spelling, Target, Visitor};
+use crate::engine::visit::{Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor};
 use crate::wire::span::Span;
 
 pub(super) struct Walker<'v, V> {
@@ -264,11 +264,13 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// A window of the decoded text of a leaf as a layer's content: a slice of the layer it stands in where it is spelled
     /// plainly. Nothing when the budget is spent.
     fn text_of(&mut self, text: &[u8], window: Range<usize>, target: Target) -> Option<Bytes> {
-        if text.len() == target.raw.len() {
+        // Every escape is longer than what it stands for, but for the `+` of a form.
+        let plain = text.len() == target.raw.len()
+            && (target.spelling != Spelling::Form || self.content(target.layer)[target.raw.range()] == *text);
+        if plain {
             if !self.spend(0) {
                 return None;
             }
-            // Every escape is longer than what it stands for.
             return Some(self.content(target.layer).slice(target.raw.range()).slice(window));
         }
         if !self.spend(window.len()) {
@@ -320,11 +322,37 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.layers[layer.0 as usize].content.clone()
     }
 
+    /// Whether the walk is in a document that no other holds: what was undone around it are content codings.
+    pub fn is_outermost(&self) -> bool {
+        let coding = |step: &Step| matches!(step, Step::Gzip | Step::Zlib | Step::Deflate | Step::Br | Step::Zstd);
+        self.depth == 0 && self.steps.iter().all(coding)
+    }
+
+    /// Whether the visitor knows what the element of a list comes to that is spelled at `target`.
+    pub fn element(&mut self, raw: &[u8], target: Target, tail: Tail<'_>) -> Known {
+        self.visitor.element(raw, target, &Here::new(&self.root, &self.steps, tail))
+    }
+
+    /// Says that an element in `raw` is over, which had `layers` layers before it.
+    pub fn element_ended(&mut self, raw: &[u8], layers: usize) {
+        self.visitor.element_ended(raw, self.layers.len() == layers);
+    }
+
+    /// Whether the visitor knows what `value` comes to.
+    pub fn recall(&mut self, value: &Quoted<'_>, tail: Tail<'_>) -> bool {
+        self.visitor.recall(value, &Here::new(&self.root, &self.steps, tail))
+    }
+
+    /// Says what came of a value that it did not know, which had `layers` layers before it.
+    pub fn learn(&mut self, layers: usize) {
+        self.visitor.learn(self.layers.len() == layers);
+    }
+
     #[inline]
     pub fn leaf(&mut self, kind: LeafKind, name: &str, text: &[u8], target: Target, tail: Tail<'_>) {
         self.runs.clear();
         if text.len() >= SHORTEST_RUN && !matches!(kind, LeafKind::Method | LeafKind::PbVarint | LeafKind::PbFixed) {
-            self.visitor.runs(text, &mut self.runs);
+            self.visitor.runs(text, target, &mut self.runs);
         }
         let place = Here::new(&self.root, &self.steps, tail);
         self.visitor.leaf(&Leaf { kind, name, text, runs: &self.runs, target }, &place);

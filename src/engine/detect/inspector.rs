@@ -12,21 +12,24 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::elements::Elements;
 use super::facts::Matcher;
 use super::hash::Keyed;
 use super::label::Label;
+use super::named::LONGEST_VALUE;
 use super::prompt::Prompt;
 use super::region::Region;
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
+use super::told::{self, Key, Told, ToldRule, Whole};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::rules::rule::{Part, Rule};
 use crate::engine::rules::ruleset::{Candidates, NameMemory, RuleSet};
-use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Visitor};
+use crate::engine::visit::{Leaf, LeafKind, Place, Quoted, Segment, Target, Visitor};
 
 /// Names that one unit may add to what is remembered.
 const FRESH_NAMES: usize = 1024;
@@ -40,6 +43,10 @@ pub struct Inspector<'r> {
     scans: Option<&'r Scans>,
     /// The text that comes next.
     next: Next,
+    /// Of a text that may come, if it does.
+    expected: Option<(Target, Digest)>,
+    /// Of this unit, once it was asked for.
+    whole: Option<Whole>,
     /// The text that was last seen holds no character that any mark could begin with: known only of what was seen before.
     unmarked: bool,
     pub(super) hits: Hits,
@@ -51,6 +58,8 @@ pub struct Inspector<'r> {
     label: Label,
     /// The label names the leaf that was last seen.
     labelled: bool,
+    /// The leaf is the value of a pair within another: a list of pairs is no list of values.
+    pub(super) in_pair: bool,
     qualified: String,
     role: Role,
     pub(super) prompt: Prompt,
@@ -66,6 +75,7 @@ thread_local! {
 /// Layer, raw span and window: where two rules may meet.
 type Spot = (u32, u32, u32, Option<(usize, usize)>);
 
+#[derive(PartialEq)]
 pub(super) struct Found {
     rule: u16,
     pub(super) finding: RawFinding,
@@ -81,6 +91,8 @@ impl<'r> Inspector<'r> {
             facts: None,
             scans: None,
             next: Next::Unknown,
+            expected: None,
+            whole: None,
             unmarked: false,
             hits: SPARE.take().unwrap_or_default(),
             active,
@@ -89,6 +101,7 @@ impl<'r> Inspector<'r> {
             fresh: NameMemory::default(),
             label: Label::default(),
             labelled: false,
+            in_pair: false,
             qualified: String::new(),
             role: Role::default(),
             prompt: Prompt::default(),
@@ -266,7 +279,9 @@ impl<'r> Inspector<'r> {
         for &number in self.candidates(name).rules.iter() {
             // Rules for a header mean the header.
             if rules.get(usize::from(number)).is_some_and(|rule| rule.select.header.is_empty()) {
+                self.in_pair = true;
                 self.try_named(number, &pair, place);
+                self.in_pair = false;
             }
         }
         for found in self.found.get_mut(mark..).unwrap_or_default() {
@@ -284,6 +299,129 @@ impl<'r> Inspector<'r> {
         match Region::of(location) {
             Region::Conversation => self.role.of(place.pointer()).unwrap_or(Region::Conversation),
             region => region,
+        }
+    }
+
+    /// Whose words stand at `place`, in a document that no other holds.
+    pub(crate) fn region_at(&self, place: &dyn Place) -> Region {
+        let names = place.pointer().iter().map(|segment| match segment {
+            Segment::Name(name) => *name,
+            Segment::Index(_) => "*",
+        });
+        match Region::of_steps(names) {
+            Region::Conversation => self.role.of(place.pointer()).unwrap_or(Region::Conversation),
+            region => region,
+        }
+    }
+
+    /// By what `value` and its place are known, if what it comes to depends on them alone. `beside` is the text before, in a list;
+    /// `part` tells the parts of requests apart.
+    pub(crate) fn key_of(&mut self, value: &Quoted<'_>, place: &dyn Place, beside: &[u8], part: u64) -> Option<Key> {
+        self.expected = None;
+        let scans = self.scans?;
+        let text = scans.digest_quoted(value);
+        self.expected = Some((value.target, text));
+        // What names others, or is what others stand beside, is noted for them.
+        if value.name == "role" || Label::minds(value.name) || matches!(place.pointer().last(), Some(Segment::Index(_)))
+        {
+            return None;
+        }
+        let whole = self.whole(part)?;
+        let context = told::context(scans.key(), value.name, place, self.region_at(place), beside, whole)?;
+        Some((text, context))
+    }
+
+    /// What an element of a list says about its neighbours ends with it.
+    pub(crate) fn element(&mut self) {
+        self.label.forget();
+        self.role = Role::default();
+    }
+
+    /// Whether a system prompt stands at `place`.
+    pub(crate) fn is_system(&self, place: &dyn Place) -> bool {
+        self.region_at(place) == Region::System
+    }
+
+    /// Whether the message that was last read says that it is one.
+    pub(crate) fn is_told_by_system(&self) -> bool {
+        self.role.region == Some(Region::System)
+    }
+
+    /// By what the element `raw` and its place are known, if it has been there before: most never come again.
+    pub(crate) fn element_key(&mut self, raw: &[u8], place: &dyn Place, beside: &[u8], part: u64) -> Option<Key> {
+        let scans = self.scans.filter(|scans| scans.elements().was_seen(scans.key(), raw))?;
+        let whole = self.whole(part)?;
+        let context = told::context(scans.key(), "", place, self.region_at(place), beside, whole)?;
+        Some((scans.key().of(&[raw], 2), context))
+    }
+
+    /// Where elements are kept.
+    pub(crate) fn elements(&self) -> Option<&'r Elements> {
+        self.scans.map(Scans::elements)
+    }
+
+    fn whole(&mut self, part: u64) -> Option<Whole> {
+        let (active, scans, rules) = (&self.active, self.scans?, self.rules);
+        Some(*self.whole.get_or_insert_with(|| {
+            let bytes: Vec<u8> = active.iter().flat_map(|word| word.to_le_bytes()).collect();
+            Whole { about: scans.key().of(&[&bytes], part).word(), numbered: rules.is_numbered() }
+        }))
+    }
+
+    /// Whether the findings from number `from` to `mark` are those from there on; those from there on are dropped.
+    pub(crate) fn is_repeated(&mut self, from: usize, mark: usize) -> bool {
+        let again = self.found.split_off(mark);
+        self.found.get(from..).is_some_and(|first| first == again)
+    }
+
+    /// Findings from number `from` on.
+    pub(crate) fn found_since(&self, from: usize) -> impl Iterator<Item = (u16, &RawFinding, bool)> {
+        self.found.iter().skip(from).map(|found| (found.rule, &found.finding, found.unsigned))
+    }
+
+    /// Adds a finding that is known by its window in `leaf`.
+    pub(crate) fn tell_one(&mut self, told: &ToldRule, leaf: &Leaf<'_>, location: Location) {
+        self.add(told.rule, leaf, location, told.window.clone(), told.confidence);
+        if let Some(found) = self.found.last_mut() {
+            found.unsigned = told.unsigned;
+        }
+    }
+
+    /// What a text and its place came to before.
+    pub(crate) fn told(&self, key: Key) -> Option<Arc<Told>> {
+        self.scans?.tales().get(key)
+    }
+
+    pub(crate) fn keep(&self, key: Key, told: Told) {
+        if let Some(scans) = self.scans {
+            scans.tales().put(key, told);
+        }
+    }
+
+    /// What was found from number `from` on, all of it in `leaf`. None where it could not be found again by its window alone.
+    pub(crate) fn rules_told(&self, from: usize, leaf: &Leaf<'_>) -> Option<Box<[ToldRule]>> {
+        let rules = self.rules.rules();
+        let told = self.found.iter().skip(from).map(|found| {
+            let finding = &found.finding;
+            let window = finding.window.clone().unwrap_or(0..leaf.text.len());
+            let rule = rules.get(usize::from(found.rule))?;
+            let plain = finding.value == String::from_utf8_lossy(leaf.text.get(window.clone())?)
+                && (&finding.kind, finding.detector, finding.severity) == (&rule.kind, rule.detector, rule.severity)
+                && (finding.action, &finding.observed, &finding.restored) == (rule.action, &None, &None);
+            plain.then_some(ToldRule {
+                rule: found.rule,
+                window,
+                confidence: finding.confidence,
+                unsigned: found.unsigned,
+            })
+        });
+        told.collect()
+    }
+
+    /// Adds what was found in `leaf` where it stood before.
+    pub(crate) fn tell(&mut self, told: &[ToldRule], leaf: &Leaf<'_>, place: &dyn Place) {
+        for told in told {
+            self.tell_one(told, leaf, place.location());
         }
     }
 
@@ -327,7 +465,7 @@ impl Visitor for Inspector<'_> {
         let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
         self.labelled = labelled;
         let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
-        if !name && !leaf.text.is_empty() {
+        if !name && (1..=LONGEST_VALUE).contains(&leaf.text.len()) {
             let candidates = if labelled {
                 let label = std::mem::take(&mut self.label);
                 let candidates = self.candidates(label.text());
@@ -336,8 +474,18 @@ impl Visitor for Inspector<'_> {
             } else {
                 self.candidates(leaf.name)
             };
+            // Many rules call for a name like `text`, and hardly one of them for any client.
             for &number in candidates.rules.iter() {
-                self.try_named(number, leaf, place);
+                if self.is_active(number) {
+                    self.try_named(number, leaf, place);
+                }
+            }
+            if labelled && leaf.name.is_empty() {
+                // The text before a field of protobuf need not be its name: what speaks for itself does so anyway.
+                let nameless = self.candidates(leaf.name);
+                for &number in nameless.rules.iter().filter(|number| !candidates.rules.contains(number)) {
+                    self.try_named(number, leaf, place);
+                }
             }
             if candidates.vague && !labelled {
                 self.try_qualified(&candidates, leaf, place);
@@ -350,8 +498,11 @@ impl Visitor for Inspector<'_> {
         }
     }
 
-    fn runs(&mut self, text: &[u8], runs: &mut Vec<Range<usize>>) {
-        let digest = self.scans.and_then(|scans| scans.digest(text));
+    fn runs(&mut self, text: &[u8], target: Target, runs: &mut Vec<Range<usize>>) {
+        let digest = match self.expected {
+            Some((expected, digest)) if expected == target => Some(digest),
+            _ => self.scans.and_then(|scans| scans.digest(text)),
+        };
         let known = digest.and_then(|digest| self.scans?.get(digest));
         match (&known, digest) {
             (Some(scanned), _) => scanned.runs(runs),

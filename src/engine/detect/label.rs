@@ -55,6 +55,27 @@ pub(super) struct Label {
     key: String,
 }
 
+/// What the name of a member says of it.
+#[derive(PartialEq)]
+enum Says {
+    Label,
+    Value,
+    /// A value inside one, called by its type.
+    Typed,
+    Nothing,
+}
+
+impl Says {
+    fn of(name: &str) -> Self {
+        match name {
+            "key" | "name" | "k" | "Key" | "Name" | "field" | "attribute" | "label" => Self::Label,
+            "value" | "v" | "Value" | "val" => Self::Value,
+            "stringValue" | "intValue" | "doubleValue" | "boolValue" | "string_value" | "int_value" => Self::Typed,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// Steps from a JSON value to the pair that it belongs to: `value/stringValue`, and an array's
 /// `value/arrayValue/values/0/stringValue`.
 const PLAIN: usize = 2;
@@ -71,6 +92,16 @@ impl Label {
         &self.text
     }
 
+    /// What was noted names nothing any more.
+    pub fn forget(&mut self) {
+        (self.set, self.field, self.inner) = (false, None, None);
+    }
+
+    /// Whether a string called `name` may be a label or bear one.
+    pub fn minds(name: &str) -> bool {
+        Says::of(name) != Says::Nothing
+    }
+
     /// Notes a label, or says whether the last one names this leaf.
     pub fn step(&mut self, leaf: &Leaf<'_>, place: &dyn Place, tables: &LabelTables) -> bool {
         match leaf.kind {
@@ -78,22 +109,20 @@ impl Label {
             LeafKind::JsonString | LeafKind::JsonNumber | LeafKind::JsonBool => {}
             _ => return false,
         }
-        match leaf.name {
-            "key" | "name" | "k" | "Key" | "Name" | "field" | "attribute" | "label"
-                if leaf.kind == LeafKind::JsonString =>
-            {
+        match Says::of(leaf.name) {
+            Says::Label if leaf.kind == LeafKind::JsonString => {
                 let pointer = place.pointer();
                 self.keep(leaf.text, parent_of(pointer, 1), parent_of(pointer, LIST), None);
                 false
             }
-            "value" | "v" | "Value" | "val" => self.is_set(None) && parent_of(place.pointer(), 1) == self.parent,
-            "stringValue" | "intValue" | "doubleValue" | "boolValue" | "string_value" | "int_value" => {
+            Says::Value => self.is_set(None) && parent_of(place.pointer(), 1) == self.parent,
+            Says::Typed => {
                 let labels = |depth| parent_of(place.pointer(), depth) == self.parent;
                 self.is_set(None) && (labels(PLAIN) || labels(ARRAY))
             }
-            name => {
+            _ => {
                 if leaf.kind == LeafKind::JsonNumber
-                    && let Some(label) = tables.get(name, leaf.text)
+                    && let Some(label) = tables.get(leaf.name, leaf.text)
                 {
                     self.keep(label.as_bytes(), parent_of(place.pointer(), 1), (0, usize::MAX), None);
                 }

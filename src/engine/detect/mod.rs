@@ -11,6 +11,7 @@
 
 pub mod covert;
 pub(super) mod credentials;
+pub(in crate::engine) mod elements;
 mod examples;
 pub mod facts;
 pub(in crate::engine) mod hash;
@@ -28,6 +29,7 @@ mod scans;
 mod strangers;
 mod support;
 pub mod template;
+mod told;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub(crate) use label::LabelTables;
 pub(crate) use prompt::BLOCK_SIGNS;
 pub(crate) use scanner::Scanner;
 pub(crate) use scans::Scans;
+pub(in crate::engine) use told::{Key as ToldKey, Told, ToldRule};
 
 use super::finding::{Action, Detector, Severity};
 use super::location::{Location, Step};
@@ -46,7 +49,7 @@ use super::visit::Target;
 pub const DEFAULT_CONFIDENCE: f32 = 0.5;
 
 /// What a detector found, before any policy has seen it. Holds the raw value, so it has no derived `Debug`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct RawFinding {
     pub kind: Arc<str>,
     /// Ends in `@a-b` where `window` is set.

@@ -8,7 +8,7 @@ use crate::engine::rules::rule::{JsonType, Matching};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// Longer values are texts, not identifiers.
-const LONGEST_VALUE: usize = 4096;
+pub(super) const LONGEST_VALUE: usize = 4096;
 /// What is left of a name's word among people's, models' and files' words.
 const SHARED: f32 = 0.5;
 
@@ -31,7 +31,7 @@ impl Inspector<'_> {
         if !select.path.is_empty() && !select.path.iter().any(|glob| glob.matches(place.pointer())) {
             return;
         }
-        if !select.list && matches!(place.pointer().last(), Some(Segment::Index(_))) {
+        if !select.list && !self.in_pair && matches!(place.pointer().last(), Some(Segment::Index(_))) {
             return;
         }
         let Ok(text) = std::str::from_utf8(leaf.text) else { return };

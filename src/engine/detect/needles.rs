@@ -221,7 +221,7 @@ impl Needles {
             if let Some(place) = places.get_mut(count) {
                 *place = index as u16;
             }
-            count += usize::from(self.held(eight) != 0);
+            count += usize::from(self.any_held(eight));
         }
         for &index in places.get(..count).unwrap_or_default() {
             let first = usize::from(index) * 8;
@@ -234,6 +234,18 @@ impl Needles {
                     look_up(u32::from_le_bytes(*gram), place);
                 }
             }
+        }
+    }
+
+    /// Whether there is one of up to eight hashes with which something may be a piece of a needle.
+    #[inline(always)]
+    fn any_held(&self, eight: &[u16]) -> bool {
+        let held = |hash: u16| self.filter[usize::from(hash)];
+        match eight.first_chunk::<8>() {
+            Some(&[a, b, c, d, e, f, g, h]) => {
+                (held(a) | held(b) | held(c) | held(d)) | (held(e) | held(f) | held(g) | held(h)) != 0
+            }
+            None => eight.iter().fold(0, |any, &hash| any | held(hash)) != 0,
         }
     }
 

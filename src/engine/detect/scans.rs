@@ -8,18 +8,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::covert;
+use super::elements::Elements;
 use super::scanner::{FormHit, Hits, LiteralHit};
+use super::told::Tales;
 use crate::engine::digest::{Digest, DigestKey};
 use crate::engine::remembered::Remembered;
+use crate::engine::visit::{Quoted, SHORTEST_KNOWN};
 
 /// Bytes of the newer half of what is kept.
 const HALF: usize = 8 << 20;
-/// Shorter texts are scanned as fast as they are looked up.
-const SHORTEST: usize = 256;
-
 pub(crate) struct Scans {
     key: DigestKey,
     kept: Remembered<Digest, Arc<Scanned>>,
+    tales: Tales,
+    elements: Elements,
 }
 
 /// What a scan of one text gives.
@@ -34,14 +36,38 @@ pub(super) struct Scanned {
 
 impl Default for Scans {
     fn default() -> Self {
-        Self { key: DigestKey::default(), kept: Remembered::new(HALF) }
+        Self {
+            key: DigestKey::default(),
+            kept: Remembered::new(HALF),
+            tales: Tales::default(),
+            elements: Elements::default(),
+        }
     }
 }
 
 impl Scans {
     /// By what `text` is known; none where it is not worth it.
     pub(super) fn digest(&self, text: &[u8]) -> Option<Digest> {
-        (text.len() >= SHORTEST).then(|| self.key.of(&[text], 0))
+        (text.len() >= SHORTEST_KNOWN).then(|| self.key.of(&[text], 0))
+    }
+
+    /// The same of one whose escapes, if it has any, were not undone.
+    pub(super) fn digest_quoted(&self, value: &Quoted<'_>) -> Digest {
+        self.key.of(&[value.raw], u64::from(value.escaped))
+    }
+
+    pub(crate) fn key(&self) -> &DigestKey {
+        &self.key
+    }
+
+    /// What elements of lists came to at theirs.
+    pub(super) fn elements(&self) -> &Elements {
+        &self.elements
+    }
+
+    /// What texts came to at their places.
+    pub(super) fn tales(&self) -> &Tales {
+        &self.tales
     }
 
     pub(super) fn get(&self, digest: Digest) -> Option<Arc<Scanned>> {

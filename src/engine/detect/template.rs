@@ -36,7 +36,7 @@ use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{Leaf, LeafKind, Place, Segment, Target, Visitor};
+use crate::engine::visit::{Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
@@ -118,6 +118,20 @@ impl<'t> Scan<'t> {
             self.found.retain(|raw| &*raw.kind != "cov.list_order" || raw.window.is_some());
         }
         (self.found, self.lesson)
+    }
+
+    /// Whether form is looked at.
+    pub(in crate::engine) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Whether a text of `region` is read at all; `blocks`: it holds what the client put between a person's words.
+    pub(in crate::engine) fn reads(region: Region, blocks: bool) -> bool {
+        match region {
+            Region::System | Region::Tools => true,
+            Region::Conversation => blocks,
+            Region::Client | Region::ToolResult => false,
+        }
     }
 
     fn text(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
@@ -270,6 +284,15 @@ impl Visitor for Scan<'_> {
         }
     }
 
+    fn element(&mut self, _: &[u8], _: Target, _: &dyn Place) -> Known {
+        self.role = Role::default();
+        Known::No
+    }
+
+    fn element_ended(&mut self, _: &[u8], _: bool) {
+        self.role = Role::default();
+    }
+
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {
         self.structure.skip();
     }
@@ -341,6 +364,11 @@ fn users_part(text: &str) -> usize {
         at += line.len();
     }
     text.len()
+}
+
+/// Whether a text holds any of [`blocks`], or may.
+pub(in crate::engine) fn holds_blocks(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| !blocks(text).is_empty())
 }
 
 /// `<system-reminder>…</system-reminder>` and the like: name and content of what clients put into messages.

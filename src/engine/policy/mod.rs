@@ -218,6 +218,22 @@ impl Policy {
         true
     }
 
+    /// Whether anything of such a request could be warned of. `proposed`: whether packs propose it of what no rule takes.
+    pub fn may_warn(&self, subject: &Subject<'_>, proposed: bool) -> bool {
+        if self.mode == Mode::Audit {
+            return false;
+        }
+        for rule in self.rules.iter().filter(|rule| rule.may_concern(subject)) {
+            if rule.action == Action::Warn {
+                return true;
+            }
+            if rule.takes_all() && rule.concerns(subject) {
+                return false;
+            }
+        }
+        proposed
+    }
+
     /// What reads as a mistake though it is a valid policy: values that tell what the policy hides in
     /// another field, and rules that can never decide.
     pub fn warnings(&self) -> Vec<String> {

@@ -121,6 +121,23 @@ fn only_a_policy_that_can_reach_an_edit_may_change_a_request() {
 }
 
 #[test]
+fn only_a_policy_that_can_reach_a_warning_may_warn() {
+    let api = Subject { host: "api.example.com", ..Subject::default() };
+    for (text, proposed, expected) in [
+        ("[[rule]]\naction = 'log'\n", true, false),
+        ("[[rule]]\naction = 'warn'\n", false, true),
+        ("mode = 'audit'\n[[rule]]\naction = 'warn'\n", true, false),
+        ("[[rule]]\naction = 'log'\n[[rule]]\naction = 'warn'\n", true, false),
+        ("[[rule]]\nhost = 'other.example.com'\naction = 'warn'\n", false, false),
+        ("[[rule]]\nclient = 'codex'\naction = 'warn'\n[[rule]]\naction = 'log'\n", false, true),
+        ("[[rule]]\nkind = 'id.*'\naction = 'log'\n", true, true),
+        ("[[rule]]\nkind = 'id.*'\naction = 'log'\n", false, false),
+    ] {
+        assert_eq!(policy(text).may_warn(&api, proposed), expected, "{text}");
+    }
+}
+
+#[test]
 fn a_policy_says_whether_and_to_which_hosts_values_are_restored() {
     let policy = policy("restore_to = ['*.acme.example']\n[[rule]]\nkind = 'path.*'\naction = 'pseudonym'\n");
     assert!(policy.may_restore());

@@ -143,13 +143,18 @@ impl Family {
         let last = |name: &str| path.ends_with(name);
         if last("/messages") || last("awPredict") {
             Some(Family::Anthropic)
-        } else if last("/completions") {
+        } else if last("/completions") || Self::is_enveloped(path) {
             Some(Family::Chat)
         } else if last("/responses") {
             Some(Family::Responses)
         } else {
             None
         }
+    }
+
+    /// Whether the gateway behind a path puts each document of the answer into one of its own (Qoder).
+    pub fn is_enveloped(path: &str) -> bool {
+        path.split('?').next().unwrap_or_default().ends_with("/agent_chat_generation")
     }
 
     pub(super) fn plan(self, data: &[u8], dom: &mut Dom, plan: &mut Plan) {

@@ -20,6 +20,7 @@ mod automaton;
 mod channel;
 mod command;
 mod dom;
+mod envelope;
 mod family;
 mod guard;
 mod ledger;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::channel::{Channel, Counts, Form};
 use super::dom::{Dom, Sort};
+use super::envelope::Envelope;
 use super::family::{Closes, Family, Id, Leaf, Part, Plan};
 use super::guard::Guard;
 use super::live::Live;
@@ -106,6 +107,8 @@ pub struct Restorer {
     last_number: Option<u64>,
     document_passes: bool,
     work: Work,
+    /// Of a gateway that has one.
+    envelope: Option<Envelope>,
 }
 
 /// What one document is worked on with, kept for the next.
@@ -143,7 +146,14 @@ impl Restorer {
             last_number: None,
             document_passes: false,
             work: Work::default(),
+            envelope: None,
         }
+    }
+
+    /// The documents of the answer come in documents of a gateway.
+    pub fn in_envelopes(mut self) -> Self {
+        self.envelope = Some(Envelope::default());
+        self
     }
 
     /// From now on restores by `table`, unless a text is under way: its held end was told by the old one.
@@ -256,6 +266,7 @@ impl Restorer {
         let lines = std::mem::take(&mut self.framer.data);
         match lines[..] {
             [] => out.extend_from_slice(&buffer[event]),
+            [(start, end)] if self.envelope.is_some() => self.enveloped(buffer, event, start..end, last, out),
             [(start, end)] => {
                 self.document(&buffer[start..end], &[], last);
                 self.added_events(out);
@@ -279,6 +290,44 @@ impl Restorer {
             }
         }
         self.framer.data = lines;
+    }
+
+    /// An event whose data holds the document as a string. Documents that are added get an envelope like it.
+    fn enveloped(&mut self, buffer: &[u8], event: Range<usize>, data: Range<usize>, last: bool, out: &mut Vec<u8>) {
+        let Some(mut envelope) = self.envelope.take() else { return };
+        let around = &buffer[data.clone()];
+        match envelope.open(around) {
+            Some(inside) => {
+                let text = std::mem::take(&mut envelope.text);
+                self.document(&text, &[], last);
+                envelope.text = text;
+                let beside = [&around[..inside.start], &around[inside.end..]];
+                self.stats.unrestored += beside.iter().map(|part| self.table.count(part)).sum::<u64>();
+                let end = self.framer.line_end;
+                for (_, range) in &self.work.added {
+                    out.extend_from_slice(b"data:");
+                    out.extend_from_slice(&around[..inside.start]);
+                    envelope.spell(&self.work.scratch[range.clone()], out);
+                    out.extend_from_slice(&around[inside.end..]);
+                    out.extend_from_slice(end);
+                    out.extend_from_slice(end);
+                }
+                let mut at = event.start;
+                for (range, text) in &self.work.edits {
+                    let (from, to) = (envelope.place(range.start), envelope.place(range.end));
+                    out.extend_from_slice(&buffer[at..data.start + from]);
+                    envelope.spell(&self.work.scratch[text.clone()], out);
+                    at = data.start + to;
+                }
+                out.extend_from_slice(&buffer[at..event.end]);
+            }
+            None => {
+                self.document(around, &[], last);
+                self.added_events(out);
+                self.splice(buffer, event, &[(0, data.start)], out);
+            }
+        }
+        self.envelope = Some(envelope);
     }
 
     /// The stream has ended without an event that said so.

@@ -115,6 +115,57 @@ fn streams_of_all_families_cut_in_every_way_are_restored() {
     }
 }
 
+/// A stream of Chat Completions as a gateway hands it on: each document as a string in one of its own.
+fn enveloped(pieces: &[Piece], line_end: &str, ascii: bool) -> String {
+    let inner = stream(Family::Chat, pieces, Manner { ascii, ..PLAIN });
+    let documents = inner.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    let event = |document: &str| {
+        let mut body = Value::from(document).to_string();
+        if ascii {
+            body = body.replace('/', "\\/");
+        }
+        format!(r#"data:{{"headers":{{"n":1.50}}, "body":{body},"statusCodeValue":200}}{line_end}{line_end}"#)
+    };
+    documents.map(event).collect::<String>() + &format!("event:finish{line_end}data:{{}}{line_end}{line_end}")
+}
+
+fn restored_in_envelopes(sent: &str, size: usize) -> (String, RestoreStats) {
+    let mut restorer = restorer(Family::Chat, Carrier::Events).in_envelopes();
+    let mut out = Vec::new();
+    sent.as_bytes().chunks(size).for_each(|piece| restorer.push(piece, &mut out));
+    restorer.finish(&mut out);
+    (String::from_utf8(out).unwrap(), restorer.stats())
+}
+
+#[test]
+fn documents_in_the_envelopes_of_a_gateway_are_restored_inside_them() {
+    let texts = texts();
+    for chars in [1, 3, 7, 1000] {
+        let lists: Vec<_> = texts.iter().enumerate().map(|(place, text)| pieces(place, text, chars)).collect();
+        for (line_end, ascii, size) in [("\n", false, 1 << 20), ("\r\n", true, 64)] {
+            let sent = enveloped(&interleaved(&lists), line_end, ascii);
+            let (out, stats) = restored_in_envelopes(&sent, size);
+            assert!(stats.restored > 0 && (stats.unrestored, stats.unread) == (0, 0), "{stats:?}");
+            // Outside the strings nothing has changed but the events that were added.
+            let frame = r#"data:{"headers":{"n":1.50}, "body":""#;
+            let events = |text: &str| text.matches(frame).count();
+            assert_eq!(events(&out), events(&sent) + stats.added as usize, "{out}");
+            let bodies: String = out
+                .split(&format!("{line_end}{line_end}"))
+                .filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data:")?).ok())
+                .map(|document| format!("data: {}\n\n", document["body"].as_str().unwrap()))
+                .collect();
+            let (heard, _) = heard(Family::Chat, &read(bodies.as_bytes()));
+            for (place, text) in texts.iter().enumerate() {
+                let expected = if place < 2 { restore_plain(text) } else { restore_arguments(text) };
+                assert_eq!(heard.get(&(place as u64)).map_or("", String::as_str), expected, "text {place} of {out}");
+            }
+        }
+    }
+    let plain = enveloped(&pieces(0, "Nothing to put back: \"/tmp\"\n家 😀", 2), "\n", false);
+    assert_eq!(restored_in_envelopes(&plain, 5).0, plain);
+}
+
 #[test]
 fn ordinary_text_passes_byte_for_byte_and_event_by_event() {
     let text = "The user asked: where is /home/bob? \\ \"ok\" \n 家 😀 é (10 files)".replace("10", "eleven");

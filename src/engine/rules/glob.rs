@@ -31,6 +31,11 @@ impl PointerGlob {
         wild(&self.0, pointer, |step| *step == Step::AnyDepth, Step::takes)
     }
 
+    /// Whether it tells elements of a list apart.
+    pub fn is_numbered(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Name(name) if name.bytes().all(|byte| byte.is_ascii_digit())))
+    }
+
     /// The literal name that every match ends in, so that it can be looked up instead of tried.
     pub fn last_name(&self) -> Option<&str> {
         match self.0.last()? {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use super::admitted::{Admitted, Memory};
 use super::error::{RuleError, Source};
 use super::file::RuleFile;
+use super::glob::PointerGlob;
 use super::names::{self, NameIndex};
 use super::pack::Pack;
 use super::rule::{Check, Compiler, Rule};
@@ -59,6 +60,8 @@ pub struct RuleSet {
     memory: RwLock<Arc<NameMemory>>,
     /// What requests call for.
     asked: Memory,
+    /// A rule tells elements of a list apart.
+    numbered: bool,
 }
 
 /// The literals of every text rule, each with what it is there for.
@@ -161,7 +164,9 @@ impl RuleSet {
         let mut issuers: Vec<_> = rules.iter().flat_map(|rule| rule.issuers.iter().cloned()).collect();
         issuers.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         let asked = Memory::new(&packs);
+        let numbered = rules.iter().any(|rule| rule.select.path.iter().any(PointerGlob::is_numbered));
         Self {
+            numbered,
             issuers,
             names: NameIndex::new(&rules),
             literals: Literals::new(&rules),
@@ -186,6 +191,11 @@ impl RuleSet {
     /// Pack by pack, each sorted by file name.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whether which element of a list a value stands in says anything.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.numbered
     }
 
     pub fn rule(&self, id: &str) -> Option<&Rule> {

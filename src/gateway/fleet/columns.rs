@@ -5,19 +5,22 @@
 //! ```
 //!
 //! A file is written in a folder that readers pass over, synced and moved to its place: what is there is whole. A batch that
-//! comes twice makes the same files again; a line that comes twice in two batches is there twice, with one `id`.
+//! comes twice makes the same files again. A line that the stream delivers once more is looked for in the files that were written
+//! since it came to the stream, of whatever worker, and left out where it is there already.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parquet::basic::Compression;
+use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
@@ -57,6 +60,11 @@ const UNFINISHED: &str = ".unfinished";
 /// What has lain there for so long is of a worker that was killed: no file takes that long.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
+/// How far the clock of the stream may be from that of the files.
+const CLOCKS: Duration = Duration::from_secs(900);
+/// Ids that are read at once.
+const LARGEST_READ: usize = 4096;
+
 /// Where the files are.
 pub struct Folder(PathBuf);
 
@@ -89,6 +97,25 @@ impl Folder {
         parts.iter().try_for_each(|(folder, rows)| self.write(folder, rows).map_err(SinkError::of))
     }
 
+    /// Those among `lines`, each with the time since when it may have been written, whose ids are in the files.
+    pub fn written(&self, lines: &[(&str, SystemTime)]) -> Result<HashSet<String>, SinkError> {
+        let mut parts: BTreeMap<PathBuf, (SystemTime, HashSet<String>)> = BTreeMap::new();
+        for (line, since) in lines {
+            let Some(row) = Row::of(line) else { continue };
+            let (first, ids) = parts.entry(row.folder()).or_insert_with(|| (*since, HashSet::new()));
+            *first = (*first).min(*since);
+            ids.extend(row.text("id").map(str::to_owned));
+        }
+        let mut found = HashSet::new();
+        for (folder, (since, wanted)) in parts {
+            for file in files_since(&self.0.join(folder), since).map_err(SinkError::of)? {
+                let ids = ids_of(&file).map_err(|error| SinkError::of(format!("{}: {error}", file.display())))?;
+                found.extend(ids.into_iter().filter(|id| wanted.contains(id)));
+            }
+        }
+        Ok(found)
+    }
+
     fn write(&self, folder: &Path, rows: &[Row<'_>]) -> Result<(), ParquetError> {
         let mut ids = Sha256::new();
         rows.iter().filter_map(|row| row.text("id")).for_each(|id| ids.update(format!("{id}\n")));
@@ -108,6 +135,41 @@ impl Folder {
         around.take(if new { usize::MAX } else { 1 }).try_for_each(synced)?;
         Ok(())
     }
+}
+
+/// The files of a folder that were written at `since` or later, as far as two clocks agree.
+fn files_since(folder: &Path, since: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let since = since.checked_sub(CLOCKS).unwrap_or(SystemTime::UNIX_EPOCH);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|name| name == "parquet") && entry.metadata()?.modified()? >= since {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The first column of a file. One that was put together with others meanwhile, and is gone, holds nothing.
+fn ids_of(path: &Path) -> Result<Vec<String>, ParquetError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let reader = SerializedFileReader::new(file)?;
+    let mut ids = Vec::new();
+    for group in 0..reader.num_row_groups() {
+        let mut column = get_typed_column_reader::<ByteArrayType>(reader.get_row_group(group)?.get_column_reader(0)?);
+        let mut values = Vec::new();
+        while column.read_records(LARGEST_READ, None, None, &mut values)?.0 > 0 {}
+        ids.extend(values.iter().map(|id| String::from_utf8_lossy(id.data()).into_owned()));
+    }
+    Ok(ids)
 }
 
 struct Row<'a> {
@@ -246,5 +308,25 @@ mod tests {
             assert_eq!(std::fs::read_dir(&host).unwrap().count(), 1, "{host:?}");
         }
         assert_eq!(std::fs::read_dir(folder.path().join(super::UNFINISHED)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_in_files_that_were_written_since_is_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |id: usize, host: &str| {
+            format!(r#"{{"id":"{id}","time":"2026-11-27T06:00:00.000Z","session":"s","flow":"1","host":"{host}"}}"#)
+        };
+        let lines: Vec<String> = (0..9000).map(|id| line(id, ["a.example.com", "b.example.com"][id % 2])).collect();
+        let files = Folder::new(folder.path().to_owned());
+        lines[..6000].chunks(2000).for_each(|batch| files.send(batch).unwrap());
+        let now = std::time::SystemTime::now();
+        let ask = |since| files.written(&lines.iter().map(|line| (line.as_str(), since)).collect::<Vec<_>>()).unwrap();
+        let known = ask(now);
+        assert_eq!(known.len(), 6000);
+        assert!((0..6000).all(|id| known.contains(&id.to_string())));
+        // Of another host it is another folder's, and files that are older than the line do not hold it.
+        let elsewhere = line(1, "c.example.com");
+        assert!(files.written(&[(&elsewhere, now)]).unwrap().is_empty());
+        assert!(ask(now + super::CLOCKS * 2).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! `divulge sink`: takes lines from the stream and gives them to a sink. Any number of workers of one name share the work.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{self, AckKind};
@@ -68,9 +68,15 @@ impl Worker {
         if messages.is_empty() {
             return Ok(0);
         }
-        let lines: Vec<String> =
+        let mut lines: Vec<String> =
             messages.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect();
-        if let Err(error) = self.sink.send(&lines).await {
+        let moved = lines.len();
+        let again: Vec<Option<SystemTime>> = messages.iter().map(delivered_before).collect();
+        let sent = match self.sink.leave_out(&mut lines, &again) {
+            Ok(()) => self.sink.send(&lines).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
             for message in &messages {
                 // At once for another worker; where that fails, after the time without a receipt.
                 let _ = message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await;
@@ -80,6 +86,12 @@ impl Worker {
         for message in &messages {
             message.ack().await.map_err(SinkError::of)?;
         }
-        Ok(lines.len())
+        Ok(moved)
     }
+}
+
+/// Of a line that was given to a worker before, perhaps to one that had written it and was killed: when it came to the stream.
+fn delivered_before(message: &jetstream::Message) -> Option<SystemTime> {
+    let info = message.info().ok()?;
+    (info.delivered > 1).then(|| info.published.into())
 }

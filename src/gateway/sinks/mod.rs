@@ -79,6 +79,28 @@ impl Sink {
         })
     }
 
+    /// Takes out of `lines` what is there already, of those that come again: since when each may have been written. For places
+    /// that do not tell by the id themselves.
+    #[cfg(feature = "fleet")]
+    pub(super) fn leave_out(
+        &self,
+        lines: &mut Vec<String>,
+        again: &[Option<std::time::SystemTime>],
+    ) -> Result<(), SinkError> {
+        let Sink::Parquet(folder) = self else { return Ok(()) };
+        let asked: Vec<_> =
+            lines.iter().zip(again).filter_map(|(line, since)| Some((line.as_str(), (*since)?))).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let written = tokio::task::block_in_place(|| folder.written(&asked))?;
+        lines.retain(|line| {
+            let id = serde_json::from_str::<serde_json::Value>(line).ok();
+            !id.is_some_and(|line| line["id"].as_str().is_some_and(|id| written.contains(id)))
+        });
+        Ok(())
+    }
+
     pub(super) async fn send(&mut self, lines: &[String]) -> Result<(), SinkError> {
         match self {
             Sink::File(file) => file.send(lines).map_err(SinkError::of),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::super::error::{UpstreamError, UpstreamFault};
 use super::super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
-use super::super::told::Told;
+use super::super::told::{Follows, Told};
 use super::guard::Marks;
 use super::message::{malformed_response, malformed_trailers};
 use crate::engine::Refusal;
@@ -42,16 +42,14 @@ pub fn upstream_broken(error: h2::Error) -> Broken {
 pub fn end_stream(to: &mut SendStream<Bytes>) -> Result<(), Broken> {
     to.send_data(Bytes::new(), true).map_err(upstream_broken)
 }
-/// upstream -> client.
+/// upstream -> client. Beside the answer: where values are put back in it, what records it, what the client is told.
 pub async fn download(
     mut response: h2::client::ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
     marks: &Marks,
-    answers: Option<Answers>,
-    tape: Option<Tape>,
-    told: Told,
+    (answers, tape, told): (Option<Answers>, Option<Tape>, Told),
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response, marks).await?;
     let (mut parts, mut body) = head.into_parts();
@@ -74,11 +72,7 @@ pub async fn download(
     }
     // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
     parts.headers.remove(http::header::ALT_SVC);
-    for (name, value) in told.fields().into_iter().flatten() {
-        if let Ok(value) = http::HeaderValue::try_from(value) {
-            parts.headers.insert(name, value);
-        }
-    }
+    tell(&told, Follows::Body, &mut parts);
     // Content may not follow (RFC 9110, section 6.4.1).
     let bodiless = matches!(parts.status.as_u16(), 204 | 304);
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
@@ -94,6 +88,15 @@ pub async fn download(
         bodiless,
     };
     pump_down(&mut body, &mut down, deadlines.idle, marks, taps).await
+}
+
+/// Puts into the head of an answer what the client is told beside it.
+pub fn tell(told: &Told, follows: Follows, parts: &mut http::response::Parts) {
+    for (name, value) in told.fields(follows) {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            parts.headers.insert(name, value);
+        }
+    }
 }
 
 /// Waits for the response, passing interim ones on, and notices when the client gives up.

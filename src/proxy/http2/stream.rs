@@ -13,11 +13,12 @@ use tokio::time::timeout;
 use super::super::error::{UpstreamError, UpstreamFault};
 use super::super::intake::{Intake, Release};
 use super::super::restoring::Overheard;
+use super::super::told::Follows;
 use super::super::websocket::{Walker, policy_close};
 use super::Link;
 use super::download::{
     Broken, Taps, client_broken, download, end_stream, head_for_tape, messages_down, pump_down, response_head,
-    send_all, upstream_broken,
+    send_all, tell, upstream_broken,
 };
 use super::guard::Marks;
 use super::message::{answer, head_of, interim, judged, malformed, malformed_trailers, outgoing, withheld};
@@ -149,8 +150,8 @@ impl Stream {
             }
         }
         let intake = &self.intake;
-        let (answers, tape, told) = (intake.answers(), intake.tape().cloned(), intake.told().clone());
-        let download = download(response, respond, begun, &deadlines, &handle.marks, answers, tape, told);
+        let beside = (intake.answers(), intake.tape().cloned(), intake.told().clone());
+        let download = download(response, respond, begun, &deadlines, &handle.marks, beside);
         tokio::pin!(download);
         if complete {
             return download.await;
@@ -212,13 +213,15 @@ impl Stream {
     ) -> Result<(), Broken> {
         let deadlines = self.link.shared.deadlines;
         let head = response_head(&mut response, respond, deadlines.response, marks).await?;
-        let (parts, mut from_upstream) = head.into_parts();
+        let (mut parts, mut from_upstream) = head.into_parts();
         let accepted = parts.status.is_success();
         let extensions = parts.headers.get("sec-websocket-extensions").and_then(|v| v.to_str().ok()).map(str::to_owned);
         if let Some(tape) = self.intake.tape() {
             tape.answered(head_for_tape(&parts, false));
             tape.received_all();
         }
+        let follows = if accepted { Follows::Messages } else { Follows::Body };
+        tell(self.intake.told(), follows, &mut parts);
         let mut down = respond
             .send_response(Response::from_parts(parts, ()), from_upstream.is_end_stream())
             .map_err(client_broken)?;

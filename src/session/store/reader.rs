@@ -69,6 +69,7 @@ impl<R: Read + Seek> SessionReader<R> {
                 Ok(stored) => {
                     exchange.started = stored.at;
                     (exchange.host, exchange.port, exchange.secure) = (stored.host, stored.port, stored.secure);
+                    exchange.bodies = stored.bodies;
                     exchange.request = self.restored(&stored.message, place.0, &mut damages)?;
                 }
                 Err(damage) => damages.push(damage),

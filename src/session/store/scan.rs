@@ -10,6 +10,7 @@ use super::{
     ABOUT, About, Chain, Damage, END, ERASED, LINES, LONGEST_RECORD, MAGIC, Millis, PACK, REQUEST, SessionError,
     StoredEnd, StoredLines, StoredMessage, StoredRequest, hex, next, read_up_to, unhex, unpacked,
 };
+use crate::session::flow::Bodies;
 
 /// Where a record stands: its offset, and the length of its payload.
 pub type Place = (u64, u32);
@@ -67,6 +68,7 @@ pub enum Told {
         host: String,
         port: u16,
         secure: bool,
+        bodies: Option<Bodies>,
     },
     End {
         flow: String,
@@ -153,6 +155,8 @@ fn told(kind: u8, payload: &[u8]) -> Told {
         host: String,
         port: u16,
         secure: bool,
+        #[serde(default)]
+        bodies: Option<Bodies>,
     }
     #[derive(Deserialize)]
     struct End {
@@ -165,9 +169,14 @@ fn told(kind: u8, payload: &[u8]) -> Told {
     let read = match kind {
         ABOUT => read(payload).map(Told::About),
         PACK => Some(Told::Pack),
-        REQUEST => {
-            read(payload).map(|Request { flow, at, host, port, secure }| Told::Request { flow, at, host, port, secure })
-        }
+        REQUEST => read(payload).map(|Request { flow, at, host, port, secure, bodies }| Told::Request {
+            flow,
+            at,
+            host,
+            port,
+            secure,
+            bodies,
+        }),
         END => read(payload).map(|End { flow, at }| Told::End { flow, at }),
         LINES => read(payload).map(|StoredLines { flow, lines }| Told::Lines { flow, lines }),
         ERASED => Some(Told::Erased { pack: payload.first() == Some(&PACK) }),
@@ -198,6 +207,8 @@ pub struct FlowPlaces {
     pub request: Option<Place>,
     pub end: Option<Place>,
     pub lines: Vec<Place>,
+    /// What is kept of it, where that is not what the session says of all.
+    pub bodies: Option<Bodies>,
 }
 
 impl Scan {
@@ -216,7 +227,10 @@ impl Scan {
         match told {
             Told::About(about) => self.about = *about,
             Told::Pack => self.packs.push(place),
-            Told::Request { flow, .. } => self.flow(flow).request = Some(place),
+            Told::Request { flow, bodies, .. } => {
+                let flow = self.flow(flow);
+                (flow.request, flow.bodies) = (Some(place), bodies);
+            }
             Told::End { flow, .. } => self.flow(flow).end = Some(place),
             Told::Lines { flow, .. } => self.flow(flow).lines.push(place),
             Told::Erased { pack } => {

@@ -146,6 +146,11 @@ impl Divulge {
         soon("divulge to end", self.child.wait()).await.unwrap()
     }
 
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().await.unwrap()
+    }
+
     /// Ends it at once, as the kernel does when memory runs out.
     #[cfg(feature = "fleet")]
     pub async fn kill(&mut self) {

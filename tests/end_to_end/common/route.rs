@@ -32,14 +32,12 @@ impl Route {
     }
 
     pub fn through(divulge: &Divulge) -> Self {
-        Self {
-            dial: divulge.address,
-            proxy: true,
-            roots: divulge.ca_file(),
-            host: HOST.into(),
-            port: 443,
-            source: None,
-        }
+        Self::to(divulge.address, divulge.ca_file())
+    }
+
+    /// Through a divulge that another process has started.
+    pub fn to(address: SocketAddr, roots: PathBuf) -> Self {
+        Self { dial: address, proxy: true, roots, host: HOST.into(), port: 443, source: None }
     }
 
     /// To another host than [`HOST`].

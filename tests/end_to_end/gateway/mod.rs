@@ -5,12 +5,14 @@
 //! | `users` | passwords, tokens, certificates, ranges; what a refusal tells |
 //! | `fleet` | several gateways: NATS, PostgreSQL, Parquet (feature `fleet`) |
 //! | `crowds` | many streams, many idle connections |
+//! | `authority` | another CA takes over |
 //! | `groups` | policy, hosts, limits per group |
 //! | `ways` | SOCKS5, TLS to the proxy, PROXY protocol, PAC, reverse |
 //! | `operations` | reload, drain, the admin port, the service manager |
 //! | `sinks` | where findings go |
 //! | `transparent` | redirected connections in network namespaces |
 
+mod authority;
 mod crowds;
 #[cfg(feature = "fleet")]
 mod fleet;

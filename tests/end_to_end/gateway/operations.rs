@@ -152,6 +152,38 @@ fn a_stream_under_way_ends_by_itself_after_a_signal_to_stop() {
     });
 }
 
+#[test]
+fn a_stream_without_end_is_cut_when_the_time_to_drain_is_over() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::scripted(&authority, &["http/1.1"], |mut served: Served| async move {
+            served.request().await;
+            served.wire.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none").await;
+            served.gone().await;
+        })
+        .await;
+        let admin = free().to_string();
+        let serve = gateway(&authority, upstream.address).arg("--drain=2").arg(format!("--admin={admin}"));
+        let mut divulge = serve.start().await;
+        let mut client = Route::through(&divulge).http1().await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+        assert!(client.until(b"one").await.is_some());
+        // The port for health goes on, and sends whoever balances elsewhere.
+        let mut waiting = tokio::net::TcpStream::connect(&admin).await.unwrap();
+        let pid = nix::unistd::Pid::from_raw(divulge.pid().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        soon("the port to close", async { while tokio::net::TcpStream::connect(divulge.address).await.is_ok() {} })
+            .await;
+        let asked = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut waiting, asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut waiting, &mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("draining\n"), "{answer}");
+        assert!(soon("divulge to end", divulge.ended()).await.success(), "{}", divulge.errors());
+        client.rest().await;
+    });
+}
+
 /// curl to the admin port: the status, then the body.
 async fn asked(address: &str, path: &str, arguments: &[&str]) -> (String, String) {
     let mut command = program("curl");
@@ -191,9 +223,15 @@ fn the_admin_port_tells_how_it_goes_and_only_to_those_who_may_know() {
             "divulge_findings_total{kind=\"host.machine_id\",action=\"log\"} 1",
             "divulge_tls_handshake_duration_seconds_count{side=\"client\"} 1",
             "divulge_tls_handshake_duration_seconds_count{side=\"upstream\"} 1",
+            "divulge_active_tunnels 0",
+            "divulge_unread_bytes_total 0",
+            "divulge_capture_dropped_total 0",
         ] {
             assert!(metrics.lines().any(|found| found == line), "{line} is not among\n{metrics}");
         }
+
+        let build = concat!("divulge_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",");
+        assert!(metrics.contains(build), "{metrics}");
 
         let token = std::fs::read_to_string(divulge.state().join("admin-token")).unwrap();
         let right = format!("Authorization: Bearer {}", token.trim());

@@ -82,3 +82,31 @@ if ask --connect-to "$host:443:10.9.0.1:9443" 2>/dev/null; then
 fi
 kill "$gateway"
 wait "$gateway"
+
+# What is not decrypted goes on to just the address that was meant: nothing here knows the name.
+other=other.example.org
+for address in 203.0.113.9/32 2001:db8::9/128; do ip addr add "$address" dev lo; done
+openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj "/CN=$other" -addext "subjectAltName=DNS:$other" -keyout "$folder/other.key" \
+    -out "$folder/other.pem" 2>/dev/null
+openssl s_server -accept 443 -www -quiet -cert "$folder/other.pem" -key "$folder/other.key" >/dev/null 2>&1 &
+server=$!
+trap 'kill $client $gateway $server 2>/dev/null || true' EXIT
+"$divulge" serve --config "$folder/config.toml" --listen 10.9.0.1:9080 --state "$folder/state" --findings "$folder/others.jsonl" \
+    >"$folder/out" 2>"$folder/err" &
+gateway=$!
+exec 3<"$folder/out"
+while read -r line <&3; do
+    case $line in 'listening on '*) break ;; esac
+done
+for _ in $(seq 2000); do
+    if (exec 4<>/dev/tcp/203.0.113.9/443) 2>/dev/null; then break; fi
+done
+for mode in redirect tproxy; do
+    rules --mode $mode | nft -f -
+    for address in 203.0.113.9 '[2001:db8::9]'; do
+        inside curl -sS --fail --noproxy '' --max-time 8 --cacert "$folder/other.pem" --resolve "$other:443:$address" "https://$other/" |
+            grep -q 'Accepted\|Protocol' || { echo "$address by $mode did not go on to its own server" >&2; exit 1; }
+    done
+done
+kill "$gateway"
+wait "$gateway"

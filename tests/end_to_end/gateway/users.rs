@@ -1,5 +1,7 @@
 //! Who is let in.
 
+use serde_json::json;
+
 use super::{curl, gateway, people, statuses};
 use crate::common::divulge::{command, run};
 use crate::common::upstream::Upstream;
@@ -87,6 +89,66 @@ fn a_refusal_tells_nothing_but_that_credentials_are_wanted() {
     });
 }
 
+/// A key of an identity provider: its JWKS, and what signs a token by it.
+fn provider() -> (String, impl Fn(&serde_json::Value) -> String) {
+    use base64::Engine;
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.public_key_raw());
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "k1", "use": "sig", "alg": "EdDSA", "x": x});
+    let sign = move |claims: &serde_json::Value| {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.kid = Some("k1".into());
+        let key = jsonwebtoken::EncodingKey::from_ed_der(&key.serialize_der());
+        jsonwebtoken::encode(&header, claims, &key).unwrap()
+    };
+    (json!({"keys": [jwk]}).to_string(), sign)
+}
+
+#[test]
+fn a_signed_token_lets_in_and_its_claims_say_which_group() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        let (jwks, sign) = provider();
+        let blocks = "name = 'p'\n[[rule]]\ngroup = 'guests'\nkind = 'host.*'\naction = 'block'\n";
+        let divulge = gateway(&authority, upstream.address)
+            .file("--jwks", "jwks.json", jwks)
+            .arg("--jwt-issuer=https://id.example.com")
+            .arg("--jwt-audience=divulge")
+            .arg("--jwt-groups=roles")
+            .arg("--identity=name")
+            .policy(blocks)
+            .start()
+            .await;
+        let proxy = format!("http://{}", divulge.address);
+        let now = jsonwebtoken::get_current_timestamp();
+        let claims = json!({"sub": "ann", "roles": ["dev"], "iss": "https://id.example.com", "aud": "divulge", "exp": now + 300});
+        let with = |name: &str, value: serde_json::Value| {
+            let mut claims = claims.clone();
+            claims[name] = value;
+            claims
+        };
+        let (_, forged) = provider();
+        for (what, token, expected) in [
+            ("right", sign(&claims), "200 200"),
+            ("of another group", sign(&with("roles", json!(["guests"]))), "200 403"),
+            ("expired", sign(&with("exp", json!(now - 300))), "407 000"),
+            ("for somebody else", sign(&with("aud", json!("mail"))), "407 000"),
+            ("of another issuer", sign(&with("iss", json!("https://evil.example.com"))), "407 000"),
+            ("of another key", forged(&claims), "407 000"),
+        ] {
+            let field = format!("Proxy-Authorization: Bearer {token}");
+            let ended = curl(&divulge.ca_file(), &["-x", &proxy, "--proxy-header", &field]).await;
+            assert_eq!(statuses(&ended), expected, "a token that is {what}: {}", ended.err);
+        }
+        // Where a client knows only user and password, the token is the password.
+        let ended = curl(&divulge.ca_file(), &["-x", &proxy, "--proxy-user", &format!("x:{}", sign(&claims))]).await;
+        assert_eq!(statuses(&ended), "200 200", "{}", ended.err);
+        divulge.wait_for("ann of dev", |line| line["user"] == "ann" && line["group"] == "dev").await;
+        divulge.wait_for("ann of guests", |line| line["group"] == "guests" && line["action"] == "block").await;
+    });
+}
+
 #[test]
 fn a_user_in_findings_is_a_digest_unless_the_name_is_asked_for() {
     bounded(async {
@@ -101,6 +163,13 @@ fn a_user_in_findings_is_a_digest_unless_the_name_is_asked_for() {
         divulge.wait_for("the second flow", |line| line["type"] == "flow" && line["flow"] == "000002").await;
         let users: Vec<_> = flows().iter().map(|flow| flow["user"].as_str().unwrap_or_default().to_owned()).collect();
         assert!(users[0].len() == 32 && users[0] == users[1], "{users:?}");
+
+        let serve = gateway(&authority, upstream.address).file("--users", "users", people()).arg("--identity=none");
+        let divulge = serve.start().await;
+        let proxy = format!("http://ann:correct%20horse@{}", divulge.address);
+        assert_eq!(statuses(&curl(&divulge.ca_file(), &["-x", &proxy]).await), "200 200");
+        let flow = divulge.wait_for("the flow", |line| line["type"] == "flow").await;
+        assert!(flow["user"].is_null() && flow["group"] == "dev", "{flow}");
     });
 }
 

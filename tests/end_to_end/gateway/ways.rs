@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{MACHINE, curl, gateway, people, statuses};
+use crate::common::h2_client::{self, Http2};
+use crate::common::h2_upstream::Http2Upstream;
 use crate::common::programs::{program, succeed};
 use crate::common::upstream::Upstream;
 use crate::common::{Authority, HOST, Route, bounded};
@@ -195,12 +197,16 @@ fn the_pac_file_sends_the_hosts_through_us_and_the_rest_straight() {
     });
 }
 
+/// The first part of a path, and the host that it leads to.
+const PROVIDERS: [(&str, &str); 3] =
+    [("anthropic", "api.anthropic.com"), ("openai", "api.openai.com"), ("gemini", "generativelanguage.googleapis.com")];
+
 #[test]
 fn a_provider_by_its_path() {
     bounded(async {
         let authority = Authority::new();
         let upstream = Upstream::start(
-            Some(authority.server(&["api.anthropic.com"], &["http/1.1"])),
+            Some(authority.server(&PROVIDERS.map(|(_, host)| host), &["http/1.1"])),
             |mut served: crate::common::upstream::Served| async move {
                 while served.request().await.is_some() {
                     served.wire.send(crate::common::upstream::ok("{}")).await;
@@ -209,14 +215,15 @@ fn a_provider_by_its_path() {
         )
         .await;
         let divulge = gateway(&authority, upstream.address).arg("--reverse").start().await;
-        let url = format!("http://{}/anthropic/v1/messages?beta=true", divulge.address);
         let body = format!("{{\"host\":\"{MACHINE}\"}}");
-        succeed(program("curl").args(["-sS", "--fail", "-d", &body, &url])).await;
-        let seen = upstream.log.one().await;
-        assert_eq!(seen.start_line(), "POST /v1/messages?beta=true HTTP/1.1");
-        assert_eq!(seen.field("host").as_deref(), Some("api.anthropic.com"));
-        let finding = divulge.finding_of("host.machine_id").await;
-        assert_eq!(finding["host"], "api.anthropic.com");
+        for ((name, host), number) in PROVIDERS.into_iter().zip(1..) {
+            let url = format!("http://{}/{name}/v1/messages?beta=true", divulge.address);
+            succeed(program("curl").args(["-sS", "--fail", "-d", &body, &url])).await;
+            let seen = upstream.log.wait(number).await.pop().unwrap();
+            assert_eq!(seen.start_line(), "POST /v1/messages?beta=true HTTP/1.1");
+            assert_eq!(seen.field("host").as_deref(), Some(host));
+            divulge.wait_for(host, |line| line["kind"] == "host.machine_id" && line["host"] == host).await;
+        }
     });
 }
 
@@ -240,6 +247,17 @@ fn answers_do_not_lead_to_a_protocol_that_goes_around_us() {
         client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
         let response = client.response().await;
         assert_eq!((response.field("alt-svc"), response.field("x-kept").as_deref()), (None, Some("1")));
+
+        let upstream = Http2Upstream::scripted(&authority, |mut stream| async move {
+            stream.read().await;
+            stream.ok(&[("alt-svc", "h3=\":443\""), ("x-kept", "1")], b"ok", None).await;
+        })
+        .await;
+        let divulge = gateway(&authority, upstream.address).start().await;
+        let mut client = Http2::connect(&Route::through(&divulge)).await;
+        let answer = client.exchange(h2_client::request("GET", "/", &[]), None, None).await;
+        let field = |name: &str| answer.fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+        assert_eq!((field("alt-svc"), field("x-kept").is_some()), (None, true), "{:?}", answer.fields);
     });
 }
 

@@ -52,6 +52,56 @@ impl Hit {
     }
 }
 
+/// What is kept of a match, for when its text is met again.
+pub(crate) struct ToldFact {
+    fact: u32,
+    range: Range<u32>,
+    confidence: f32,
+    telling: bool,
+    encoded: bool,
+    undone: bool,
+    pending: bool,
+}
+
+impl ToldFact {
+    /// In a text of `length` bytes.
+    fn of(found: &Found, length: usize) -> Self {
+        let range = found.finding.window.clone().unwrap_or(0..length);
+        Self {
+            fact: found.fact,
+            range: range.start as u32..range.end as u32,
+            confidence: found.finding.confidence,
+            telling: found.telling,
+            encoded: found.encoded,
+            undone: found.undone,
+            pending: found.pending,
+        }
+    }
+
+    /// The same; where it is all of its text, that has `length` bytes.
+    pub fn in_text_of(self, length: Option<usize>) -> Self {
+        match length {
+            Some(length) => Self { range: 0..length as u32, ..self },
+            None => self,
+        }
+    }
+
+    /// The match that it was. What made it count does not matter any more.
+    pub(super) fn hit(&self) -> Hit {
+        Hit {
+            fact: self.fact,
+            range: self.range.start as usize..self.range.end as usize,
+            confidence: self.confidence,
+            weak: false,
+            telling: self.telling,
+            encoded: self.encoded,
+            undone: self.undone,
+            pending: self.pending,
+            lonely: false,
+        }
+    }
+}
+
 /// What was found in one unit.
 #[derive(Default)]
 pub struct FactFindings {
@@ -61,6 +111,7 @@ pub struct FactFindings {
     pub(super) beside: Vec<u8>,
 }
 
+#[derive(PartialEq)]
 pub(super) struct Found {
     pub(super) fact: u32,
     pub(super) encoded: bool,
@@ -73,6 +124,36 @@ pub(super) struct Found {
 impl FactFindings {
     pub(in crate::engine) fn count(&self) -> usize {
         self.found.len()
+    }
+
+    /// What was found from number `from` on, all of it in one text of `length` bytes.
+    pub(in crate::engine) fn told(&self, from: usize, length: usize) -> Box<[ToldFact]> {
+        self.found.iter().skip(from).map(|found| ToldFact::of(found, length)).collect()
+    }
+
+    /// Whether the findings from number `from` to `mark` are those from there on; those from there on are dropped.
+    pub(in crate::engine) fn is_repeated(&mut self, from: usize, mark: usize) -> bool {
+        let again = self.found.split_off(mark);
+        self.found.get(from..).is_some_and(|first| first == again)
+    }
+
+    /// Findings from number `from` on.
+    pub(in crate::engine) fn since(&self, from: usize) -> impl Iterator<Item = (ToldFact, &RawFinding)> {
+        self.found.iter().skip(from).map(|found| {
+            let length = found.finding.target.raw.len();
+            (ToldFact::of(found, length), &found.finding)
+        })
+    }
+
+    /// Sets the last short text of a list.
+    pub(in crate::engine) fn set_beside(&mut self, text: &[u8]) {
+        self.beside.clear();
+        self.beside.extend_from_slice(text.get(..64).unwrap_or(text));
+    }
+
+    /// The last short text of a list.
+    pub(in crate::engine) fn beside(&self) -> &[u8] {
+        &self.beside
     }
 
     /// What was found, each fact at its innermost place. `layers` are those of the walk; `strange` is where other machines

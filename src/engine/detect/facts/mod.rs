@@ -29,12 +29,13 @@ use crate::engine::decode::{is_wide, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
-use crate::engine::location::Step;
+use crate::engine::location::{Location, Step};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 use digests::Digests;
 pub(crate) use forms::Form;
 use forms::{Context, Forms, Spelling};
 pub use found::FactFindings;
+pub(crate) use found::ToldFact;
 use found::{Found, Hit, drop_alone, keep_longest};
 use short::Spelled;
 use strength::{Strength, strength};
@@ -231,8 +232,30 @@ impl Matcher {
             beside.extend_from_slice(leaf.text.get(..64).unwrap_or(leaf.text));
         }
         if !hits.is_empty() {
-            found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place)));
+            found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place.location())));
         }
+    }
+
+    /// Adds to `findings` what was found in `leaf` where it stood before.
+    pub(in crate::engine) fn tell(
+        &self,
+        told: &[ToldFact],
+        leaf: &Leaf<'_>,
+        place: &dyn Place,
+        findings: &mut FactFindings,
+    ) {
+        findings.found.extend(told.iter().map(|told| self.found(told.hit(), leaf, place.location())));
+    }
+
+    /// Adds to `findings` one that is known by its window in `leaf`.
+    pub(in crate::engine) fn tell_one(
+        &self,
+        told: &ToldFact,
+        leaf: &Leaf<'_>,
+        location: Location,
+        findings: &mut FactFindings,
+    ) {
+        findings.found.push(self.found(told.hit(), leaf, location));
     }
 
     fn inspect_text(&self, at: At<'_>, forms: &[FormHit], hits: &mut Vec<Hit>) {
@@ -420,10 +443,9 @@ impl Matcher {
         }
     }
 
-    fn found(&self, hit: Hit, leaf: &Leaf<'_>, place: &dyn Place) -> Found {
+    fn found(&self, hit: Hit, leaf: &Leaf<'_>, mut location: Location) -> Found {
         let known = &self.facts[hit.fact as usize];
         let whole = hit.range.len() == leaf.text.len();
-        let mut location = place.location();
         if !whole {
             location.steps.push(Step::Window(hit.range.start as u32, hit.range.end as u32));
         }

@@ -1,0 +1,151 @@
+//! What elements of lists came to before: messages of a conversation, tools that are declared.
+//!
+//! ```text
+//! element, where it stands -> digest -> rules and facts that were found: where in the element, and the window there
+//!                                         + the bytes at hand -> the same findings
+//! ```
+//!
+//! A conversation is sent whole with every turn, so most of a request was in the one before, element by element. Kept is where
+//! values stand, never a value, as for whole requests.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::RawFinding;
+use super::facts::ToldFact;
+use super::told::{Key, ToldRule};
+use crate::engine::decode::json_unescape;
+use crate::engine::digest::{Digest, DigestKey};
+use crate::engine::location::{Location, Step};
+use crate::engine::remembered::Remembered;
+use crate::engine::visit::{Spelling, Target};
+use crate::wire::span::Span;
+
+/// Bytes of the newer half of what is kept, and of what was seen once.
+const HALF: usize = 6 << 20;
+const HALF_SEEN: usize = 2 << 20;
+/// Shorter elements are read as fast as they are looked up.
+const SHORTEST: usize = 512;
+/// Bytes at either end by which an element that comes again is guessed.
+const ENDS: usize = 64;
+
+pub(crate) struct Elements {
+    kept: Remembered<Key, Arc<ToldElement>>,
+    seen: Remembered<Digest, ()>,
+}
+
+/// What one element came to.
+pub(in crate::engine) struct ToldElement {
+    pub rules: Box<[(Spot, ToldRule)]>,
+    pub facts: Box<[(Spot, ToldFact)]>,
+    /// The last text of a list in it.
+    pub beside: Option<Spot>,
+    /// It holds texts of a system prompt, at which others look as well.
+    pub system: bool,
+}
+
+/// A value in an element.
+#[derive(Clone)]
+pub(in crate::engine) struct Spot {
+    /// Its path below the element.
+    pointer: Box<str>,
+    /// In the element's bytes.
+    raw: Range<u32>,
+    spelling: Spelling,
+}
+
+impl Default for Elements {
+    fn default() -> Self {
+        Self { kept: Remembered::new(HALF), seen: Remembered::new(HALF_SEEN) }
+    }
+}
+
+impl Elements {
+    /// Whether an element like `raw` was there before; from now on it was.
+    pub fn was_seen(&self, key: &DigestKey, raw: &[u8]) -> bool {
+        if raw.len() < SHORTEST {
+            return false;
+        }
+        let digest = key.of(&[&raw[..ENDS], &raw[raw.len() - ENDS..]], raw.len() as u64);
+        let seen = self.seen.get(digest).is_some();
+        if !seen {
+            self.seen.put(digest, (), 0);
+        }
+        seen
+    }
+
+    pub(in crate::engine) fn get(&self, key: Key) -> Option<Arc<ToldElement>> {
+        self.kept.get(key)
+    }
+
+    pub(in crate::engine) fn put(&self, key: Key, told: ToldElement) {
+        let weight = told.weight();
+        self.kept.put(key, Arc::new(told), weight);
+    }
+}
+
+impl ToldElement {
+    fn weight(&self) -> usize {
+        let spots = self.rules.iter().map(|(spot, _)| spot).chain(self.facts.iter().map(|(spot, _)| spot));
+        size_of::<Self>()
+            + size_of_val(&self.rules[..])
+            + size_of_val(&self.facts[..])
+            + spots.map(|spot| spot.pointer.len()).sum::<usize>()
+    }
+}
+
+impl Spot {
+    /// Where `finding` stands in the element at `base`, which is spelled at `element`. None where it stands elsewhere.
+    pub fn of(finding: &RawFinding, base: &Location, element: Target) -> Option<Self> {
+        let steps = match finding.location.steps.split_last()? {
+            (Step::Window(..), steps) if finding.window.is_some() => steps,
+            _ => &finding.location.steps[..],
+        };
+        let (Step::Json(around), outer) = base.steps.split_last()? else { return None };
+        let (Step::Json(pointer), same) = steps.split_last()? else { return None };
+        if outer != same || finding.location.root != base.root {
+            return None;
+        }
+        let pointer = pointer.strip_prefix(&**around)?;
+        Self::at(finding.target, element, pointer)
+    }
+
+    /// Of the value at `target`.
+    pub fn at(target: Target, element: Target, pointer: &str) -> Option<Self> {
+        let (whole, part) = (element.raw.range(), target.raw.range());
+        let inside = target.layer == element.layer && whole.start <= part.start && part.end <= whole.end;
+        let raw = (part.start - whole.start.min(part.start)) as u32..(part.end - whole.start.min(part.end)) as u32;
+        inside.then(|| Self { pointer: pointer.into(), raw, spelling: target.spelling })
+    }
+
+    pub fn location(&self, base: &Location) -> Location {
+        let mut location = base.clone();
+        if let Some(Step::Json(around)) = location.steps.last_mut() {
+            *around = [&**around, &*self.pointer].concat().into();
+        }
+        location
+    }
+
+    pub fn target(&self, element: Target) -> Target {
+        let start = element.raw.range().start;
+        let raw = Span::of(start + self.raw.start as usize..start + self.raw.end as usize);
+        Target { layer: element.layer, raw, spelling: self.spelling }
+    }
+
+    /// The decoded text; `raw` is the element.
+    pub fn text<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
+        let spelled = raw.get(self.raw.start as usize..self.raw.end as usize).unwrap_or_default();
+        if self.spelling != Spelling::JsonString || memchr::memchr(b'\\', spelled).is_none() {
+            return Cow::Borrowed(spelled);
+        }
+        let mut text = Vec::with_capacity(spelled.len());
+        json_unescape(spelled, &mut text);
+        Cow::Owned(text)
+    }
+
+    /// Whether both are the same value.
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
