@@ -253,13 +253,14 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
-/// Frames of an HTTP/2 client: wherever they are cut, the same are refused at the same byte, and a violation never lets
+/// Frames of an HTTP/2 client or server: wherever they are cut, the same are refused at the same byte, and a violation never lets
 /// its whole frame pass.
 pub fn http2_client(data: &[u8]) {
     let Some((settings, bytes, pieces)) = dealt(data) else { return };
-    let start: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let (side, start) = if settings & 2 == 0 { (Side::Client, preface) } else { (Side::Server, &preface[24..]) };
     let begun = || {
-        let mut watch = FrameWatch::default();
+        let mut watch = FrameWatch::of(side);
         if settings & 1 == 0 {
             assert_eq!(watch.pass(start), Ok(()));
         }
@@ -282,7 +283,10 @@ pub fn http2_client(data: &[u8]) {
     }
     assert_eq!(verdict, in_pieces, "a cut changes the verdict");
     match verdict {
-        Ok(()) => assert_eq!(whole.head_under_way(), cut.head_under_way()),
+        Ok(()) => {
+            assert_eq!(whole.head_under_way(), cut.head_under_way());
+            assert!(whole.malformed().eq(cut.malformed()), "a cut changes what is malformed");
+        }
         Err(violation) => assert!(violation.passed < bytes.len()),
     }
 }

@@ -125,7 +125,7 @@ impl Visitor for Detectors<'_> {
         self.rules.leaf(leaf, place);
         if let Some(facts) = self.facts {
             let hits = self.rules.hits();
-            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(place) };
+            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(leaf, place) };
             match self.rules.label() {
                 Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
                 None => facts.inspect(leaf, place, &met, &mut self.found),

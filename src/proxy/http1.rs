@@ -265,6 +265,11 @@ impl Http1 {
         if let Some(name) = name.filter(|name| **name != *origin.host) {
             return Some(format!("the tunnel is for {}, the ClientHello names {name}", origin.host));
         }
+        // RFC 9110, section 7.4: of a URL, the scheme is part of the identity.
+        if let Some(scheme) = head.target_scheme().filter(|s| s.eq_ignore_ascii_case("https") != origin.secure) {
+            let how = if origin.secure { "encrypted" } else { "in clear text" };
+            return Some(format!("the connection to {} is {how}, the request names {scheme}", origin.host));
+        }
         let host = head.host_field().unwrap_or_default();
         if host.is_empty() && head.minor_version() == 0 {
             return None;

@@ -14,7 +14,7 @@ use super::half::{Half, WINDOW};
 use super::intake::Intake;
 use super::restoring::{Overheard, RestoringMessages};
 use crate::engine::Refusal;
-use crate::wire::websocket::{Deflate, Event, MessageReader, MessageWriter, Side};
+use crate::wire::websocket::{CLOSE, Deflate, Event, MessageReader, MessageWriter, Side};
 
 /// Walks what a client sends.
 pub struct Walker {
@@ -23,6 +23,8 @@ pub struct Walker {
     writer: MessageWriter,
     waiting: BytesMut,
     hold: bool,
+    /// Bytes of pings, pongs and reasons to close, which are no messages.
+    aside: u64,
     /// Frames could not be followed any more: what comes passes (or not) unread.
     lost: bool,
 }
@@ -38,6 +40,7 @@ impl Walker {
             writer: MessageWriter::new(Side::Client, deflate),
             waiting: BytesMut::new(),
             hold,
+            aside: 0,
             lost,
         }
     }
@@ -56,7 +59,9 @@ impl Walker {
         loop {
             match self.reader.step(&mut self.waiting) {
                 Ok(None) => return Ok(()),
-                Ok(Some(Event::Control { raw, .. })) => {
+                Ok(Some(Event::Control { raw, opcode, payload })) => {
+                    let code = if opcode == CLOSE { 2 } else { 0 };
+                    self.aside += payload.len().saturating_sub(code) as u64;
                     if self.hold {
                         out.extend_from_slice(&raw);
                     }
@@ -86,21 +91,36 @@ impl Walker {
                     self.lost = true;
                     let bytes = self.waiting.split();
                     intake.note_unread_message(bytes.len() as u64, "malformed");
-                    return if self.hold { Err(unreadable(intake)) } else { Ok(()) };
+                    // What are no frames would be a tunnel that nobody reads: refused always. A message in sound frames
+                    // that does not inflate is one that was not read.
+                    let framed = error.code == MessageReader::UNREADABLE;
+                    return if self.hold || !framed { Err(unreadable(intake)) } else { Ok(()) };
                 }
             }
         }
     }
+
+    /// At the end of the connection: what passed outside of messages was not read.
+    pub fn finish(&mut self, intake: &mut Intake) {
+        let bytes = std::mem::take(&mut self.aside);
+        if bytes > 0 {
+            intake.note_unread_message(bytes, "opaque");
+        }
+    }
 }
+
+/// The reason word of frames that are none, or cannot be read.
+const MALFORMED: &str = "malformed";
 
 fn unreadable(intake: &mut Intake) -> Refusal {
-    intake.refuse("malformed", "the WebSocket frames cannot be read".into())
+    intake.refuse(MALFORMED, "the WebSocket frames cannot be read".into())
 }
 
-/// A close frame of the server: 1008, policy violation (RFC 6455, section 7.4.1).
+/// A close frame of the server: 1008, policy violation, or 1002, protocol error (RFC 6455, section 7.4.1).
 pub fn policy_close(refusal: &Refusal) -> BytesMut {
     let mut frame = BytesMut::new();
-    MessageWriter::new(Side::Server, None).close(1008, &refusal.message, &mut frame);
+    let code = if refusal.reason == MALFORMED { 1002 } else { 1008 };
+    MessageWriter::new(Side::Server, None).close(code, &refusal.message, &mut frame);
     frame
 }
 
@@ -137,6 +157,7 @@ pub async fn serve(
         Poll::Pending
     })
     .await;
+    walker.finish(&mut intake);
     if let Some(restoring) = &mut restoring {
         restoring.end(&mut client.output);
     }

@@ -1,25 +1,32 @@
-//! HTTP/2 frames of a client as they pass, in front of the library that reads them (RFC 9113).
+//! HTTP/2 frames of one peer as they pass, in front of the library that reads them (RFC 9113).
 //!
-//! The library takes three things that no recipient should: a preface without settings, pseudo-headers among trailers,
-//! and a fragment in `:path`. It drops the last two, so that what it hands on is not what was said. And it does not tell
-//! that a head has begun and not ended. Frames are counted off here without being copied; of blocks of fields no more is read than where their
-//! names begin.
+//! The library takes what no recipient should: a preface without settings, pseudo-headers among trailers, those of
+//! requests in responses, and a fragment in `:path`. It drops all but the first, so that what it hands on is not what was
+//! said. And it does not tell that a head has begun and not ended. Frames are counted off here without being copied; of
+//! blocks of fields no more is read than which pseudo-headers they hold.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use super::hpack::{self, Broken, STATIC};
+use super::block::{Found, Table};
+use super::websocket::Side;
 
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 /// Most bytes of one block of fields. The library refuses fewer; this bounds what is held beside it.
 const BLOCK: usize = 256 * 1024;
+/// Most streams of which it is remembered that their head has come. More are not open at once.
+const ANSWERED: usize = 4096;
 
 /// What must not reach the library.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +39,7 @@ pub struct Violation {
 /// Counts off the frames of one direction.
 #[derive(Debug)]
 pub struct FrameWatch {
+    side: Side,
     at: At,
     settled: bool,
     block: Option<Block>,
@@ -41,6 +49,10 @@ pub struct FrameWatch {
     highest: u32,
     /// Streams opened with a fragment in `:path` that nobody asked for yet.
     fragments: Vec<u32>,
+    /// Streams with pseudo-headers where none may be, that nobody asked for yet.
+    malformed: Vec<u32>,
+    /// Streams whose final response has begun: what follows is trailers.
+    answered: BTreeSet<u32>,
     /// A block could not be read: the library says so, and nothing behind it counts.
     lost: bool,
 }
@@ -63,25 +75,33 @@ struct FrameHead {
 #[derive(Debug)]
 struct Block {
     stream: u32,
+    /// Nothing of the stream follows.
+    last: bool,
     bytes: Vec<u8>,
 }
 
-impl Default for FrameWatch {
-    fn default() -> Self {
+impl FrameWatch {
+    /// What `side` sends.
+    pub fn of(side: Side) -> Self {
+        let at = match side {
+            Side::Client => At::Preface(0),
+            Side::Server => At::Head([0; HEADER], 0),
+        };
         Self {
-            at: At::Preface(0),
+            side,
+            at,
             settled: false,
             block: None,
             heads: 0,
             table: Table::default(),
             highest: 0,
             fragments: Vec::new(),
+            malformed: Vec::new(),
+            answered: BTreeSet::new(),
             lost: false,
         }
     }
-}
 
-impl FrameWatch {
     /// Which head has begun and not ended: the how manieth of the connection.
     pub fn head_under_way(&self) -> Option<u64> {
         self.block.as_ref().map(|_| self.heads)
@@ -90,6 +110,11 @@ impl FrameWatch {
     /// The streams whose `:path` held a fragment, since this was last asked.
     pub fn fragments(&mut self) -> impl Iterator<Item = u32> + '_ {
         self.fragments.drain(..)
+    }
+
+    /// The streams with pseudo-headers where none may be, since this was last asked.
+    pub fn malformed(&mut self) -> impl Iterator<Item = u32> + '_ {
+        self.malformed.drain(..)
     }
 
     /// Takes note of what passes.
@@ -158,12 +183,16 @@ impl FrameWatch {
         }
         match (kind, &mut self.block) {
             (HEADERS, block @ None) => {
-                *block = Some(Block { stream: head.stream, bytes: Vec::new() });
+                *block = Some(Block { stream: head.stream, last: flags & END_STREAM != 0, bytes: Vec::new() });
                 self.heads += 1;
             }
             (CONTINUATION, Some(block)) if block.stream == head.stream => {}
             // Whatever else comes within a head, and a continuation of none, ends the connection.
             (CONTINUATION, _) | (_, Some(_)) => self.lost = true,
+            // A push, which our settings refuse: its block is not read.
+            (PUSH_PROMISE, _) => self.lost = true,
+            (DATA, _) if flags & END_STREAM != 0 => _ = self.answered.remove(&head.stream),
+            (RST_STREAM, _) => _ = self.answered.remove(&head.stream),
             _ => {}
         }
         self.at = At::Payload { head, left };
@@ -189,15 +218,39 @@ impl FrameWatch {
             self.lost = true;
             return Ok(());
         };
+        match self.side {
+            Side::Client => self.asks(&block, found),
+            Side::Server => self.answers(&block, found),
+        }
+        Ok(())
+    }
+
+    /// A client's block: a head if its stream is new, else trailers.
+    fn asks(&mut self, block: &Block, found: Found) {
         if block.stream > self.highest {
             self.highest = block.stream;
             if found.fragment {
                 self.fragments.push(block.stream);
             }
-        } else if found.pseudo {
-            return Err("pseudo-headers among trailers");
+        } else if found.pseudo() {
+            self.malformed.push(block.stream);
         }
-        Ok(())
+    }
+
+    /// A server's block: heads of interim responses, then that of the final one, then trailers (RFC 9113, section 8.1).
+    fn answers(&mut self, block: &Block, found: Found) {
+        let answered = self.answered.contains(&block.stream);
+        if found.of_requests || (answered && found.pseudo()) {
+            self.malformed.push(block.stream);
+        }
+        if block.last {
+            self.answered.remove(&block.stream);
+        } else if found.status && !found.interim {
+            self.answered.insert(block.stream);
+            if self.answered.len() > ANSWERED {
+                self.answered.pop_first();
+            }
+        }
     }
 }
 
@@ -217,146 +270,12 @@ impl Block {
     }
 }
 
-/// What a block of fields holds that its stream may not.
-#[derive(Clone, Copy, Debug, Default)]
-struct Found {
-    pseudo: bool,
-    /// In `:path`.
-    fragment: bool,
-}
-
-/// The dynamic table, of which only lengths are kept, which names are those of pseudo-headers, and which paths hold a
-/// fragment.
-#[derive(Debug)]
-struct Table {
-    /// The newest first.
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    limit: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    name: Name,
-    size: usize,
-    fragment: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    pseudo: bool,
-    path: bool,
-    length: usize,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, limit: 4096 }
-    }
-}
-
-impl Table {
-    /// Beside the name and the value of an entry (RFC 7541, section 4.1).
-    const OVERHEAD: usize = 32;
-    /// What our settings allow.
-    const MOST: usize = 4096;
-
-    fn read(&mut self, block: &[u8]) -> Result<Found, Broken> {
-        let mut rest = block;
-        let mut found = Found::default();
-        while let Some(&first) = rest.first() {
-            match first {
-                0x80.. => {
-                    let entry = self.entry(hpack::number(&mut rest, 7)?)?;
-                    found.pseudo |= entry.name.pseudo;
-                    found.fragment |= entry.fragment;
-                }
-                0x20..0x40 => {
-                    self.limit = hpack::number(&mut rest, 5)?;
-                    if self.limit > Self::MOST {
-                        return Err(Broken);
-                    }
-                    self.make_room(0);
-                }
-                _ => {
-                    let keep = first & 0x40 != 0;
-                    let name = match hpack::number(&mut rest, if keep { 6 } else { 4 })? {
-                        0 => Name::read(&mut rest, keep)?,
-                        index => self.entry(index)?.name,
-                    };
-                    let (coded, value) = hpack::raw_string(&mut rest)?;
-                    let fragment = name.path && has_fragment(coded, value)?;
-                    found.pseudo |= name.pseudo;
-                    found.fragment |= fragment;
-                    if keep {
-                        let size = name.length + length(coded, value, keep)? + Self::OVERHEAD;
-                        self.insert(Entry { name, size, fragment });
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn entry(&self, index: usize) -> Result<Entry, Broken> {
-        let index = index.checked_sub(1).ok_or(Broken)?;
-        match STATIC.get(index) {
-            Some((name, value)) => Ok(Entry {
-                name: Name { pseudo: name.starts_with(':'), path: *name == ":path", length: name.len() },
-                size: name.len() + value.len() + Self::OVERHEAD,
-                fragment: false,
-            }),
-            None => self.entries.get(index - STATIC.len()).copied().ok_or(Broken),
-        }
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        self.make_room(entry.size);
-        if entry.size <= self.limit {
-            self.bytes += entry.size;
-            self.entries.push_front(entry);
-        }
-    }
-
-    fn make_room(&mut self, room: usize) {
-        while self.bytes + room > self.limit {
-            let Some(oldest) = self.entries.pop_back() else { return };
-            self.bytes -= oldest.size;
-        }
-    }
-}
-
-impl Name {
-    fn read(rest: &mut &[u8], kept: bool) -> Result<Self, Broken> {
-        let (coded, text) = hpack::raw_string(rest)?;
-        let pseudo = begins_with_colon(coded, text);
-        let path = pseudo && if coded { hpack::huffman(text)? == b":path" } else { text == b":path" };
-        Ok(Self { pseudo, path, length: length(coded, text, kept)? })
-    }
-}
-
-/// A path ends where a fragment begins (RFC 9113, section 8.3.1).
-fn has_fragment(coded: bool, path: &[u8]) -> Result<bool, Broken> {
-    Ok(if coded { hpack::huffman(path)?.contains(&b'#') } else { path.contains(&b'#') })
-}
-
-/// The code of a colon is 1011100.
-fn begins_with_colon(coded: bool, text: &[u8]) -> bool {
-    text.first().is_some_and(|&first| if coded { first >> 1 == 0b101_1100 } else { first == b':' })
-}
-
-/// The length of a string when it is read; of one that is not kept nobody asks.
-fn length(coded: bool, text: &[u8], kept: bool) -> Result<usize, Broken> {
-    if coded && kept { Ok(hpack::huffman(text)?.len()) } else { Ok(text.len()) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const DATA: u8 = 0;
     const PING: u8 = 6;
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -370,14 +289,29 @@ mod tests {
 
     /// Passes the bytes whole, and cut in two at every place: always with the same result.
     fn passed(bytes: &[u8]) -> Result<(), Violation> {
-        let whole = FrameWatch::default().pass(bytes);
+        let whole = FrameWatch::of(Side::Client).pass(bytes);
         for cut in 0..=bytes.len() {
-            let mut watch = FrameWatch::default();
+            let mut watch = FrameWatch::of(Side::Client);
             let first = watch.pass(&bytes[..cut]);
             let second = first.and_then(|()| {
                 watch.pass(&bytes[cut..]).map_err(|found| Violation { passed: found.passed + cut, ..found })
             });
             assert_eq!(second, whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    /// The streams found malformed, wherever the bytes are cut in two.
+    fn malformed(side: Side, bytes: &[u8]) -> Vec<u32> {
+        let told = |cut: usize| {
+            let mut watch = FrameWatch::of(side);
+            watch.pass(&bytes[..cut]).unwrap();
+            watch.pass(&bytes[cut..]).unwrap();
+            watch.malformed().collect::<Vec<_>>()
+        };
+        let whole = told(0);
+        for cut in 1..=bytes.len() {
+            assert_eq!(told(cut), whole, "cut at {cut}");
         }
         whole
     }
@@ -421,14 +355,7 @@ mod tests {
                 split,
             ] {
                 let bytes = [open.clone(), trailers].concat();
-                let found = passed(&bytes);
-                match refused {
-                    true => {
-                        let reason = "pseudo-headers among trailers";
-                        assert_eq!(found, Err(Violation { passed: bytes.len() - 1, reason }), "{what}");
-                    }
-                    false => assert_eq!(found, Ok(()), "{what}"),
-                }
+                assert_eq!(malformed(Side::Client, &bytes), if refused { vec![1] } else { Vec::new() }, "{what}");
             }
         }
     }
@@ -446,9 +373,38 @@ mod tests {
             ]
             .concat()
         };
-        assert!(FrameWatch::default().pass(&open(b"")).is_err());
-        assert!(FrameWatch::default().pass(&open(b"\x40\x01a\x01b")).is_ok());
-        assert!(FrameWatch::default().pass(&open(&large)).is_ok());
+        assert_eq!(malformed(Side::Client, &open(b"")), [1]);
+        assert_eq!(malformed(Side::Client, &open(b"\x40\x01a\x01b")), [0; 0]);
+        assert_eq!(malformed(Side::Client, &open(&large)), [0; 0]);
+    }
+
+    #[test]
+    fn a_response_holds_a_status_and_no_other_pseudo_header() {
+        const INTERIM: &[u8] = b"\x08\x03103";
+        const HEAD: &[u8] = b"\x88";
+        let head = |block: &[u8]| frame(HEADERS, END_HEADERS, 1, block);
+        let last = |block: &[u8]| frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
+        let data = |flags| frame(DATA, flags, 1, b"data");
+        let plain: &[u8] = b"\x00\x01a\x01b";
+        for (what, frames, bad) in [
+            ("a response", vec![head(HEAD), data(END_STREAM)], false),
+            ("a head alone", vec![last(HEAD)], false),
+            ("an interim response and trailers", vec![head(INTERIM), head(HEAD), data(0), last(plain)], false),
+            ("a path", vec![head(b"\x88\x84"), data(END_STREAM)], true),
+            ("a method in an interim response", vec![head(b"\x08\x03103\x82"), last(HEAD)], true),
+            ("one that nobody knows", vec![head(b"\x88\x00\x02:x\x01y"), data(END_STREAM)], true),
+            ("a status in trailers", vec![head(HEAD), data(0), last(HEAD)], true),
+            ("an interim status in trailers", vec![head(HEAD), data(0), last(INTERIM)], true),
+            ("a kept interim status, twice", vec![head(b"\x48\x03103"), head(b"\xbe"), last(HEAD)], false),
+            // `103` in Huffman's code: 00001 00000 011001.
+            ("an interim status in Huffman's code", vec![head(b"\x08\x82\x08\x19"), last(HEAD)], false),
+            ("a stream used again after its end", vec![head(HEAD), data(END_STREAM), last(HEAD)], false),
+        ] {
+            let bytes = [frame(SETTINGS, 0, 0, &[]), frames.concat()].concat();
+            assert_eq!(malformed(Side::Server, &bytes), if bad { vec![1] } else { Vec::new() }, "{what}");
+        }
+        let refused = FrameWatch::of(Side::Server).pass(&frame(PING, 0, 0, &[0; 8]));
+        assert_eq!(refused.map_err(|found| found.reason), Err("the preface is not followed by settings"));
     }
 
     #[test]
@@ -465,12 +421,12 @@ mod tests {
             ("a value of the static table", b"\x82\x85", false),
             ("another field", b"\x82\x00\x01a\x02/#", false),
         ] {
-            let mut watch = FrameWatch::default();
+            let mut watch = FrameWatch::of(Side::Client);
             watch.pass(&[begun(), frame(HEADERS, END_HEADERS | 1, 1, block)].concat()).unwrap();
             assert_eq!(watch.fragments().collect::<Vec<_>>(), if expected { vec![1] } else { vec![] }, "{what}");
         }
         // The same entry of the table, for another stream.
-        let mut watch = FrameWatch::default();
+        let mut watch = FrameWatch::of(Side::Client);
         watch.pass(&[begun(), frame(HEADERS, END_HEADERS | 1, 1, b"\x82\x44\x02/#")].concat()).unwrap();
         watch.pass(&frame(HEADERS, END_HEADERS | 1, 3, b"\x82\xbe")).unwrap();
         assert_eq!(watch.fragments().collect::<Vec<_>>(), [1, 3]);
@@ -479,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_head_is_under_way_until_its_end() {
-        let mut watch = FrameWatch::default();
+        let mut watch = FrameWatch::of(Side::Client);
         watch.pass(&begun()).unwrap();
         assert_eq!(watch.head_under_way(), None);
         watch.pass(&frame(HEADERS, 0, 1, HEAD)[..10]).unwrap();
@@ -492,16 +448,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_much(frames in prop::collection::vec((0u8..10, any::<u8>(), 0u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
-            let mut bytes = begun();
+        fn no_bytes_are_too_much(server in any::<bool>(), frames in prop::collection::vec((0u8..10, any::<u8>(), 0u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
+            let mut bytes = if server { frame(SETTINGS, 0, 0, &[]) } else { begun() };
             for (kind, flags, stream, payload) in frames {
                 bytes.extend(frame(kind, flags, stream, &payload));
             }
-            let mut watch = FrameWatch::default();
+            let side = if server { Side::Server } else { Side::Client };
+            let mut watch = FrameWatch::of(side);
             if let Err(violation) = watch.pass(&bytes) {
                 prop_assert!(violation.passed < bytes.len());
             }
-            prop_assert!(watch.table.bytes <= Table::MOST);
+            prop_assert!(watch.table.within_bounds());
+            prop_assert!(watch.answered.len() <= ANSWERED);
         }
     }
 }

@@ -12,9 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+mod block;
 pub mod body;
 pub mod coding;
-mod control;
+pub(crate) mod control;
 pub mod envelope;
 pub mod forward;
 pub mod frames;

@@ -1,5 +1,7 @@
 //! WebSocket over HTTP/1.1 and over HTTP/2: frames pass as they are, and are read although compressed.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -111,6 +113,75 @@ fn frames_pass_as_they_are() {
             socket.send_frame(first, payload).await;
             assert_eq!(soon("word of the frame", socket.message()).await.as_deref(), Some(told));
         }
+    });
+}
+
+#[test]
+fn what_are_no_frames_is_refused_whatever_on_error_says() {
+    bounded(async {
+        let authority = Authority::new();
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let noted = passed.clone();
+        let upstream = Upstream::scripted(&authority, &[], move |mut served| {
+            let noted = noted.clone();
+            async move {
+                served.request().await;
+                served.wire.send(upgrade_answer(false)).await;
+                let (rest, _) = served.wire.rest().await;
+                noted.lock().unwrap().extend(rest);
+            }
+        })
+        .await;
+        // The policy `audit`, under which what cannot be read passes.
+        let divulge = auditing(&authority, upstream.address).await;
+        let masked = |first: u8, length: &[u8], payload: &[u8]| [&[first], length, &[0; 4], payload].concat();
+        let mut wrong = Vec::new();
+        for (what, bytes) in [
+            ("a request", b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+            ("bytes of no protocol", vec![0xff; 40]),
+            ("a frame without a mask", b"\x81\x02ab".to_vec()),
+            ("an unknown opcode", masked(0x83, &[0x82], b"ab")),
+            ("a reserved bit", masked(0xa1, &[0x82], b"ab")),
+            ("compression that was not agreed on", masked(0xc1, &[0x82], b"ab")),
+            ("a ping in pieces", masked(0x09, &[0x82], b"ab")),
+            ("a ping that is too long", masked(0x89, &[0xfe, 0, 126], &[b'a'; 126])),
+            ("a piece of no message", masked(0x80, &[0x82], b"ab")),
+            ("a message within another", [masked(0x01, &[0x81], b"a"), masked(0x81, &[0x82], b"ab")].concat()),
+            ("a length in the wrong spelling", masked(0x81, &[0xfe, 0, 2], b"ab")),
+            ("a length beyond all bounds", masked(0x81, &[&[0xff][..], &[0xff; 8]].concat(), b"ab")),
+            ("a message after the close", [masked(0x88, &[0x82], &[3, 232]), masked(0x81, &[0x82], b"ab")].concat()),
+        ] {
+            let mut socket = open(&Route::through(&divulge), false).await;
+            socket.wire.send(&bytes).await;
+            let close = soon("the close", socket.frame()).await;
+            let code = close.as_ref().filter(|frame| frame.first == 0x88).and_then(|frame| frame.payload.get(..2));
+            if code != Some(&1002_u16.to_be_bytes()[..]) {
+                wrong.push(format!("{what}: {close:?}"));
+            }
+            drop(socket);
+            if passed.lock().unwrap().windows(2).any(|pair| pair == b"ab") {
+                wrong.push(format!("{what}: it reached the upstream"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn what_passes_outside_of_messages_is_told_as_unread() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = echo(&authority, false).await;
+        let divulge = auditing(&authority, upstream.address).await;
+        let mut socket = open(&Route::through(&divulge), false).await;
+        socket.send_frame(0x89, b"twelve bytes").await;
+        socket.send("{}").await;
+        assert_eq!(soon("the echo", socket.message()).await.as_deref(), Some("{}"));
+        socket.send_frame(0x88, b"\x03\xe8and more").await;
+        drop(socket);
+        let finding: Value = divulge.finding_at("ws:/1").await;
+        assert_eq!(finding["kind"], "audit.unread", "{finding}");
+        assert!(finding["value"].as_str().is_some_and(|told| told.contains("20 bytes")), "{finding}");
     });
 }
 

@@ -238,6 +238,10 @@ impl<V: Visitor> Walker<'_, V> {
             let rest = if undone.content.is_empty() { 0 } else { undone.consumed };
             self.report(source.layer, &input[rest..], reason, Tail::Whole);
         }
+        let asides = undone.codec.asides(&input);
+        if !asides.is_empty() {
+            self.report(source.layer, &asides, "opaque", Tail::Whole);
+        }
         if undone.content.is_empty() {
             return None;
         }

@@ -3,8 +3,8 @@
 //! Every decoder stops at a bound of output bytes and of the ratio between output and input, and gives what
 //! it had until then.
 
-use std::io::Read;
-
+use brotli::enc::StandardAlloc;
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -310,34 +310,29 @@ fn deflate(input: &[u8], bounds: Bounds) -> Undone {
 }
 
 fn brotli(input: &[u8], bounds: Bounds) -> Undone {
-    let mut rest = input;
+    let (mut left, mut at, mut total) = (input.len(), 0, 0);
+    let mut state = BrotliState::new(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
     let mut content = Vec::new();
-    let mut stop = None;
-    {
-        let mut reader = brotli::Decompressor::new(&mut rest, 4096);
-        let mut chunk = vec![0; bounds.bytes.min(64 << 10)];
-        loop {
-            if content.len() >= bounds.bytes {
-                stop = Some("limit");
-                break;
-            }
-            if content.len() > RATIO_FROM && content.len() / input.len() > bounds.ratio {
-                stop = Some("ratio");
-                break;
-            }
-            let room = chunk.len().min(bounds.bytes - content.len());
-            match reader.read(&mut chunk[..room]) {
-                Ok(0) => break,
-                Ok(count) => content.extend_from_slice(&chunk[..count]),
-                Err(_) => {
-                    stop = Some("malformed");
-                    break;
-                }
-            }
+    let mut chunk = vec![0; bounds.bytes.min(64 << 10)];
+    let stop = loop {
+        if content.len() >= bounds.bytes {
+            break Some("limit");
         }
-    }
-    // The reader takes its input in blocks, so how far it got inside the last one is not known.
-    let consumed = if stop.is_some() && content.is_empty() { 0 } else { input.len() - rest.len() };
+        if content.len() > RATIO_FROM && content.len() / input.len() > bounds.ratio {
+            break Some("ratio");
+        }
+        let (mut room, mut made) = (chunk.len().min(bounds.bytes - content.len()), 0);
+        let result =
+            BrotliDecompressStream(&mut left, &mut at, input, &mut room, &mut made, &mut chunk, &mut total, &mut state);
+        content.extend_from_slice(&chunk[..made]);
+        match result {
+            BrotliResult::NeedsMoreOutput => {}
+            // What follows the stream is no part of it, and nobody read it.
+            BrotliResult::ResultSuccess => break (at < input.len()).then_some("malformed"),
+            BrotliResult::NeedsMoreInput | BrotliResult::ResultFailure => break Some("malformed"),
+        }
+    };
+    let consumed = if stop.is_some() && content.is_empty() { 0 } else { at };
     Undone { content, codec: Codec::Br, consumed, stop, whole: stop.is_none() }
 }
 

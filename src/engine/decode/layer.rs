@@ -84,6 +84,28 @@ impl Codec {
             _ => 0,
         }
     }
+
+    /// What stands in `coded` beside the compressed data: names, comments and other optional parts of the headers of gzip
+    /// (RFC 1952, section 2.3), and frames of zstd that are skipped (RFC 8878, section 3.1.2).
+    pub(super) fn asides(&self, coded: &[u8]) -> Vec<u8> {
+        const GZIP_HEADER: usize = 10;
+        const SKIPPED: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
+        const SKIPPED_HEADER: usize = 8;
+        let aside = |member: &Member| match self {
+            Codec::Gzip(_) => member.header.of_bytes(coded).get(GZIP_HEADER..),
+            _ => {
+                let frame = member.coded.of_bytes(coded);
+                let magic = frame.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+                frame.get(SKIPPED_HEADER..).filter(|_| magic.is_some_and(|magic| SKIPPED.contains(&magic)))
+            }
+        };
+        match self {
+            Codec::Gzip(members) | Codec::Zstd(members) => {
+                members.iter().filter_map(aside).flatten().copied().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

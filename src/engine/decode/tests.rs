@@ -232,6 +232,39 @@ fn what_cannot_be_read_is_reported_with_its_share() {
     assert!(decoded.unread.is_empty());
 }
 
+#[test]
+fn what_stands_beside_compressed_data_is_reported() {
+    let brotli = |content: &[u8]| {
+        let mut packed = Vec::new();
+        let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, 5, 22);
+        writer.write_all(content).unwrap();
+        drop(writer);
+        packed
+    };
+    let named = {
+        let mut member = gzip(br#"{"a":1}"#);
+        member[3] |= 8;
+        member.splice(10..10, *b"a name\0");
+        member
+    };
+    let skipped = [&0x184d_2a53u32.to_le_bytes()[..], &5u32.to_le_bytes(), b"aside"].concat();
+    let zstd = [&skipped[..], &zstd::encode_all(&br#"{"a":1}"#[..], 3).unwrap()].concat();
+    for (coding, body, bytes) in [
+        ("gzip", named, 7),
+        ("zstd", zstd, 5),
+        ("br", [&brotli(br#"{"a":1}"#)[..], b"after it"].concat(), 8),
+        ("gzip", [&gzip(br#"{"a":1}"#)[..], b"after it"].concat(), 8),
+    ] {
+        let (seen, decoded) = document(&[("content-encoding", coding)], body);
+        seen.has(&format!("body!{coding}!json:/a"), "1");
+        let unread: Vec<_> = decoded.unread.iter().map(|unread| (unread.location.to_string(), unread.bytes)).collect();
+        assert_eq!(unread, [(format!("body!{coding}"), bytes)]);
+    }
+    let (seen, decoded) = document(&[("content-encoding", "br")], brotli(br#"{"a":1}"#));
+    seen.has("body!br!json:/a", "1");
+    assert!(decoded.unread.is_empty());
+}
+
 /// A protobuf field with a length.
 pub(super) fn pb(number: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];

@@ -18,7 +18,7 @@ use super::hash::Keyed;
 use super::label::Label;
 use super::named::LONGEST_VALUE;
 use super::prompt::Prompt;
-use super::region::Region;
+use super::region::{self, Region};
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
@@ -195,11 +195,13 @@ impl<'r> Inspector<'r> {
         &self.hits
     }
 
-    /// Whether people, models and files speak at `place`, not the client alone.
-    pub(crate) fn is_shared(&self, place: &dyn Place) -> bool {
+    /// Whether people, models and files speak in `leaf`, not the client alone.
+    pub(crate) fn is_shared(&self, leaf: &Leaf<'_>, place: &dyn Place) -> bool {
         let location = place.location();
-        super::region::is_uploaded(&location)
-            || self.region(&location, place).is_shared() && !super::region::is_packed(&location)
+        let region = self.region(&location, place);
+        region::is_uploaded(&location)
+            || region.is_shared() && !region::is_packed(&location)
+            || region == Region::Client && region::is_document(leaf)
     }
 
     /// Whether the last leaf holds no mark for certain.

@@ -209,9 +209,12 @@ impl Label {
     }
 
     fn names(text: &[u8]) -> bool {
+        // Letters of any script.
+        let letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
         (2..=Self::LONGEST).contains(&text.len())
-            && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(byte))
-            && text.iter().any(u8::is_ascii_alphabetic)
+            && text.iter().all(|byte| letter(byte) || byte.is_ascii_digit() || b"._-:".contains(byte))
+            && text.iter().any(letter)
+            && (text.is_ascii() || std::str::from_utf8(text).is_ok())
     }
 }
 

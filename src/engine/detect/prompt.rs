@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::inspector::{Inspector, in_parts};
 use super::labelled;
-use super::region::Region;
+use super::region::{self, Region};
 use super::{RawFinding, examples};
 use crate::engine::location::{Location, Root};
 use crate::engine::rules::rule::Matching;
@@ -180,8 +180,9 @@ impl Inspector<'_> {
     fn weigh(&mut self, leaf: &Leaf<'_>, place: &dyn Place, prompt: &mut Prompt) {
         let location = place.location();
         let region = self.region(&location, place);
-        // A text that is all of a body or of a part of one: a page, a file.
-        let page = location.root == Root::Body && matches!(leaf.kind, LeafKind::Text | LeafKind::MultipartText);
+        // A text that is all of a body or of a part of one, or of several lines in a document: a page, a file.
+        let page = location.root == Root::Body && matches!(leaf.kind, LeafKind::Text | LeafKind::MultipartText)
+            || region == Region::Client && region::is_document(leaf);
         prompt.hits.sort_by_key(|hit| (hit.window.start, hit.window.end, hit.rule));
         prompt.fences.clear();
         // In most texts there is none, and to look for one character is cheaper than to make ready to look for three.

@@ -4,6 +4,7 @@
 //! first describes this machine, the second may describe any.
 
 use crate::engine::location::{Location, Root, Step};
+use crate::engine::visit::{Leaf, LeafKind};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Region {
@@ -91,6 +92,19 @@ pub(super) fn is_packed(location: &Location) -> bool {
         return true;
     }
     document(last) && between.iter().any(|step| !matches!(step, Step::Lines(_) | Step::Window(..)))
+}
+
+/// Whether a leaf is a text of several lines that somebody hands on: a file, a page, an answer. What a client says of itself it
+/// says in members.
+pub(super) fn is_document(leaf: &Leaf<'_>) -> bool {
+    const LINES: usize = 4;
+    /// Where the lines are looked for.
+    const HEAD: usize = 1024;
+    let holds = matches!(
+        leaf.kind,
+        LeafKind::JsonString | LeafKind::Text | LeafKind::MultipartText | LeafKind::FormValue | LeafKind::PbString
+    );
+    holds && memchr::memchr_iter(b'\n', &leaf.text[..leaf.text.len().min(HEAD)]).nth(LINES - 1).is_some()
 }
 
 /// Whether the text of a file stands there that somebody uploads.

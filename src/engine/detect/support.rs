@@ -21,11 +21,13 @@ pub(super) struct Support {
 }
 
 impl Support {
-    /// `beside` is the text before in the list that the leaf stands in.
+    /// `beside` is the text before in the list, or the path, that the leaf stands in.
     pub fn of(kind: &str, leaf: &Leaf<'_>, place: &dyn Place, range: &Range<usize>, beside: &[u8]) -> Self {
-        // Field numbers are no places in a list.
-        let numbered =
-            matches!(leaf.kind, LeafKind::PbString | LeafKind::PbVarint | LeafKind::PbFixed | LeafKind::Opaque);
+        // Field numbers and segments of a path are no places in a list.
+        let numbered = matches!(
+            leaf.kind,
+            LeafKind::PbString | LeafKind::PbVarint | LeafKind::PbFixed | LeafKind::Opaque | LeafKind::PathSegment
+        );
         let words = words_of(kind);
         let pointer = place.pointer();
         let around = pointer.iter().rev().filter_map(|segment| match segment {
@@ -37,16 +39,31 @@ impl Support {
             let [Segment::Name(outer), Segment::Name("properties")] = pair else { return false };
             matches!(*outer, "input_schema" | "inputSchema" | "parameters" | "schema" | "items")
         });
-        let described = schema && !matches!(leaf.name, "default" | "const");
-        let named = !described && (tells(leaf.name, words) || around.take(2).any(|name| tells(name, words)));
+        // One that is a document by itself is a file of somebody's, one in a tool's declaration is the client's.
+        let filed = matches!(pointer, [Segment::Name("properties"), ..]);
+        let set = matches!(leaf.name, "default" | "const")
+            && ["tz.", "locale."].iter().any(|family| kind.starts_with(family));
+        let described = filed || schema && !set;
+        // `/country/AT`: the segment before names the value.
+        let name = match leaf.kind {
+            LeafKind::PathSegment => std::str::from_utf8(beside).unwrap_or_default(),
+            _ => leaf.name,
+        };
+        let named = !described && (tells(name, words) || around.take(2).any(|name| tells(name, words)));
         // `["UTC", "Asia/Tokyo", …]`: past the first few it is a list of what there is, not of what is.
         // Of systems even a short one: `"os": ["darwin", "linux"]`.
-        let many = if matches!(kind, "os.name" | "os.arch") { 1 } else { 4 };
+        // And where the list says on what a package runs, the only one is no more than that: `"os": ["darwin"]` (npm).
+        let packaged = matches!(pointer, [.., Segment::Name("os" | "cpu" | "libc"), Segment::Index(_)]);
+        let many = match kind {
+            _ if packaged => 0,
+            "os.name" | "os.arch" => 1,
+            _ => 4,
+        };
         let allowed = described || matches!(pointer, [.., Segment::Name("enum" | "examples"), Segment::Index(_)]);
         let listed = match pointer {
             _ if numbered => false,
             // A row of a table, a message by its places: not a list of one sort.
-            [.., Segment::Index(index)] => *index >= many && (many == 1 || is_like(kind, beside)),
+            [.., Segment::Index(index)] => *index >= many && (many <= 1 || is_like(kind, beside)),
             _ => false,
         };
         Self { named, neighbour: neighbour(kind, words, leaf, range), listed: listed || allowed, allowed }
@@ -72,19 +89,123 @@ fn is_like(kind: &str, beside: &[u8]) -> bool {
 
 /// The words by which a name tells of a kind, longest family first.
 const WORDS: &[(&str, &[&str])] = &[
-    ("tz.", &["tz", "timezone", "zone", "zoneinfo", "tzname", "offset", "utc", "时区", "時區"]),
+    (
+        "tz.",
+        &[
+            "tz",
+            "timezone",
+            "zone",
+            "zoneinfo",
+            "tzname",
+            "offset",
+            "utc",
+            "时区",
+            "時區",
+            "タイムゾーン",
+            "zeitzone",
+            "zeitzonen",
+            "zonenkuerzel",
+            "zonenkürzel",
+            "fuseau",
+            "huso",
+            "fuso",
+        ],
+    ),
     ("time.", &["time", "date", "now", "clock", "时间", "日期"]),
-    ("locale.country", &["country", "region", "locale", "国家", "地区", "国别"]),
+    (
+        "locale.country",
+        &[
+            "country",
+            "region",
+            "locale",
+            "cc",
+            "iso2",
+            "国家",
+            "地区",
+            "国别",
+            "国",
+            "land",
+            "ländercode",
+            "laendercode",
+            "landeskennung",
+            "landescode",
+            "pays",
+            "pais",
+            "país",
+        ],
+    ),
     (
         "locale.keyboard",
-        &["keyboard", "kb", "keymap", "layout", "xkb", "inputsource", "locale", "lang", "language", "键盘", "输入法"],
+        &[
+            "keyboard",
+            "kb",
+            "kbd",
+            "keymap",
+            "layout",
+            "xkb",
+            "inputsource",
+            "input",
+            "locale",
+            "lang",
+            "language",
+            "键盘",
+            "输入法",
+            "キーボード",
+            "tastatur",
+            "clavier",
+            "teclado",
+        ],
     ),
-    ("locale.", &["locale", "lang", "language", "languages", "lc", "culture", "语言", "区域"]),
+    (
+        "locale.",
+        &[
+            "locale",
+            "lang",
+            "language",
+            "languages",
+            "lc",
+            "culture",
+            "语言",
+            "区域",
+            "語言",
+            "言語",
+            "ロケール",
+            "sprache",
+            "sprachen",
+            "gebietsschema",
+            "langue",
+            "idioma",
+            "lingua",
+        ],
+    ),
     (
         "geo.",
         &[
-            "geo", "country", "city", "region", "location", "lat", "lon", "place", "town", "国家", "地区", "城市",
+            "geo",
+            "country",
+            "city",
+            "region",
+            "location",
+            "lat",
+            "lon",
+            "place",
+            "town",
+            "国家",
+            "地区",
+            "城市",
             "位置",
+            "都市",
+            "坐标",
+            "land",
+            "stadt",
+            "ort",
+            "standort",
+            "koordinaten",
+            "ville",
+            "pays",
+            "ciudad",
+            "pais",
+            "país",
         ],
     ),
     (
@@ -110,6 +231,24 @@ const WORDS: &[(&str, &[&str])] = &[
             "代理",
             "域名",
             "网关",
+            "地址",
+            "无线",
+            "nic",
+            "hwaddr",
+            "ethernet",
+            "ether",
+            "wlan",
+            "lan",
+            "wan",
+            "subnet",
+            "resolver",
+            "nameserver",
+            "gw",
+            "adresse",
+            "netz",
+            "netzwerk",
+            "domäne",
+            "アドレス",
         ],
     ),
     (
@@ -131,10 +270,20 @@ const WORDS: &[(&str, &[&str])] = &[
             "机器",
             "设备",
             "型号",
+            "机型",
             "序列号",
+            "ホスト",
+            "端末",
+            "nodename",
+            "box",
+            "workstation",
+            "rechner",
+            "rechnername",
+            "gerät",
+            "geraet",
         ],
     ),
-    ("user.uid", &["uid", "userid", "用户ID"]),
+    ("user.uid", &["uid", "euid", "ruid", "userid", "posixuid", "unixuid", "用户ID", "用户编号"]),
     (
         "user.",
         &[
@@ -154,9 +303,20 @@ const WORDS: &[(&str, &[&str])] = &[
             "用户名",
             "姓名",
             "邮箱",
+            "账号",
+            "ユーザー",
+            "氏名",
+            "メール",
+            "benutzer",
+            "benutzername",
+            "nutzer",
+            "anmeldename",
+            "konto",
+            "utilisateur",
+            "usuario",
         ],
     ),
-    ("git.branch", &["branch", "head", "ref", "分支"]),
+    ("git.branch", &["branch", "head", "ref", "checkout", "checked", "分支", "ブランチ", "zweig", "branche", "rama"]),
     (
         "git.",
         &[
@@ -196,6 +356,18 @@ const WORDS: &[(&str, &[&str])] = &[
             "目录",
             "路径",
             "工作区",
+            "项目",
+            "文件夹",
+            "フォルダ",
+            "ディレクトリ",
+            "プロジェクト",
+            "projekt",
+            "verzeichnis",
+            "arbeitsverzeichnis",
+            "ordner",
+            "pfad",
+            "dossier",
+            "proyecto",
         ],
     ),
     (
@@ -235,10 +407,40 @@ const WORDS: &[(&str, &[&str])] = &[
             "发行版",
             "内核",
             "架构",
+            "sysname",
+            "ostype",
+            "architektur",
+            "betriebssystem",
+            "plattform",
+            "isa",
+            "アーキテクチャ",
+            "プラットフォーム",
         ],
     ),
-    ("hw.cores", &["cores", "cpucount", "cpus", "core", "concurrency", "processors", "nproc", "核心", "核数"]),
-    ("hw.mem", &["mem", "memory", "ram", "内存"]),
+    (
+        "hw.cores",
+        &[
+            "cores",
+            "cpucount",
+            "cpus",
+            "core",
+            "concurrency",
+            "processors",
+            "nproc",
+            "ncpu",
+            "threads",
+            "核心",
+            "核数",
+            "コア",
+            "kerne",
+            "kernzahl",
+            "cœurs",
+            "coeurs",
+            "nucleos",
+            "núcleos",
+        ],
+    ),
+    ("hw.mem", &["mem", "memory", "ram", "内存", "メモリ", "arbeitsspeicher", "speicher", "mémoire", "memoria"]),
     (
         "hw.",
         &[
@@ -259,12 +461,19 @@ const WORDS: &[(&str, &[&str])] = &[
             "显卡",
             "屏幕",
             "分辨率",
+            "prozessor",
+            "grafikkarte",
+            "bildschirm",
+            "auflösung",
+            "resolution",
+            "monitor",
         ],
     ),
-    ("env.shell", &["shell", "终端"]),
+    ("env.shell", &["shell", "终端", "シェル"]),
     ("env.term", &["term", "terminal", "tty", "终端"]),
-    ("env.editor", &["editor", "ide", "visual", "编辑器"]),
+    ("env.editor", &["editor", "ide", "visual", "编辑器", "エディタ"]),
     ("env.container", &["container", "docker", "sandbox", "remote", "workspace", "env", "environment", "容器"]),
+    ("env.ci", &["ci", "build", "pipeline", "env", "environment"]),
     ("env.", &["env", "environment", "ci", "container", "vars"]),
     ("sw.", &["version", "runtime", "node", "python", "packages", "processes", "client", "agent"]),
     ("id.", &["id", "uuid", "guid", "device", "machine", "install", "account", "org", "organization", "session"]),
@@ -301,8 +510,21 @@ fn tells(name: &str, words: &[&str]) -> bool {
 
 /// Words that say no more of a value than that it is one: with them the shortest word is known in a compound too, `tzabbr`.
 fn is_plain_word(word: &str) -> bool {
-    const PLAIN: &[&str] =
-        &["name", "code", "id", "type", "abbr", "short", "value", "string", "str", "dir", "tag", "full"];
+    const PLAIN: &[&str] = &[
+        "name",
+        "code",
+        "id",
+        "type",
+        "abbr",
+        "abbreviation",
+        "short",
+        "value",
+        "string",
+        "str",
+        "dir",
+        "tag",
+        "full",
+    ];
     PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word))
 }
 
@@ -357,7 +579,9 @@ fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) 
     if kind.starts_with("host.") && before.ends_with(b"@") {
         return true;
     }
-    let placed = kind.starts_with("host.") && is_host_of_log(before, after);
+    // `git status`
+    let placed = kind.starts_with("host.") && is_host_of_log(before, after)
+        || kind == "git.branch" && before.ends_with(b"On branch ");
     placed
         || label_before(before)
             .is_some_and(|label| is_label(&label, words) && !(kind.starts_with("user.") && is_of_service(&label)))
@@ -442,7 +666,17 @@ fn label_before(before: &[u8]) -> Option<String> {
     if label.ends_with("==") || label.ends_with("!=") {
         return None;
     }
-    let label = label.strip_suffix([':', '=', '>', '：']).or_else(|| label.strip_suffix(" is"))?;
+    const JOINTS: &[&str] = &[":", "=", ">", "：", " is", " are", " -", " –", " →", "为", "是"];
+    let joined = JOINTS.iter().find_map(|joint| label.strip_suffix(joint));
+    // `系统可以是 linux 或 darwin`
+    const PERHAPS: &[&str] = &["可以", "可能", "不", "如果", "例如", "比如", "或", "等"];
+    if PERHAPS.iter().any(|word| joined.unwrap_or(label).trim_end().ends_with(word)) {
+        return None;
+    }
+    // `语言偏好 zh-CN`: between scripts a blank is enough.
+    let wide = |c: char| c >= '\u{2e80}';
+    let blank = || label.ends_with(wide).then(|| label.rsplit(|c| !wide(c)).next().unwrap_or_default());
+    let label = joined.or_else(blank)?;
     let label = label.trim_end_matches(['"', '\'', '`', '*', ' ', '\\']);
     let label = label.strip_suffix("(s)").map_or_else(|| label.to_owned(), |counted| format!("{counted}s"));
     let start = label.rfind(['<', '(', '.', '\u{3002}']).map_or(0, |at| at + 1);
@@ -452,6 +686,12 @@ fn label_before(before: &[u8]) -> Option<String> {
 fn is_label(label: &str, words: &[&str]) -> bool {
     let label = label.trim_matches(|c: char| c.is_whitespace() || "-*#_`|•".contains(c));
     label.len() <= REACH && (tells(label, words) || words.iter().any(|word| !word.is_ascii() && label.contains(word)))
+}
+
+/// Whether the match is a label of a domain's name that is not its first: `dev` of `api.example.dev`.
+pub(super) fn is_in_domain(text: &[u8], range: &Range<usize>) -> bool {
+    let before = &text[..range.start];
+    before.strip_suffix(b".").and_then(<[u8]>::last).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Whether the match is not the middle of something longer.
@@ -762,6 +1002,21 @@ pub(super) fn is_common(lower: &str) -> bool {
         "deploy",
         "deployer",
         "workbench",
+        // Resolvers that anybody may ask, and addresses that every other network has.
+        "1.0.0.1",
+        "1.1.1.1",
+        "8.8.4.4",
+        "8.8.8.8",
+        "9.9.9.9",
+        "114.114.114.114",
+        "223.5.5.5",
+        "223.6.6.6",
+        "127.0.0.1",
+        "127.0.0.53",
+        "10.0.0.1",
+        "172.17.0.1",
+        "192.168.0.1",
+        "192.168.1.1",
     ];
     COMMON.contains(&lower)
 }

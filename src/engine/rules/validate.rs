@@ -391,6 +391,17 @@ pub fn is_login(name: &str) -> bool {
         "admin",
         "test",
         "currentuser",
+        // What an interface calls the field, translated.
+        "benutzername",
+        "nutzername",
+        "anmeldename",
+        "gebruikersnaam",
+        "användarnamn",
+        "brukernavn",
+        "utilisateur",
+        "usuario",
+        "用户名",
+        "ユーザー名",
         "...",
         "..",
         ".",
@@ -454,6 +465,12 @@ fn is_host(value: &str) -> bool {
             "false",
             "host",
             "hostname",
+            // What an interface calls the field, translated.
+            "rechnername",
+            "computername",
+            "hostnaam",
+            "servername",
+            "datornamn",
         ]
         .contains(&value.to_ascii_lowercase().as_str())
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::time::timeout;
 
 use super::super::error::{UpstreamError, UpstreamFault};
 use super::super::restoring::{Answers, Counting, Overheard, Restoring, RestoringMessages, recorded_head};
 use super::super::told::{Follows, Told};
+use super::guard::Marks;
+use super::message::{malformed_response, malformed_trailers};
 use crate::engine::Refusal;
 use crate::recording::Tape;
 use crate::wire::forward::OF_THE_BODY;
@@ -46,11 +48,12 @@ pub async fn download(
     respond: &mut SendResponse<Bytes>,
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
+    marks: &Marks,
     answers: Option<Answers>,
     tape: Option<Tape>,
     told: Told,
 ) -> Result<(), Broken> {
-    let head = response_head(&mut response, respond, deadlines.response).await?;
+    let head = response_head(&mut response, respond, deadlines.response, marks).await?;
     let (mut parts, mut body) = head.into_parts();
     let end = body.is_end_stream();
     let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
@@ -72,14 +75,21 @@ pub async fn download(
     // An invitation to HTTP/3 (RFC 7838): a client that took it would go around us.
     parts.headers.remove(http::header::ALT_SVC);
     tell(&told, Follows::Body, &mut parts);
+    // Content may not follow (RFC 9110, section 6.4.1).
+    let bodiless = matches!(parts.status.as_u16(), 204 | 304);
     let mut down = respond.send_response(Response::from_parts(parts, ()), end).map_err(client_broken)?;
     begun.store(true, Ordering::Relaxed);
     if end {
         return Ok(());
     }
-    let taps =
-        Taps { restoring: restoring.as_mut(), counting: counting.as_mut(), tape: tape.as_ref(), overheard: None };
-    pump_down(&mut body, &mut down, deadlines.idle, taps).await
+    let taps = Taps {
+        restoring: restoring.as_mut(),
+        counting: counting.as_mut(),
+        tape: tape.as_ref(),
+        overheard: None,
+        bodiless,
+    };
+    pump_down(&mut body, &mut down, deadlines.idle, marks, taps).await
 }
 
 /// Puts into the head of an answer what the client is told beside it.
@@ -96,19 +106,29 @@ pub async fn response_head(
     response: &mut h2::client::ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     deadline: Duration,
+    marks: &Marks,
 ) -> Result<Response<RecvStream>, Broken> {
+    let malformed = |reason| Broken::Failed(UpstreamError::new(UpstreamFault::Malformed, reason));
+    let stream = response.stream_id().as_u32();
+    let judged = |status, fields: &HeaderMap| match marks.take_malformed(stream) {
+        true => Err(malformed("pseudo-headers that no response may have")),
+        false => malformed_response(status, fields).map_or(Ok(()), |reason| Err(malformed(reason))),
+    };
     let mut passed = 0;
     let wait = poll_fn(|cx| {
         while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
             passed += 1;
             if passed > Limits::default().interim {
-                let error = UpstreamError::new(UpstreamFault::Malformed, "too many interim responses");
-                return Poll::Ready(Err(Broken::Failed(error)));
+                return Poll::Ready(Err(malformed("too many interim responses")));
+            }
+            if let Err(broken) = judged(interim.status(), interim.headers()) {
+                return Poll::Ready(Err(broken));
             }
             let _ = respond.send_informational(interim);
         }
         if let Poll::Ready(head) = std::pin::Pin::new(&mut *response).poll(cx) {
-            return Poll::Ready(head.map_err(upstream_broken));
+            let head = head.map_err(upstream_broken);
+            return Poll::Ready(head.and_then(|head| judged(head.status(), head.headers()).map(|()| head)));
         }
         match respond.poll_reset(cx) {
             Poll::Ready(reason) => Poll::Ready(Err(Broken::Client(reason.unwrap_or(Reason::CANCEL)))),
@@ -127,6 +147,8 @@ pub struct Taps<'a> {
     pub counting: Option<&'a mut Counting>,
     pub tape: Option<&'a Tape>,
     pub overheard: Option<&'a mut Overheard>,
+    /// The status is one that has no content.
+    pub bodiless: bool,
 }
 
 pub fn head_for_tape(parts: &http::response::Parts, decoded: bool) -> Bytes {
@@ -139,12 +161,16 @@ pub async fn pump_down(
     body: &mut RecvStream,
     down: &mut SendStream<Bytes>,
     idle: Duration,
+    marks: &Marks,
     mut taps: Taps<'_>,
 ) -> Result<(), Broken> {
     loop {
         let next = next_of(body, down, idle).await?;
         let Some(chunk) = next else { break };
         let chunk = chunk.map_err(upstream_broken)?;
+        if taps.bodiless && !chunk.is_empty() {
+            return Err(Broken::Upstream(Reason::PROTOCOL_ERROR));
+        }
         let length = chunk.len();
         let last = body.is_end_stream();
         if let Some(counting) = &mut taps.counting {
@@ -179,10 +205,14 @@ pub async fn pump_down(
         }
         send_all(down, rest, false, idle).await?;
     }
+    let trailers = body.trailers().await.map_err(upstream_broken)?;
+    if marks.take_malformed(body.stream_id().as_u32()) || trailers.as_ref().and_then(malformed_trailers).is_some() {
+        return Err(Broken::Upstream(Reason::PROTOCOL_ERROR));
+    }
     if let Some(tape) = taps.tape {
         tape.received_all();
     }
-    match body.trailers().await.map_err(upstream_broken)? {
+    match trailers {
         Some(trailers) => down.send_trailers(trailers).map_err(client_broken),
         None => down.send_data(Bytes::new(), true).map_err(client_broken),
     }

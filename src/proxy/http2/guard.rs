@@ -1,9 +1,10 @@
-//! The client's bytes on their way to the HTTP/2 library, with the frames counted off: what it would take and should not
-//! ends the connection, and a head that has begun must end within its deadline.
+//! A peer's bytes on their way to the HTTP/2 library, with the frames counted off: what it would take and should not
+//! ends the stream or the connection, and a head of a client that has begun must end within its deadline.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,59 +12,95 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::super::stream::Wire;
+use crate::wire::Side;
 use crate::wire::frames::FrameWatch;
 
-/// The streams whose `:path` held a fragment, which the library has dropped when it hands a request on.
+/// The streams of one connection that hold what the library has dropped when it hands them on.
 #[derive(Clone, Debug, Default)]
-pub struct Fragments(Arc<Mutex<Vec<u32>>>);
+pub struct Marks(Arc<Mutex<Marked>>);
 
-impl Fragments {
-    /// Whether that stream is one of them. Asked once for each.
-    pub fn take(&self, stream: u32) -> bool {
-        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = streams.contains(&stream);
+#[derive(Debug, Default)]
+struct Marked {
+    /// Their `:path` held a fragment.
+    fragments: Vec<u32>,
+    /// They have pseudo-headers where none may be.
+    malformed: BTreeSet<u32>,
+}
+
+impl Marks {
+    /// Most streams that are kept for somebody who asks; the library refuses some by itself, and nobody asks for those.
+    const MOST: usize = 4096;
+
+    /// Whether that stream's path held a fragment. Asked once for each.
+    pub fn take_fragment(&self, stream: u32) -> bool {
+        let mut marked = self.lock();
+        let found = marked.fragments.contains(&stream);
         // Streams are handed on in their order: those before were refused by the library itself.
-        streams.retain(|of| *of > stream);
+        marked.fragments.retain(|of| *of > stream);
         found
     }
 
-    fn add(&self, more: impl Iterator<Item = u32>) {
-        let mut more = more.peekable();
-        if more.peek().is_some() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+    /// Whether a head or the trailers of that stream, as far as they came, hold pseudo-headers that may not be there.
+    pub fn take_malformed(&self, stream: u32) -> bool {
+        self.lock().malformed.remove(&stream)
+    }
+
+    fn note(&self, watch: &mut FrameWatch) {
+        let fragments: Vec<u32> = watch.fragments().collect();
+        let malformed: Vec<u32> = watch.malformed().collect();
+        if fragments.is_empty() && malformed.is_empty() {
+            return;
         }
+        let mut marked = self.lock();
+        marked.fragments.extend(fragments);
+        marked.malformed.extend(malformed);
+        while marked.malformed.len() > Self::MOST {
+            marked.malformed.pop_first();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Marked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub struct Guarded {
     io: Wire,
     watch: FrameWatch,
-    fragments: Fragments,
+    marks: Marks,
     violated: Option<&'static str>,
     /// How long a head may take, from its first byte.
-    head: Duration,
+    head: Option<Duration>,
     /// For the head under way, by its number.
     timer: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl Guarded {
-    pub fn new(io: Wire, head: Duration) -> Self {
-        let watch = FrameWatch::default();
-        Self { io, watch, fragments: Fragments::default(), violated: None, head, timer: None }
+    pub fn client(io: Wire, head: Duration) -> Self {
+        Self::new(io, Side::Client, Some(head))
     }
 
-    pub fn fragments(&self) -> Fragments {
-        self.fragments.clone()
+    /// The deadline of an upstream's heads is that of the response.
+    pub fn upstream(io: Wire) -> Self {
+        Self::new(io, Side::Server, None)
+    }
+
+    fn new(io: Wire, side: Side, head: Option<Duration>) -> Self {
+        Self { io, watch: FrameWatch::of(side), marks: Marks::default(), violated: None, head, timer: None }
+    }
+
+    pub fn marks(&self) -> Marks {
+        self.marks.clone()
     }
 
     /// Ready once the head under way has taken too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(number) = self.watch.head_under_way() else {
+        let Some((number, head)) = self.watch.head_under_way().zip(self.head) else {
             self.timer = None;
             return Poll::Pending;
         };
         if self.timer.as_ref().is_none_or(|(of, _)| *of != number) {
-            self.timer = Some((number, Box::pin(tokio::time::sleep(self.head))));
+            self.timer = Some((number, Box::pin(tokio::time::sleep(head))));
         }
         self.timer.as_mut().map_or(Poll::Pending, |(_, timer)| timer.as_mut().poll(cx))
     }
@@ -82,9 +119,9 @@ impl AsyncRead for Guarded {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let passed = this.watch.pass(&buf.filled()[before..]);
-        this.fragments.add(this.watch.fragments());
+        this.marks.note(&mut this.watch);
         if let Err(violation) = passed {
-            tracing::debug!(reason = violation.reason, "HTTP/2 client refused");
+            tracing::debug!(reason = violation.reason, "HTTP/2 peer refused");
             this.violated = Some(violation.reason);
             buf.set_filled(before + violation.passed);
             if violation.passed == 0 {

@@ -11,6 +11,7 @@ use super::super::told;
 use super::download::Broken;
 use crate::engine::Refusal;
 use crate::wire::body::Trailers;
+use crate::wire::control;
 use crate::wire::head::{HeadEdit, RequestHead};
 use crate::wire::limits::Limits;
 
@@ -30,15 +31,48 @@ pub(super) fn malformed(parts: &http::request::Parts) -> Option<&'static str> {
     if uri.authority().is_some() && uri.scheme_str().is_none_or(str::is_empty) && !connect {
         return Some("an empty :scheme");
     }
-    if parts.headers.get_all(http::header::CONTENT_LENGTH).iter().any(HeaderValue::is_empty) {
-        return Some("an empty content-length");
+    if !uri.path_and_query().is_none_or(|path| path.as_str().is_ascii()) {
+        return Some("a :path beyond ASCII");
     }
-    padded(&parts.headers).then_some("white space around a value")
+    fault(&parts.headers)
+}
+
+/// What no head of HTTP/2 may hold, as none of HTTP/1.1 may.
+fn fault(fields: &HeaderMap) -> Option<&'static str> {
+    if let Err(error) =
+        control::length_of(fields.get_all(http::header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes))
+    {
+        return Some(error.reason);
+    }
+    if fields.keys().any(|name| control::looks_like_framing(name.as_str().as_bytes())) {
+        return Some("a framing field spelled with an underscore");
+    }
+    padded(fields).then_some("white space around a value")
+}
+
+/// What is wrong with the head of a response that `h2` lets pass (RFC 9110, section 8.6; RFC 9113, sections 8.2.1 and 8.6).
+pub(super) fn malformed_response(status: StatusCode, fields: &HeaderMap) -> Option<&'static str> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Some("a switch of protocols in HTTP/2");
+    }
+    let length = fields.get(http::header::CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    if (status.is_informational() || status == StatusCode::NO_CONTENT) && length.is_some_and(|length| length != b"0") {
+        return Some("a body announced with a status that has none");
+    }
+    fault(fields)
+}
+
+/// What trailers may not hold.
+pub(super) fn malformed_trailers(fields: &HeaderMap) -> Option<&'static str> {
+    if fields.keys().any(|name| control::forbidden_in_trailers(name.as_str().as_bytes())) {
+        return Some("a field among the trailers that belongs into the head");
+    }
+    padded(fields).then_some("white space around the value of a trailer")
 }
 
 /// Whether a value begins or ends with white space: no value of HTTP/2 does, and whoever spells it as HTTP/1.1
 /// further on loses it.
-pub(super) fn padded(fields: &HeaderMap) -> bool {
+fn padded(fields: &HeaderMap) -> bool {
     let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     fields.values().map(HeaderValue::as_bytes).any(|value| white(value.first()) || white(value.last()))
 }

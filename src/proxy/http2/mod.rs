@@ -26,7 +26,7 @@ use super::{Peer, Shared};
 use crate::config::split_authority;
 use crate::engine::Severity;
 
-use guard::Guarded;
+use guard::{Guarded, Marks};
 use stream::Stream;
 
 /// What one stream may have in flight; a reader that never reads costs so much memory.
@@ -45,6 +45,7 @@ pub struct UpstreamHandle {
     send: h2::client::SendRequest<Bytes>,
     /// The upstream takes extended CONNECT (RFC 8441).
     extended: bool,
+    marks: Marks,
     open: Arc<AtomicBool>,
 }
 
@@ -58,6 +59,8 @@ impl UpstreamHandle {
 async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, UpstreamError> {
     let failed =
         |e: h2::Error| UpstreamError::new(UpstreamFault::Connect, format!("HTTP/2 with the upstream failed: {e}"));
+    let guarded = Guarded::upstream(wire);
+    let marks = guarded.marks();
     let work = async {
         let (send, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -66,7 +69,7 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
             .max_header_list_size(HEADER_LIST)
             .max_concurrent_streams(STREAMS)
             .enable_push(false)
-            .handshake::<_, Bytes>(wire)
+            .handshake::<_, Bytes>(guarded)
             .await
             .map_err(failed)?;
         let ping = connection.ping_pong();
@@ -83,7 +86,7 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
             ping.ping(h2::Ping::opaque()).await.map_err(failed)?;
         }
         let extended = send.is_extended_connect_protocol_enabled();
-        Ok(UpstreamHandle { send, extended, open })
+        Ok(UpstreamHandle { send, extended, marks, open })
     };
     timeout(deadline, work)
         .await
@@ -117,6 +120,10 @@ impl Link {
     fn misdirected(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         if let Some(name) = self.name.as_deref().filter(|name| **name != *self.origin.host) {
             return Some(format!("the tunnel is for {}, the ClientHello names {name}", self.origin.host));
+        }
+        // The library drops the scheme where there is no authority.
+        if let Some(scheme) = uri.scheme_str().filter(|scheme| !scheme.eq_ignore_ascii_case("https")) {
+            return Some(format!("the connection to {} is encrypted, the request names {scheme}", self.origin.host));
         }
         let fits = |text: &str| {
             split_authority(text)
@@ -168,8 +175,8 @@ pub async fn serve(
     if handle.as_ref().is_some_and(|handle| handle.extended) {
         builder.enable_connect_protocol();
     }
-    let guarded = Guarded::new(client, shared.deadlines.head);
-    let fragments = guarded.fragments();
+    let guarded = Guarded::client(client, shared.deadlines.head);
+    let marks = guarded.marks();
     let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(guarded)).await else {
         return;
     };
@@ -205,7 +212,7 @@ pub async fn serve(
                 tracing::debug!(host = %origin.host, %error, "HTTP/2 client connection ended");
                 break;
             }
-            Some(Ok((_, mut respond))) if fragments.take(respond.stream_id().as_u32()) => {
+            Some(Ok((_, mut respond))) if marks.take_fragment(respond.stream_id().as_u32()) => {
                 tracing::debug!(host = %origin.host, "HTTP/2 request refused: a fragment in :path");
                 respond.send_reset(Reason::PROTOCOL_ERROR);
             }
@@ -214,7 +221,7 @@ pub async fn serve(
                     shared.trusted.insert((peer.address.ip(), origin.host.clone()), ());
                 }
                 requests += 1;
-                streams.spawn(Stream::serve(link.clone(), request, respond, failed.take()));
+                streams.spawn(Stream::serve(link.clone(), marks.clone(), request, respond, failed.take()));
             }
         }
     }

@@ -20,19 +20,22 @@ use super::download::{
     Broken, Taps, client_broken, download, end_stream, head_for_tape, messages_down, pump_down, response_head,
     send_all, tell, upstream_broken,
 };
-use super::message::{answer, head_of, interim, judged, malformed, outgoing, padded, withheld};
+use super::guard::Marks;
+use super::message::{answer, head_of, interim, judged, malformed, malformed_trailers, outgoing, withheld};
 use crate::engine::{Request, Severity};
 use crate::wire::head::Framing;
 
 pub struct Stream {
     link: Arc<Link>,
     intake: Intake,
+    marks: Marks,
     body: RecvStream,
 }
 
 impl Stream {
     pub async fn serve(
         link: Arc<Link>,
+        marks: Marks,
         request: http::Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         failed: Option<UpstreamError>,
@@ -68,7 +71,7 @@ impl Stream {
             }
         };
         let intake = Intake::new(&shared, &treatment, &link.peer, request, framing);
-        let mut stream = Stream { link, intake, body };
+        let mut stream = Stream { link, intake, marks, body };
         let result = stream.run(parts, protocol, &mut respond, &begun, failed).await;
         let Err(broken) = result else { return };
         let begun = begun.load(Ordering::Relaxed);
@@ -134,7 +137,7 @@ impl Stream {
         drop(send_request);
         if protocol.is_some() {
             let _ = self.intake.finish();
-            return self.websocket(response, up, respond, begun).await;
+            return self.websocket(response, up, respond, begun, &handle.marks).await;
         }
         if nothing_follows {
             // Nothing could be changed, so it is inspected while the upstream works.
@@ -148,12 +151,12 @@ impl Stream {
         }
         let intake = &self.intake;
         let (answers, tape, told) = (intake.answers(), intake.tape().cloned(), intake.told().clone());
-        let download = download(response, respond, begun, &deadlines, answers, tape, told);
+        let download = download(response, respond, begun, &deadlines, &handle.marks, answers, tape, told);
         tokio::pin!(download);
         if complete {
             return download.await;
         }
-        let upload = upload(&mut self.body, &mut self.intake, &mut up, held, begun, &deadlines);
+        let upload = upload(&mut self.body, &self.marks, &mut self.intake, &mut up, held, begun, &deadlines);
         tokio::pin!(upload);
         tokio::select! {
             biased;
@@ -191,7 +194,7 @@ impl Stream {
                 }
                 Some(Err(error)) => return Err(Broken::Client(error.reason().unwrap_or(Reason::CANCEL))),
                 None => {
-                    let trailers = trailers_of(&mut self.body).await?;
+                    let trailers = trailers_of(&mut self.body, &self.marks).await?;
                     let release = self.intake.finish().map_err(Broken::Withheld)?;
                     let trailers = judged(&mut self.intake, trailers).map_err(Broken::Withheld)?;
                     return Ok((release, true, trailers));
@@ -206,9 +209,10 @@ impl Stream {
         mut up: SendStream<Bytes>,
         respond: &mut SendResponse<Bytes>,
         begun: &AtomicBool,
+        marks: &Marks,
     ) -> Result<(), Broken> {
         let deadlines = self.link.shared.deadlines;
-        let head = response_head(&mut response, respond, deadlines.response).await?;
+        let head = response_head(&mut response, respond, deadlines.response, marks).await?;
         let (mut parts, mut from_upstream) = head.into_parts();
         let accepted = parts.status.is_success();
         let extensions = parts.headers.get("sec-websocket-extensions").and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -254,7 +258,7 @@ impl Stream {
             match restoring.as_mut().filter(|_| accepted) {
                 None => {
                     let taps = Taps { overheard: overheard.as_mut(), ..Taps::default() };
-                    pump_down(&mut from_upstream, &mut down, deadlines.idle, taps).await
+                    pump_down(&mut from_upstream, &mut down, deadlines.idle, marks, taps).await
                 }
                 Some(restoring) => {
                     messages_down(&mut from_upstream, &mut down, deadlines.idle, restoring, overheard.as_mut()).await
@@ -271,6 +275,7 @@ impl Stream {
                 down = &mut upstream_to_client => down,
             }
         };
+        walker.finish(intake);
         if let Err(Broken::Withheld(refusal)) = &result {
             let _ = down.send_data(policy_close(refusal).freeze(), true);
             return Ok(());
@@ -288,15 +293,20 @@ async fn unless_reset<T>(respond: &mut SendResponse<Bytes>, work: impl Future<Ou
     }
 }
 /// The trailers of a request.
-async fn trailers_of(body: &mut RecvStream) -> Result<Option<HeaderMap>, Broken> {
-    match body.trailers().await.map_err(client_broken)? {
-        Some(trailers) if padded(&trailers) => Err(Broken::Status(400, "white space around the value of a trailer")),
-        trailers => Ok(trailers),
+async fn trailers_of(body: &mut RecvStream, marks: &Marks) -> Result<Option<HeaderMap>, Broken> {
+    let trailers = body.trailers().await.map_err(client_broken)?;
+    if marks.take_malformed(body.stream_id().as_u32()) {
+        return Err(Broken::Client(Reason::PROTOCOL_ERROR));
+    }
+    match trailers.as_ref().and_then(malformed_trailers) {
+        Some(reason) => Err(Broken::Status(400, reason)),
+        None => Ok(trailers),
     }
 }
 /// client -> upstream, after the head.
 async fn upload(
     body: &mut RecvStream,
+    marks: &Marks,
     intake: &mut Intake,
     up: &mut SendStream<Bytes>,
     held: bool,
@@ -355,7 +365,7 @@ async fn upload(
         // Only now, so that the upstream's window reaches the client.
         let _ = body.flow_control().release_capacity(length);
     }
-    let trailers = match trailers_of(body).await {
+    let trailers = match trailers_of(body, marks).await {
         Ok(trailers) => trailers,
         Err(broken) => {
             up.send_reset(Reason::CANCEL);

@@ -21,7 +21,8 @@ pub(super) struct FrameHead {
 pub(super) const CONTINUATION: u8 = 0;
 pub(super) const TEXT: u8 = 1;
 pub(super) const BINARY: u8 = 2;
-pub(super) const CLOSE: u8 = 8;
+/// The opcode of a close, whose payload begins with a code of two bytes (RFC 6455, section 5.5.1).
+pub const CLOSE: u8 = 8;
 pub(super) const PONG: u8 = 10;
 const PING: u8 = 9;
 

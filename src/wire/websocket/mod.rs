@@ -12,6 +12,7 @@ mod reader;
 mod writer;
 
 pub use deflate::Deflate;
+pub use frame::CLOSE;
 pub use reader::{Event, MessageReader};
 pub use writer::MessageWriter;
 

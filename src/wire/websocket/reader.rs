@@ -58,6 +58,9 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
+    /// The code of an error where the frames are sound and only a message cannot be read.
+    pub const UNREADABLE: u16 = 1007;
+
     /// `limit`: most bytes of one message, both as sent and inflated.
     pub fn new(side: Side, deflate: Option<Deflate>, limit: usize) -> Self {
         Self { side, limit, deflate, inflater: None, message: None, frame: None, closed: false }

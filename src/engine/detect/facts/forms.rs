@@ -310,7 +310,7 @@ fn rot13(c: char) -> char {
 }
 
 /// RFC 4648, section 6, without padding and without a last character that is not all of the value.
-fn base32(bytes: &[u8]) -> String {
+pub(super) fn base32(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut out = String::with_capacity(bytes.len() * 8 / 5);
     let (mut held, mut bits) = (0u32, 0);

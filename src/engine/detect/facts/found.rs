@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::Met;
 use crate::engine::decode::{Layer, Origin};
-use crate::engine::detect::RawFinding;
 use crate::engine::detect::strangers::Strange;
+use crate::engine::detect::{RawFinding, support};
 use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment};
 use crate::wire::span::Span;
 
@@ -34,6 +34,8 @@ pub(super) struct Hit {
     pub(super) pending: bool,
     /// In the middle of a text, with nothing beside it that tells what it is: counts only where a fact that says more stands near.
     pub(super) lonely: bool,
+    /// Of a public list, in the middle of a text.
+    pub(super) public: bool,
 }
 
 impl Hit {
@@ -48,6 +50,7 @@ impl Hit {
             undone: false,
             pending: false,
             lonely: false,
+            public: false,
         }
     }
 }
@@ -98,6 +101,7 @@ impl ToldFact {
             undone: self.undone,
             pending: self.pending,
             lonely: false,
+            public: false,
         }
     }
 }
@@ -243,7 +247,8 @@ impl FactFindings {
 pub(super) fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     const LONG: usize = 256;
     const SIGN_REACH: usize = 2500;
-    let anybody = leaf.text.len() > LONG || hits.iter().any(|hit| hit.weak) && (met.shared)();
+    let shared = (met.shared)();
+    let anybody = leaf.text.len() > LONG || shared;
     let mut telling: Vec<usize> =
         hits.iter().filter(|hit| hit.telling && !hit.lonely).map(|hit| hit.range.start).collect();
     telling.sort_unstable();
@@ -252,6 +257,9 @@ pub(super) fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, pl
     let member = matches!(leaf.kind, LeafKind::JsonString | LeafKind::JsonNumber)
         && leaf.text.len() <= LONG
         && matches!(place.pointer().last(), Some(Segment::Name(_)));
+    // `/branch/main`: anybody's programs ask for that.
+    let segment = leaf.kind == LeafKind::PathSegment
+        && support::is_common(&String::from_utf8_lossy(leaf.text).to_ascii_lowercase());
     hits.retain_mut(|hit| {
         let at = hit.range.start;
         let next = telling.partition_point(|&other| other + BLOCK < at);
@@ -261,14 +269,14 @@ pub(super) fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, pl
         if hit.lonely {
             return supported;
         }
-        let counts = supported || !(hit.weak && anybody);
+        let counts = supported || !(hit.weak && (anybody || segment) || hit.public && shared);
         hit.pending = !counts;
-        counts || member
+        counts || member || segment
     });
 }
 
 /// Of matches that hold one another the longest stays, the login name inside the home folder is the folder; of those of one
-/// text the surest.
+/// text what is spelled as it is, then the surest.
 pub(super) fn keep_longest(hits: &mut Vec<Hit>) {
     if hits.len() < 2 {
         return;
@@ -276,6 +284,7 @@ pub(super) fn keep_longest(hits: &mut Vec<Hit>) {
     hits.sort_by(|a, b| {
         (a.range.start.cmp(&b.range.start))
             .then(b.range.end.cmp(&a.range.end))
+            .then(a.encoded.cmp(&b.encoded))
             .then(b.confidence.total_cmp(&a.confidence))
     });
     // All before begin no later, so what ends no later than one of them is held by it.

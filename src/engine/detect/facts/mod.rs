@@ -224,12 +224,16 @@ impl Matcher {
                 keep_longest(hits);
             }
         }
-        if hits.iter().any(|hit| hit.weak || hit.lonely) {
+        if hits.iter().any(|hit| hit.weak || hit.lonely || hit.public) {
             drop_alone(hits, met, leaf, place);
         }
-        if leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_))) {
+        let listed = leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_)));
+        if listed || leaf.kind == LeafKind::PathSegment {
             beside.clear();
             beside.extend_from_slice(leaf.text.get(..64).unwrap_or(leaf.text));
+        } else if matches!(leaf.kind, LeafKind::QueryValue | LeafKind::Header) {
+            // The path is over.
+            beside.clear();
         }
         if !hits.is_empty() {
             found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place.location())));
@@ -363,17 +367,30 @@ impl Matcher {
         if alone && let Some(confidence) = known.confidence(at, &range, raw) {
             let inside = range.len() < leaf.text.len();
             // In a document that anybody may have written, `"shell": "/bin/bash"` is a fixture's as likely as this machine's.
-            let member = leaf.kind == LeafKind::JsonString && known.everyday;
+            let public = known.strength == Strength::Vocabulary && known.is_of_public_list();
+            let member = leaf.kind == LeafKind::JsonString && (known.everyday || public);
             // Nobody encodes one by itself for nothing.
             let anybody_s = raw && (member || inside && (known.everyday || known.is_about_place()));
             let weak = known.strength == Strength::Weak || anybody_s;
+            let public = raw && inside && public;
             let lonely = raw && inside && known.kind.starts_with("geo.") && confidence < SAID;
             let undone = matches!(
                 spelling,
                 Spelling::Base64 { .. } | Spelling::Hex | Spelling::Percent | Spelling::Html | Spelling::Escaped
             );
             let telling = known.is_telling();
-            hits.push(Hit { fact, range, confidence, weak, telling, encoded: !raw, undone, pending: false, lonely });
+            hits.push(Hit {
+                fact,
+                range,
+                confidence,
+                weak,
+                telling,
+                encoded: !raw,
+                undone,
+                pending: false,
+                lonely,
+                public,
+            });
         }
     }
 
@@ -493,6 +510,11 @@ impl Known {
         matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
     }
 
+    /// Zones, locales and towns, of which programs and pages are full.
+    fn is_of_public_list(&self) -> bool {
+        ["tz.", "locale.", "geo."].iter().any(|family| self.kind.starts_with(family))
+    }
+
     fn is_telling(&self) -> bool {
         matches!(self.strength, Strength::Sure | Strength::Fair)
     }
@@ -541,6 +563,7 @@ impl Known {
             }
             Strength::Vocabulary if self.everyday || self.is_about_place() => Some(0.7),
             Strength::Vocabulary => Some(if support.neighbour { 0.85 } else { 0.6 }),
+            Strength::Weak if support::is_in_domain(leaf.text, range) => None,
             Strength::Weak if support.neighbour => Some(0.7),
             Strength::Weak if support.named && leaf.text.len() <= 64 && !support.listed => Some(0.55),
             Strength::Weak => None,

@@ -10,6 +10,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use sha3::Sha3_256;
 
+use super::forms::{base32, utf16};
 use crate::engine::detect::hash::ShortMap;
 use crate::engine::line::hex;
 
@@ -33,6 +34,17 @@ impl Spelled {
         for cased in [value, &lower, &upper] {
             self.coded(fact, cased.as_bytes());
             self.references(fact, cased);
+            for order in [u16::to_le_bytes, u16::to_be_bytes] {
+                self.coded(fact, &utf16(cased, order));
+            }
+            // With the last character, which holds what is left of the value.
+            let mut base32 = base32(&[cased.as_bytes(), b"\0"].concat());
+            base32.truncate((cased.len() * 8).div_ceil(5));
+            let padded = format!("{base32:=<width$}", width = base32.len().next_multiple_of(8));
+            for spelled in [&base32, &padded] {
+                self.keep(fact, spelled.to_lowercase());
+                self.keep(fact, spelled.clone());
+            }
             let line = format!("{cased}\n");
             for input in [cased.as_bytes(), line.as_bytes()] {
                 let digests: [Box<[u8]>; 6] = [
