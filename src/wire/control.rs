@@ -49,7 +49,7 @@ impl Name {
 
 /// Fields that no trailer section may carry: they frame or route the message, say how to read its content
 /// or who sends it, and all of that is settled before the content (RFC 9110, section 6.5.1).
-pub(crate) fn forbidden_in_trailers(name: &[u8]) -> bool {
+pub fn forbidden_in_trailers(name: &[u8]) -> bool {
     const FORBIDDEN: [&str; 16] = [
         "authorization",
         "cache-control",
@@ -72,12 +72,12 @@ pub(crate) fn forbidden_in_trailers(name: &[u8]) -> bool {
 }
 
 /// Whether some servers take the field for one that frames.
-pub(crate) fn looks_like_framing(name: &[u8]) -> bool {
+pub fn looks_like_framing(name: &[u8]) -> bool {
     Name::of(name) == Name::Lookalike
 }
 
 /// The length that the `Content-Length` fields of one message state.
-pub(crate) fn length_of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<u64>, HeadError> {
+pub fn length_of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<u64>, HeadError> {
     let mut length = None;
     for value in values {
         if length.is_some() {

@@ -15,7 +15,7 @@ pub mod authority;
 mod block;
 pub mod body;
 pub mod coding;
-pub(crate) mod control;
+pub mod control;
 pub mod envelope;
 pub mod forward;
 pub mod frames;

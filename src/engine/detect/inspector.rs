@@ -201,7 +201,7 @@ impl<'r> Inspector<'r> {
         let region = self.region(&location, place);
         region::is_uploaded(&location)
             || region.is_shared() && !region::is_packed(&location)
-            || region == Region::Client && region::is_document(leaf)
+            || region == Region::Client && (region::is_document(leaf) || region::is_filed(&location))
     }
 
     /// Whether the last leaf holds no mark for certain.

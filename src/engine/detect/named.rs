@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::inspector::{Inspector, in_parts};
 use super::prompt::value_of;
+use super::region;
 use crate::engine::rules::rule::{JsonType, Matching};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
@@ -41,11 +42,11 @@ impl Inspector<'_> {
             return;
         }
         let region = self.region(&location, place);
-        if region.is_shared() && !select.conversation {
+        let shared = region.is_shared() || region::is_filed(&location);
+        if shared && !select.conversation {
             return;
         }
-        let confidence =
-            if region.is_shared() && select.path.is_empty() { rule.confidence * SHARED } else { rule.confidence };
+        let confidence = if shared && select.path.is_empty() { rule.confidence * SHARED } else { rule.confidence };
         self.add(number, leaf, location, window, confidence);
     }
 }

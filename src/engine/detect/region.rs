@@ -81,7 +81,7 @@ impl Region {
 }
 
 /// Whether a member of a document stands there that was encoded before it was put into another, or of one inside two others:
-/// programs write that, not people.
+/// programs write that, not people. What was read into a text, `{"output": "{…}"}`, is a file's.
 pub(super) fn is_packed(location: &Location) -> bool {
     let document = |step: &Step| matches!(step, Step::Json(_));
     let Some((last, around)) = location.steps.split_last() else { return false };
@@ -91,13 +91,30 @@ pub(super) fn is_packed(location: &Location) -> bool {
     if between.iter().chain([last]).any(compressed) {
         return true;
     }
-    document(last) && between.iter().any(|step| !matches!(step, Step::Lines(_) | Step::Window(..)))
+    let plain = |step: &Step| matches!(step, Step::Lines(_) | Step::Window(..)) || holds_text(step);
+    document(last) && between.iter().any(|step| !plain(step))
+}
+
+/// Whether the member called so is a text that somebody hands on.
+fn holds_text(step: &Step) -> bool {
+    const NAMES: &[&str] = &[
+        "content", "contents", "text", "output", "stdout", "source", "code", "doc", "document", "diff", "patch",
+        "snippet",
+    ];
+    let Step::Json(pointer) = step else { return false };
+    pointer.rsplit('/').next().is_some_and(|name| NAMES.contains(&name))
+}
+
+/// Whether a document stands there that was put into another as a text, or uploaded: somebody's file.
+pub(super) fn is_filed(location: &Location) -> bool {
+    let Some((Step::Json(_), around)) = location.steps.split_last() else { return false };
+    around.last().is_some_and(|step| holds_text(step) || is_upload(step))
 }
 
 /// Whether a leaf is a text of several lines that somebody hands on: a file, a page, an answer. What a client says of itself it
 /// says in members.
 pub(super) fn is_document(leaf: &Leaf<'_>) -> bool {
-    const LINES: usize = 4;
+    const LINES: usize = 3;
     /// Where the lines are looked for.
     const HEAD: usize = 1024;
     let holds = matches!(
@@ -109,7 +126,11 @@ pub(super) fn is_document(leaf: &Leaf<'_>) -> bool {
 
 /// Whether the text of a file stands there that somebody uploads.
 pub(super) fn is_uploaded(location: &Location) -> bool {
-    let Some(Step::Multipart(part)) = location.steps.last() else { return false };
+    location.steps.last().is_some_and(is_upload)
+}
+
+fn is_upload(step: &Step) -> bool {
+    let Step::Multipart(part) = step else { return false };
     ["file", "document", "attachment", "upload"].iter().any(|name| part.to_ascii_lowercase().starts_with(name))
 }
 
@@ -150,6 +171,39 @@ mod tests {
             (vec![Step::Gzip, json("/messages/0/content")], false),
         ] {
             assert_eq!(is_packed(&Location { root: Root::Body, steps: steps.clone() }), packed, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_was_put_into_a_text_is_a_file_s() {
+        let json = |pointer: &str| Step::Json(pointer.into());
+        let part = |name: &str| Step::Multipart(name.into());
+        for (steps, filed) in [
+            (vec![json("/params/arguments/content"), json("/timezone")], true),
+            (vec![Step::Gzip, json("/input/1/output"), json("/cpu")], true),
+            (vec![part("file"), json("/os")], true),
+            (vec![part("event"), json("/os")], false),
+            (vec![json("/events/0/payload"), json("/timezone")], false),
+            (vec![json("/params/arguments/content")], false),
+        ] {
+            assert_eq!(is_filed(&Location { root: Root::Body, steps: steps.clone() }), filed, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_a_document() {
+        let target = crate::engine::visit::Target {
+            layer: crate::engine::visit::LayerId(0),
+            raw: crate::wire::span::Span::of(0..0),
+            spelling: crate::engine::visit::Spelling::Raw,
+        };
+        for (kind, text, document) in [
+            (LeafKind::JsonString, "FROM node\nENV TZ=Europe/Vienna\nUSER dev\n", true),
+            (LeafKind::JsonString, "zone\nEurope/Vienna", false),
+            (LeafKind::Header, "a\nb\nc\nd", false),
+        ] {
+            let leaf = Leaf { kind, name: "", text: text.as_bytes(), runs: &[], target };
+            assert_eq!(is_document(&leaf), document, "{text}");
         }
     }
 }

@@ -42,16 +42,14 @@ pub fn upstream_broken(error: h2::Error) -> Broken {
 pub fn end_stream(to: &mut SendStream<Bytes>) -> Result<(), Broken> {
     to.send_data(Bytes::new(), true).map_err(upstream_broken)
 }
-/// upstream -> client.
+/// upstream -> client. Beside the answer: where values are put back in it, what records it, what the client is told.
 pub async fn download(
     mut response: h2::client::ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     begun: &AtomicBool,
     deadlines: &crate::config::Deadlines,
     marks: &Marks,
-    answers: Option<Answers>,
-    tape: Option<Tape>,
-    told: Told,
+    (answers, tape, told): (Option<Answers>, Option<Tape>, Told),
 ) -> Result<(), Broken> {
     let head = response_head(&mut response, respond, deadlines.response, marks).await?;
     let (mut parts, mut body) = head.into_parts();

@@ -150,8 +150,8 @@ impl Stream {
             }
         }
         let intake = &self.intake;
-        let (answers, tape, told) = (intake.answers(), intake.tape().cloned(), intake.told().clone());
-        let download = download(response, respond, begun, &deadlines, &handle.marks, answers, tape, told);
+        let beside = (intake.answers(), intake.tape().cloned(), intake.told().clone());
+        let download = download(response, respond, begun, &deadlines, &handle.marks, beside);
         tokio::pin!(download);
         if complete {
             return download.await;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::Met;
 use crate::engine::decode::{Layer, Origin};
+use crate::engine::detect::region::is_document;
 use crate::engine::detect::strangers::Strange;
 use crate::engine::detect::{RawFinding, support};
 use crate::engine::visit::{LayerId, Leaf, LeafKind, Place, Segment};
@@ -249,6 +250,8 @@ pub(super) fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, pl
     const SIGN_REACH: usize = 2500;
     let shared = (met.shared)();
     let anybody = leaf.text.len() > LONG || shared;
+    // In a sentence somebody says it, a program or a page is full of its like.
+    let file = shared && (leaf.text.len() > LONG || is_document(leaf));
     let mut telling: Vec<usize> =
         hits.iter().filter(|hit| hit.telling && !hit.lonely).map(|hit| hit.range.start).collect();
     telling.sort_unstable();
@@ -269,7 +272,7 @@ pub(super) fn drop_alone(hits: &mut Vec<Hit>, met: &Met<'_>, leaf: &Leaf<'_>, pl
         if hit.lonely {
             return supported;
         }
-        let counts = supported || !(hit.weak && (anybody || segment) || hit.public && shared);
+        let counts = supported || !(hit.weak && (anybody || segment) || hit.public && file);
         hit.pending = !counts;
         counts || member || segment
     });

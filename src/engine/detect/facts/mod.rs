@@ -372,7 +372,8 @@ impl Matcher {
             // Nobody encodes one by itself for nothing.
             let anybody_s = raw && (member || inside && (known.everyday || known.is_about_place()));
             let weak = known.strength == Strength::Weak || anybody_s;
-            let public = raw && inside && public;
+            // In letters of another case programs do not name them.
+            let public = raw && inside && public && leaf.text[range.clone()] == *known.value.as_bytes();
             let lonely = raw && inside && known.kind.starts_with("geo.") && confidence < SAID;
             let undone = matches!(
                 spelling,
@@ -510,9 +511,10 @@ impl Known {
         matches!(&*self.kind, "tz.offset" | "tz.abbr" | "locale.country")
     }
 
-    /// Zones, locales and towns, of which programs and pages are full.
+    /// Zones, locales, towns and sizes of screens, of which programs and pages are full.
     fn is_of_public_list(&self) -> bool {
-        ["tz.", "locale.", "geo."].iter().any(|family| self.kind.starts_with(family))
+        let listed = ["tz.", "locale.", "geo.", "hw.screen"].iter().any(|family| self.kind.starts_with(family));
+        listed && &*self.kind != "locale.keyboard"
     }
 
     fn is_telling(&self) -> bool {

@@ -421,3 +421,39 @@ fn turned_values_are_known_between_quotes_too() {
         assert_eq!(kinds(&matcher, "x", text), ["path.exec"], "{text}");
     }
 }
+
+#[test]
+fn names_in_other_languages_tell_of_a_value() {
+    let matcher = facts(&[("hw.cores", "12"), ("tz.abbr", "CEST"), ("os.arch", "x64"), ("user.name", "uwe")]);
+    for (name, text, kind) in [
+        ("kerne", "12", "hw.cores"),
+        ("时区缩写", "CEST", "tz.abbr"),
+        ("zonenkuerzel", "CEST", "tz.abbr"),
+        ("architektur", "x64", "os.arch"),
+        ("ユーザー名", "uwe", "user.name"),
+        // Base32 and UTF-16 of the short value alone.
+        ("cores", "GEZA====", "hw.cores"),
+        ("cpu_cores", "31003200", "hw.cores"),
+        ("text", "系统架构为 x64", "os.arch"),
+    ] {
+        assert_eq!(kinds(&matcher, name, text), [kind], "{name}: {text}");
+    }
+    assert!(kinds(&matcher, "text", "架构可以是 x64 或 arm64").is_empty());
+}
+
+#[test]
+fn a_label_of_a_domain_is_no_host() {
+    let matcher = facts(&[("host.name", "dev"), ("net.dns", "8.8.8.8")]);
+    assert!(kinds(&matcher, "host", "api.example.dev").is_empty());
+    assert_eq!(kinds(&matcher, "host", "dev"), ["host.name"]);
+    assert!(kinds(&matcher, "text", "dig @8.8.8.8 example.com").is_empty());
+    assert_eq!(kinds(&matcher, "dnsServer", "8.8.8.8"), ["net.dns"]);
+}
+
+#[test]
+fn what_is_spelled_out_goes_before_what_may_be_its_digest() {
+    let mac = "00:16:3e:5e:6c:11";
+    let machine = crate::engine::line::hex(&Sha256::digest(mac));
+    let matcher = facts(&[("net.mac", mac), ("id.vscode_machine", &machine)]);
+    assert_eq!(kinds(&matcher, "blob", &machine), ["id.vscode_machine"]);
+}
