@@ -22,13 +22,15 @@ pub struct Half {
     pub output: BytesMut,
     /// The peer has ended its stream.
     pub eof: bool,
+    /// Bytes written so far.
+    pub written: u64,
     /// Written to since the last flush: TLS may hold bytes of it back.
     dirty: bool,
 }
 
 impl Half {
     pub fn new(io: Wire) -> Self {
-        Self { io, input: BytesMut::new(), output: BytesMut::new(), eof: false, dirty: false }
+        Self { io, input: BytesMut::new(), output: BytesMut::new(), eof: false, written: 0, dirty: false }
     }
 
     /// Reads once. `Ok(0)` is the peer's clean end; over TLS an end without close_notify is an error.
@@ -61,6 +63,7 @@ impl Half {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(n);
+            self.written += n as u64;
             self.dirty = true;
         }
         if self.dirty {

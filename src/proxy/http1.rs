@@ -314,7 +314,10 @@ impl Http1 {
             }
             match collect(&mut self.client, &mut intake, &mut state, &deadlines).await {
                 Ok(release) => release,
-                Err(broken) => return self.broken(&mut intake, broken, keep),
+                Err(broken) => {
+                    intake.nothing_left();
+                    return self.broken(&mut intake, broken, keep);
+                }
             }
         };
         let Release { head: edits, payload } = release;
@@ -327,6 +330,7 @@ impl Http1 {
                 return self.broken(&mut intake, Broken::Upstream { error, body_complete }, keep);
             }
         };
+        let written = up.written;
         let target = if matches!(self.intended, Intended::Proxy) { TargetOut::Origin } else { TargetOut::AsIs };
         let mut exchange = Exchange::new(
             &mut self.client,
@@ -352,7 +356,12 @@ impl Http1 {
                 let extensions = head.get("sec-websocket-extensions").map(|v| String::from_utf8_lossy(v).into_owned());
                 After::Upgraded(Box::new(Upgraded { intake, upstream: up, extensions }))
             }
-            Err(broken) => self.broken(&mut intake, broken, keep),
+            Err(broken) => {
+                if up.written == written {
+                    intake.nothing_left();
+                }
+                self.broken(&mut intake, broken, keep)
+            }
         }
     }
 

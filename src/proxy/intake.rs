@@ -329,6 +329,13 @@ impl Intake {
         }
     }
 
+    /// Notes that the upstream never saw anything of the request.
+    pub fn nothing_left(&mut self) {
+        if let Some(flow) = &mut self.flow {
+            flow.withhold();
+        }
+    }
+
     /// The refusal of a unit that the engine itself would have let pass.
     pub(super) fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
         if let Some(flow) = &mut self.flow {
