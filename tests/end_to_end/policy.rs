@@ -217,6 +217,26 @@ fn a_blocked_request_is_refused_in_the_shape_of_its_provider() {
     });
 }
 
+/// A record of a request says what became of it: of this one nothing left.
+#[test]
+fn a_body_that_is_broken_from_the_start_is_recorded_as_withheld() {
+    bounded(async {
+        let authority = Authority::new();
+        let upstream = Upstream::recording(&authority).await;
+        for policy in [to_the_machine("log"), to_the_machine("block")] {
+            let divulge = under(&policy, &authority, upstream.address).await;
+            let mut client = Route::through(&divulge).host(HOST).try_tls(&["http/1.1"]).await.expect("a tunnel");
+            client
+                .send("POST /v1/messages HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n5x\r\n")
+                .await;
+            assert_eq!(client.response().await.status, 400);
+            let flow = divulge.wait_for("a flow", |line| line["type"] == "flow").await;
+            assert_eq!(flow["verdict"], "withheld", "{flow}");
+        }
+        assert!(upstream.log.requests().is_empty());
+    });
+}
+
 #[test]
 fn a_blocked_http2_request_is_refused_and_grpc_in_its_own_way() {
     bounded(async {
