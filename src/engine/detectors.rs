@@ -159,10 +159,11 @@ impl Visitor for Detectors<'_> {
         }
     }
 
-    fn element(&mut self, raw: &[u8], target: Target, place: &dyn Place) -> Known {
+    fn element(&mut self, within: &[u8], target: Target, place: &dyn Place) -> Known {
         self.rules.element();
-        self.template.element(raw, target, place);
+        self.template.element_begins(within, target, place);
         self.element = None;
+        let raw = &within[target.raw.range()];
         // What was said in answers is noted text by text.
         if self.memory.is_some() {
             return Known::No;
@@ -171,6 +172,7 @@ impl Visitor for Detectors<'_> {
         let base = place.location();
         let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
+            self.template.keeps_element(key);
             self.element = Some(Open {
                 key,
                 target,
@@ -183,14 +185,15 @@ impl Visitor for Detectors<'_> {
             return Known::No;
         };
         self.tell_element(&told, raw, target, &base);
-        self.form_only = self.template.is_active() || told.system;
+        self.form_only =
+            (self.template.is_active() || told.system) && !self.template.recalls_element(key, within, place);
         if self.form_only { Known::Form } else { Known::Whole }
     }
 
-    fn element_ended(&mut self, raw: &[u8], alone: bool) {
+    fn element_ended(&mut self, within: &[u8], alone: bool) {
         let system = self.rules.is_told_by_system();
         self.rules.element();
-        self.template.element_ended(raw, alone);
+        self.template.element_ends(within, alone);
         self.form_only = false;
         if let Some(mut open) = self.element.take()
             && alone
@@ -198,7 +201,7 @@ impl Visitor for Detectors<'_> {
             && self.marks.len() == open.before.2
         {
             open.system |= system;
-            self.keep_element(&open, &raw[open.target.raw.range()]);
+            self.keep_element(&open, &within[open.target.raw.range()]);
         }
     }
 

@@ -142,14 +142,14 @@ pub trait Visitor {
         super::decode::runs_of(text, runs);
     }
 
-    /// An object in a list of a document that no other holds, as it is spelled at `target`: a message, a tool. What it comes to
-    /// does not depend on what stands before it.
-    fn element(&mut self, _raw: &[u8], _target: Target, _place: &dyn Place) -> Known {
+    /// An object in a list of a document that no other holds, as it is spelled at `target` of `within`: a message, a tool. What it
+    /// comes to does not depend on what stands before it.
+    fn element(&mut self, _within: &[u8], _target: Target, _place: &dyn Place) -> Known {
         Known::No
     }
 
-    /// Follows each of them that was read: `alone` where it held no other document. `raw` is what it stands in.
-    fn element_ended(&mut self, _raw: &[u8], _alone: bool) {}
+    /// Follows each of them that was read: `alone` where it held no other document.
+    fn element_ended(&mut self, _within: &[u8], _alone: bool) {}
 
     /// Whether all that `value` comes to is known, and noted by now: then it is not handed out.
     fn recall(&mut self, _value: &Quoted<'_>, _place: &dyn Place) -> bool {

@@ -262,7 +262,7 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
         }
         let end = json::value_end(self.bytes, start);
         let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::Raw };
-        let known = self.walker.element(&self.bytes[start..end], target, Tail::Json(&path.segments));
+        let known = self.walker.element(self.bytes, target, Tail::Json(&path.segments));
         self.element = Some((self.walker.layers.len(), known == Known::Form)).filter(|_| known != Known::Whole);
         (known == Known::Whole).then_some(end)
     }

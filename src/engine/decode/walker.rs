@@ -328,14 +328,14 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.depth == 0 && self.steps.iter().all(coding)
     }
 
-    /// Whether the visitor knows what the element of a list comes to that is spelled at `target`.
-    pub fn element(&mut self, raw: &[u8], target: Target, tail: Tail<'_>) -> Known {
-        self.visitor.element(raw, target, &Here::new(&self.root, &self.steps, tail))
+    /// Whether the visitor knows what the element of a list comes to that is spelled at `target` of `within`.
+    pub fn element(&mut self, within: &[u8], target: Target, tail: Tail<'_>) -> Known {
+        self.visitor.element(within, target, &Here::new(&self.root, &self.steps, tail))
     }
 
-    /// Says that an element in `raw` is over, which had `layers` layers before it.
-    pub fn element_ended(&mut self, raw: &[u8], layers: usize) {
-        self.visitor.element_ended(raw, self.layers.len() == layers);
+    /// Says that an element in `within` is over, which had `layers` layers before it.
+    pub fn element_ended(&mut self, within: &[u8], layers: usize) {
+        self.visitor.element_ended(within, self.layers.len() == layers);
     }
 
     /// Whether the visitor knows what `value` comes to.
