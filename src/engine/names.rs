@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use memchr::memmem::Finder;
+
 use super::finding::Finding;
 use super::line::telling;
 use super::location::{Location, Root, Step, write_name};
@@ -18,17 +20,17 @@ pub struct Names {
 #[derive(Clone)]
 struct Value {
     text: Arc<str>,
-    /// As it is spelled in a location.
-    spelled: OnceLock<Box<str>>,
+    /// Finds it as it is spelled in a location.
+    spelled: OnceLock<Finder<'static>>,
 }
 
 impl Value {
-    fn spelled(&self) -> &str {
+    fn spelled(&self) -> &Finder<'static> {
         self.spelled.get_or_init(|| {
             let mut spelled = String::with_capacity(self.text.len() + 4);
             // Writing to a string cannot fail.
             let _ = write_name(&self.text, &mut spelled);
-            spelled.into()
+            Finder::new(&spelled).into_owned()
         })
     }
 }
@@ -79,7 +81,8 @@ impl Names {
         let mut masked: Option<String> = None;
         for spelled in self.values.iter().map(Value::spelled) {
             let shown = masked.as_deref().unwrap_or(&printed);
-            if memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
+            if spelled.find(shown.as_bytes()).is_some() {
+                let spelled = std::str::from_utf8(spelled.needle()).unwrap_or_default();
                 masked = Some(shown.replace(spelled, "…"));
             }
         }

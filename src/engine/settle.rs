@@ -122,7 +122,7 @@ impl Judge<'_> {
         };
         Finding {
             kind: raw.kind.clone(),
-            location: raw.location.clone(),
+            location: raw.location.clone().into(),
             shown_location: None,
             detector: raw.detector,
             rule: raw.rule.clone(),

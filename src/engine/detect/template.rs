@@ -38,7 +38,7 @@ use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
+use crate::engine::visit::{Inside, Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
@@ -106,7 +106,7 @@ impl<'t> Scan<'t> {
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         self.leave_element();
         structure::close_from(&mut self, 0);
-        structure::gaps(&mut self, layers);
+        structure::gaps_from(&mut self, layers, 0);
         if self.counts.unstable * 2 > self.counts.forms {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
@@ -281,13 +281,13 @@ impl Visitor for Scan<'_> {
         }
     }
 
-    fn element(&mut self, within: &[u8], target: Target, place: &dyn Place) -> Known {
+    fn element(&mut self, within: &[u8], target: Target, _: usize, place: &dyn Place) -> Known {
         self.element_begins(within, target, place);
         Known::No
     }
 
-    fn element_ended(&mut self, within: &[u8], alone: bool) {
-        self.element_ends(within, alone);
+    fn element_ended(&mut self, within: &[u8], inside: &Inside<'_>) {
+        self.element_ends(within, inside);
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {

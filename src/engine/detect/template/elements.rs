@@ -18,7 +18,7 @@ use super::{Scan, name_of};
 use crate::engine::detect::ToldKey;
 use crate::engine::location::{Location, Step, write_name};
 use crate::engine::remembered::OVERHEAD;
-use crate::engine::visit::{Place, Spelling, Target};
+use crate::engine::visit::{Inside, LayerId, Place, Spelling, Target};
 use crate::wire::span::Span;
 
 /// Names by which one element may stand in its list.
@@ -118,6 +118,10 @@ impl Told {
 }
 
 impl Element {
+    pub fn layer(&self) -> LayerId {
+        self.target.layer
+    }
+
     /// Its first value is nobody's form, if it is.
     pub fn is_free(&mut self) {
         self.first.get_or_insert(First::Free);
@@ -225,19 +229,20 @@ impl Scan<'_> {
         true
     }
 
-    /// The element is over; `alone` where it held no other document.
-    pub(in crate::engine) fn element_ends(&mut self, within: &[u8], alone: bool) {
+    /// The element is over.
+    pub(in crate::engine) fn element_ends(&mut self, within: &[u8], inside: &Inside<'_>) {
         self.role = Default::default();
         let Some(element) = &self.element else { return };
         let (target, open) = (element.target, element.open);
         structure::close_from(self, open);
         structure::gaps_of(self, target.layer, within);
+        structure::gaps_from(self, inside.layers, inside.before);
         let last = self.structure.last(target.layer).map(|end| end.saturating_sub(target.raw.start));
         let Some(element) = self.element.take() else { return };
         let (counts, found) = (self.counts - element.before, self.found.len() - element.found);
         let Element { key, first, names, more, lesson, lists, .. } = *element;
         let noted = self.part(lesson, &lists);
-        if let Some(key) = key.filter(|_| alone && !more && found == 0) {
+        if let Some(key) = key.filter(|_| !more && found == 0) {
             let told = Told { noted, counts, first, names: names.into(), last };
             self.cache.put_element(key, self.templates.revision(self.page), told);
         }

@@ -355,7 +355,8 @@ fn item(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     if !fixed || leaf.text.len() > LONGEST_ITEM || scan.structure.is_foreign_tool(pointer) && listed {
         return;
     }
-    let named = scan.element.as_mut().filter(|element| list.len() < element.depth);
+    let layer = leaf.target.layer;
+    let named = scan.element.as_mut().filter(|element| element.layer() == layer && list.len() < element.depth);
     if let Some(element) = named {
         element.is_named(leaf.text, leaf.target, place);
         let location = || place.location();
@@ -431,13 +432,17 @@ pub(super) fn gaps_of(scan: &mut Scan<'_>, layer: LayerId, within: &[u8]) {
     scan.structure.gaps = others;
 }
 
-/// The same of all that is left when the walk is over.
-pub(super) fn gaps(scan: &mut Scan<'_>, layers: &[Layer]) {
+/// The same of those of `layers` from number `from` on.
+pub(super) fn gaps_from(scan: &mut Scan<'_>, layers: &[Layer], from: usize) {
+    let mut others = Vec::new();
     for gap in std::mem::take(&mut scan.structure.gaps) {
-        if let Some(layer) = layers.get(gap.target.layer.0 as usize) {
-            note_gap(scan, &layer.content, gap);
+        let number = gap.target.layer.0 as usize;
+        match layers.get(number) {
+            Some(layer) if number >= from => note_gap(scan, &layer.content, gap),
+            _ => others.push(gap),
         }
     }
+    scan.structure.gaps = others;
 }
 
 fn note_gap(scan: &mut Scan<'_>, content: &[u8], gap: Gap) {
