@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use memchr::memmem::Finder;
-
 use super::finding::Finding;
 use super::line::telling;
 use super::location::{Location, Root, Step, write_name};
@@ -20,18 +18,37 @@ pub struct Names {
 #[derive(Clone)]
 struct Value {
     text: Arc<str>,
-    /// Finds it as it is spelled in a location.
-    spelled: OnceLock<Finder<'static>>,
+    /// As it is spelled in a location.
+    spelled: OnceLock<(Box<str>, Signs)>,
 }
 
 impl Value {
-    fn spelled(&self) -> &Finder<'static> {
+    fn spelled(&self) -> &(Box<str>, Signs) {
         self.spelled.get_or_init(|| {
             let mut spelled = String::with_capacity(self.text.len() + 4);
             // Writing to a string cannot fail.
             let _ = write_name(&self.text, &mut spelled);
-            Finder::new(&spelled).into_owned()
+            let signs = Signs::of(&spelled);
+            (spelled.into(), signs)
         })
+    }
+}
+
+/// The bytes of a text, each once: hardly a value is spelled with those of a location alone.
+#[derive(Clone, Copy, Default)]
+struct Signs([u64; 4]);
+
+impl Signs {
+    fn of(text: &str) -> Self {
+        let mut signs = Self::default();
+        for byte in text.bytes() {
+            signs.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        }
+        signs
+    }
+
+    fn are_among(self, others: Self) -> bool {
+        self.0.iter().zip(others.0).all(|(own, others)| own & !others == 0)
     }
 }
 
@@ -78,12 +95,12 @@ impl Names {
             return None;
         }
         let printed = location.to_string();
+        let there = Signs::of(&printed);
         let mut masked: Option<String> = None;
-        for spelled in self.values.iter().map(Value::spelled) {
+        for (spelled, signs) in self.values.iter().map(Value::spelled) {
             let shown = masked.as_deref().unwrap_or(&printed);
-            if spelled.find(shown.as_bytes()).is_some() {
-                let spelled = std::str::from_utf8(spelled.needle()).unwrap_or_default();
-                masked = Some(shown.replace(spelled, "…"));
+            if signs.are_among(there) && memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
+                masked = Some(shown.replace(&**spelled, "…"));
             }
         }
         masked.filter(|masked| *masked != printed).map(Into::into)
