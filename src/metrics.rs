@@ -1,6 +1,7 @@
 //! Counts and times for a monitoring system, in the text form of Prometheus. Labels come from short lists of our own: nothing
 //! that a client sends becomes one.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode};
@@ -10,8 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::engine::Finding;
-use crate::engine::kinds;
+use crate::engine::kinds::{self, KINDS};
+use crate::engine::{Action, Finding};
+
+const ACTIONS: usize = Action::Block as usize + 1;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -71,6 +74,8 @@ pub struct Metrics {
     requests: Family<ByResult, Counter>,
     durations: Histogram,
     findings: Family<ByKind, Counter>,
+    /// The same counters by the numbers of kind and action: each request has some twenty findings.
+    by_number: Box<[OnceLock<Counter>]>,
     pub tunnels: Gauge,
     handshakes: Family<BySide, Histogram, fn() -> Histogram>,
     pub unread_bytes: Counter,
@@ -89,6 +94,7 @@ impl Default for Metrics {
                 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0,
             ]),
             findings: Family::default(),
+            by_number: vec![OnceLock::new(); (KINDS.len() + 1) * ACTIONS].into(),
             tunnels: Gauge::default(),
             handshakes: Family::new_with_constructor(handshakes),
             unread_bytes: Counter::default(),
@@ -134,8 +140,13 @@ impl Metrics {
 
     pub fn finding(&self, finding: &Finding) {
         // Rule packs may name kinds of their own; those share one label.
-        let kind = kinds::find(&finding.kind).map_or("other", |kind| kind.name);
-        self.findings.get_or_create(&ByKind { kind, action: finding.action.name() }).inc();
+        let number = kinds::number(&finding.kind);
+        let kind = number.and_then(|number| KINDS.get(number)).map_or("other", |kind| kind.name);
+        let place = number.unwrap_or(KINDS.len()) * ACTIONS + finding.action as usize;
+        let make = || self.findings.get_or_create(&ByKind { kind, action: finding.action.name() }).clone();
+        if let Some(counter) = self.by_number.get(place) {
+            counter.get_or_init(make).inc();
+        }
     }
 
     /// Everything, as it is scraped.

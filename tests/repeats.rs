@@ -245,6 +245,108 @@ fn a_known_text_teaches_what_it_taught() {
     assert!(marks > 0, "nothing was learned");
 }
 
+/// Elements of which all is known, form too, are compared with their neighbours and with what others do as if they were read.
+#[test]
+fn a_known_element_is_compared_as_it_was() {
+    let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let lesson = |engine: &Arc<Engine>, captured: &Captured| {
+        let mut flow = engine.open("flow".to_owned(), captured.request.clone());
+        flow.audit(captured.part());
+        flow.close().lesson
+    };
+    let mut templates = Templates::default();
+    for number in 0..30 {
+        templates.learn(lesson(&without, &form(number % 7, Odd::Nothing)), 1);
+    }
+    let known = Arc::new(templates);
+    with.set_templates(known.clone());
+    without.set_templates(known);
+    let mut kinds = std::collections::BTreeSet::new();
+    for round in 0..4 {
+        for odd in [Odd::Nothing, Odd::Tools, Odd::Members, Odd::Before, Odd::Inside, Odd::Number, Odd::Held] {
+            for turns in [2, 5, 6] {
+                let captured = form(turns, odd);
+                let expected = audit(&without, &captured);
+                assert_eq!(audit(&with, &captured), expected, "round {round}, {odd:?}, {turns} turns");
+                let learned = [&with, &without].map(|engine| {
+                    let mut learned = Templates::default();
+                    learned.learn(lesson(engine, &captured), 1);
+                    learned.to_json()
+                });
+                assert_eq!(learned[0], learned[1], "round {round}, {odd:?}, {turns} turns");
+                let found = ["cov.list_order", "cov.key_order", "cov.json_ws", "cov.number", "path.cwd"];
+                kinds.extend(found.into_iter().filter(|kind| expected.iter().any(|line| line.contains(kind))));
+            }
+        }
+    }
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
+}
+
+/// What is odd about a request, if anything is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Odd {
+    Nothing,
+    /// Two tools change places.
+    Tools,
+    /// Two members of a message do.
+    Members,
+    /// White space before a message.
+    Before,
+    /// In one.
+    Inside,
+    /// A number is spelled otherwise.
+    Number,
+    /// A document inside a text says where it was made.
+    Held,
+}
+
+/// A conversation whose spelling is as `odd` says; no two are the same.
+fn form(turns: usize, odd: Odd) -> Captured {
+    use base64::Engine as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NONCE: AtomicUsize = AtomicUsize::new(0);
+    let words = "It reads the file and says what stands in it, a line for each.\\n".repeat(10);
+    let tool = |name: &str| {
+        format!(
+            r#"{{"name":"{name}","description":"{words}","input_schema":{{"type":"object","required":["path","limit"],"properties":{{"path":{{"type":"string"}},"limit":{{"type":"integer"}}}}}}}}"#
+        )
+    };
+    let mut tools = ["Bash", "Edit", "Glob", "Read"].map(tool);
+    if odd == Odd::Tools {
+        tools.swap(1, 2);
+    }
+    let held = |number: usize| {
+        let place = if odd == Odd::Held && number > 2 { "/home/anderson/src/billing" } else { "somewhere" };
+        let note = format!(r#"{{"kind":"note","place":"{place}","lines":[{{"text":"{words}","n":{number}}}]}}"#);
+        match number % 2 {
+            0 => base64::engine::general_purpose::STANDARD.encode(note),
+            _ => note.replace('\\', "\\\\").replace('"', "\\\""),
+        }
+    };
+    let message = |number: usize| {
+        let role = ["user", "assistant"][number % 2];
+        let (colon, count) = match odd {
+            Odd::Inside if number == 1 => (": ", "1"),
+            Odd::Number if number == 1 => (":", "1.0"),
+            _ => (":", "1"),
+        };
+        let text = if number % 3 == 2 { held(number) } else { words.clone() };
+        let content = format!(r#"[{{"type"{colon}"text","text":"{text}","cache":{count}}}]"#);
+        match odd {
+            Odd::Members if number == 1 => format!(r#"{{"content":{content},"role":"{role}"}}"#),
+            _ => format!(r#"{{"role":"{role}","content":{content}}}"#),
+        }
+    };
+    let messages: Vec<String> = (0..turns + 2).map(message).collect();
+    let mut messages = messages.join(",");
+    if odd == Odd::Before {
+        messages = messages.replacen(r#"},{"role""#, r#"}, {"role""#, 1);
+    }
+    let (tools, nonce) = (tools.join(","), NONCE.fetch_add(1, Ordering::Relaxed));
+    request("/v1/messages", &format!(r#"{{"model":"m","nonce":"{nonce}","messages":[{messages}],"tools":[{tools}]}}"#))
+}
+
 fn request(path: &str, body: &str) -> Captured {
     let head = format!("POST {path} HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-type: application/json\r\n");
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());

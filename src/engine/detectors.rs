@@ -14,7 +14,7 @@ use super::detect::{RawFinding, Told, ToldKey, ToldRule, covert};
 use super::location::Location;
 use super::pseudonym::Vault;
 use super::settle::Recalled;
-use super::visit::{Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
+use super::visit::{Inside, Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
 
 /// Names that are remembered in one unit, and how long they may be.
 const MOST_NAMES: usize = 512;
@@ -159,10 +159,11 @@ impl Visitor for Detectors<'_> {
         }
     }
 
-    fn element(&mut self, raw: &[u8], target: Target, place: &dyn Place) -> Known {
+    fn element(&mut self, within: &[u8], target: Target, left: usize, place: &dyn Place) -> Known {
         self.rules.element();
-        self.template.element(raw, target, place);
+        self.template.element_begins(within, target, place);
         self.element = None;
+        let raw = &within[target.raw.range()];
         // What was said in answers is noted text by text.
         if self.memory.is_some() {
             return Known::No;
@@ -171,6 +172,7 @@ impl Visitor for Detectors<'_> {
         let base = place.location();
         let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
+            self.template.keeps_element(key);
             self.element = Some(Open {
                 key,
                 target,
@@ -182,23 +184,34 @@ impl Visitor for Detectors<'_> {
             });
             return Known::No;
         };
+        if told.spent > left {
+            return Known::No;
+        }
+        let form = self.template.is_active() || told.system;
+        let whole = !form || self.template.recalls_element(key, within, place);
+        if !whole && told.holds {
+            // The form of what is in it is in no value at hand.
+            return Known::No;
+        }
         self.tell_element(&told, raw, target, &base);
-        self.form_only = self.template.is_active() || told.system;
-        if self.form_only { Known::Form } else { Known::Whole }
+        self.form_only = !whole;
+        if whole { Known::Whole { spent: told.spent } } else { Known::Form }
     }
 
-    fn element_ended(&mut self, raw: &[u8], alone: bool) {
+    fn element_ended(&mut self, within: &[u8], inside: &Inside<'_>) {
         let system = self.rules.is_told_by_system();
         self.rules.element();
-        self.template.element_ended(raw, alone);
+        self.template.element_ends(within, inside);
         self.form_only = false;
+        let found = (self.rules.count(), self.found.count(), self.marks.len());
         if let Some(mut open) = self.element.take()
-            && alone
             && !open.more
-            && self.marks.len() == open.before.2
+            && found.2 == open.before.2
+            // What is found in another document is not at hand either.
+            && (inside.is_empty() || found == open.before)
         {
             open.system |= system;
-            self.keep_element(&open, &raw[open.target.raw.range()]);
+            self.keep_element(&open, &within[open.target.raw.range()], inside);
         }
     }
 
@@ -299,7 +312,7 @@ impl Detectors<'_> {
     }
 
     /// Keeps what the element came to, if the same comes out when it is told again.
-    fn keep_element(&mut self, open: &Open, raw: &[u8]) {
+    fn keep_element(&mut self, open: &Open, raw: &[u8], inside: &Inside<'_>) {
         let (target, base) = (open.target, &open.base);
         let rules: Option<Box<[_]>> = self
             .rules
@@ -323,7 +336,8 @@ impl Detectors<'_> {
         let (Some(rules), Some(facts), true) = (rules, facts, beside.as_ref().is_none_or(Option::is_some)) else {
             return;
         };
-        let told = ToldElement { rules, facts, beside: beside.flatten(), system: open.system };
+        let (holds, spent) = (!inside.is_empty(), inside.spent);
+        let told = ToldElement { rules, facts, beside: beside.flatten(), system: open.system, holds, spent };
         let (mark, fact_mark) = (self.rules.count(), self.found.count());
         self.tell_element(&told, raw, target, base);
         let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);

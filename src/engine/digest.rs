@@ -22,20 +22,23 @@ impl Digest {
 }
 
 /// Bytes that one sum is made of.
-const BLOCK: usize = 1024;
-/// Each block takes as many words as it has, and the second sum the same ones moved on by a pair.
-const WORDS: usize = BLOCK / 8 + 2;
+const BLOCK: usize = 4096;
+const PAIRS: usize = BLOCK / 16;
+/// Each pair of a block takes one of words, and in the second sum the next one.
+const WORDS: usize = PAIRS + 1;
+
+type Pair = [u64; 2];
 
 pub(crate) struct DigestKey {
-    words: Box<[u64; WORDS]>,
+    words: Box<[Pair; WORDS]>,
     ends: [RandomState; 2],
 }
 
 impl Default for DigestKey {
     fn default() -> Self {
         let secret = RandomState::new();
-        let mut words = Box::new([0; WORDS]);
-        for (number, word) in words.iter_mut().enumerate() {
+        let mut words = Box::new([[0; 2]; WORDS]);
+        for (number, word) in words.as_flattened_mut().iter_mut().enumerate() {
             *word = secret.hash_one(number);
         }
         Self { words, ends: [RandomState::new(), RandomState::new()] }
@@ -64,33 +67,32 @@ impl DigestKey {
     }
 
     fn sums(&self, block: &[u8]) -> (u128, u128) {
-        let product = |pair: (u64, u64), word: &[u64]| match word {
-            [first, second, ..] => {
-                u128::from(pair.0.wrapping_add(*first)).wrapping_mul(u128::from(pair.1.wrapping_add(*second)))
-            }
-            _ => 0,
-        };
-        let (mut one, mut other) = (0u128, 0u128);
-        let mut add = |bytes: &[u8; 16], words: &[u64; 4]| {
-            let all = u128::from_le_bytes(*bytes);
-            let pair = (all as u64, (all >> 64) as u64);
-            one = one.wrapping_add(product(pair, &words[..2]));
-            other = other.wrapping_add(product(pair, &words[2..]));
-        };
+        let mut sums = (0u128, 0u128);
         let (pairs, rest) = block.as_chunks::<16>();
-        let mut words = self.words.windows(4).step_by(2).filter_map(|words| words.first_chunk::<4>());
-        for (bytes, words) in pairs.iter().zip(words.by_ref()) {
-            add(bytes, words);
+        for (bytes, words) in pairs.iter().zip(self.words.windows(2)) {
+            add(&mut sums, *bytes, words);
         }
         if !rest.is_empty()
-            && let Some(words) = self.words[pairs.len() * 2..].first_chunk::<4>()
+            && let Some(words) = self.words.get(pairs.len()..pairs.len() + 2)
         {
             let mut last = [0; 16];
             last[..rest.len()].copy_from_slice(rest);
-            add(&last, words);
+            add(&mut sums, last, words);
         }
-        (one, other)
+        sums
     }
+}
+
+/// Adds the products of a pair with one pair of words and with the next.
+#[inline(always)]
+fn add(sums: &mut (u128, u128), bytes: [u8; 16], words: &[Pair]) {
+    let [one, other] = words else { return };
+    let all = u128::from_le_bytes(bytes);
+    let (first, second) = (all as u64, (all >> 64) as u64);
+    let product =
+        |words: &Pair| u128::from(first.wrapping_add(words[0])).wrapping_mul(u128::from(second.wrapping_add(words[1])));
+    sums.0 = sums.0.wrapping_add(product(one));
+    sums.1 = sums.1.wrapping_add(product(other));
 }
 
 #[cfg(test)]
@@ -103,7 +105,7 @@ mod tests {
     fn texts_that_differ_anywhere_have_other_digests() {
         let key = DigestKey::default();
         let mut seen = HashSet::new();
-        for length in [0usize, 1, 15, 16, 17, 1023, 1024, 1025, 3000] {
+        for length in [0usize, 1, 15, 16, 17, 1023, 1025, BLOCK - 1, BLOCK, BLOCK + 1] {
             let text = vec![b'a'; length];
             assert!(seen.insert(key.of(&[&text], 0)), "{length}");
             for at in 0..length {

@@ -104,7 +104,7 @@ pub enum PartOf {
 pub struct Finding {
     /// `id.device`, `env.shell` … (the list is `kinds.rs`).
     pub kind: Arc<str>,
-    pub location: Location,
+    pub location: Arc<Location>,
     /// The location as it is printed where found values are masked, if one stands in a name of it.
     pub shown_location: Option<Box<str>>,
     pub detector: Detector,

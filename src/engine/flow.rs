@@ -546,7 +546,7 @@ impl Engine {
         };
         Finding {
             kind,
-            location: unread.location.clone(),
+            location: unread.location.clone().into(),
             shown_location: None,
             detector: Detector::Unread,
             rule: None,

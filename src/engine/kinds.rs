@@ -3,6 +3,10 @@
 //! A kind is a family and a name, `id.device`. Two families are open: `secret.` takes the name of the
 //! credential's pattern and `integrity.` the name of the binding value.
 
+use std::sync::LazyLock;
+
+use super::detect::hash::ShortMap;
+
 /// How much one value narrows down whose it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,12 +43,20 @@ pub struct Kind {
 
 /// The entry of `name`; of its family where the family is open (`secret.github` is `secret.*`).
 pub fn find(name: &str) -> Option<&'static Kind> {
+    KINDS.get(number(name)?)
+}
+
+/// The place of that entry in [`KINDS`].
+pub fn number(name: &str) -> Option<usize> {
+    // It is asked for with every finding.
+    static NUMBERS: LazyLock<ShortMap<&str, usize>> =
+        LazyLock::new(|| KINDS.iter().enumerate().map(|(number, kind)| (kind.name, number)).collect());
     let family = match name.split_once('.')?.0 {
         "secret" if name != "secret.cross_host" => "secret.*",
         "integrity" => "integrity.*",
         _ => name,
     };
-    KINDS.iter().find(|kind| kind.name == family)
+    NUMBERS.get(family).copied()
 }
 
 /// Whether a finding may be of this kind.

@@ -447,7 +447,8 @@ mod tests {
             location: Location {
                 root: Root::Body,
                 steps: vec![Step::Gzip, Step::Json("/a".into()), Step::Window(1, 5)],
-            },
+            }
+            .into(),
             shown_location: None,
             detector: Detector::Fact,
             rule: None,

@@ -93,16 +93,19 @@ impl Step {
 
 /// Writes a name with `~ / ! @` escaped as `~0 ~1 ~2 ~3`.
 pub fn write_name(name: &str, out: &mut impl fmt::Write) -> fmt::Result {
-    for c in name.chars() {
-        match c {
-            '~' => out.write_str("~0")?,
-            '/' => out.write_str("~1")?,
-            '!' => out.write_str("~2")?,
-            '@' => out.write_str("~3")?,
-            c => out.write_char(c)?,
-        }
+    let mut rest = name;
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'~' | b'/' | b'!' | b'@')) {
+        let (plain, from) = rest.split_at(at);
+        out.write_str(plain)?;
+        out.write_str(match from.as_bytes()[0] {
+            b'~' => "~0",
+            b'/' => "~1",
+            b'!' => "~2",
+            _ => "~3",
+        })?;
+        rest = &from[1..];
     }
-    Ok(())
+    out.write_str(rest)
 }
 
 impl fmt::Display for Location {

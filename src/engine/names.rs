@@ -19,17 +19,36 @@ pub struct Names {
 struct Value {
     text: Arc<str>,
     /// As it is spelled in a location.
-    spelled: OnceLock<Box<str>>,
+    spelled: OnceLock<(Box<str>, Signs)>,
 }
 
 impl Value {
-    fn spelled(&self) -> &str {
+    fn spelled(&self) -> &(Box<str>, Signs) {
         self.spelled.get_or_init(|| {
             let mut spelled = String::with_capacity(self.text.len() + 4);
             // Writing to a string cannot fail.
             let _ = write_name(&self.text, &mut spelled);
-            spelled.into()
+            let signs = Signs::of(&spelled);
+            (spelled.into(), signs)
         })
+    }
+}
+
+/// The bytes of a text, each once: hardly a value is spelled with those of a location alone.
+#[derive(Clone, Copy, Default)]
+struct Signs([u64; 4]);
+
+impl Signs {
+    fn of(text: &str) -> Self {
+        let mut signs = Self::default();
+        for byte in text.bytes() {
+            signs.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        }
+        signs
+    }
+
+    fn are_among(self, others: Self) -> bool {
+        self.0.iter().zip(others.0).all(|(own, others)| own & !others == 0)
     }
 }
 
@@ -76,11 +95,12 @@ impl Names {
             return None;
         }
         let printed = location.to_string();
+        let there = Signs::of(&printed);
         let mut masked: Option<String> = None;
-        for spelled in self.values.iter().map(Value::spelled) {
+        for (spelled, signs) in self.values.iter().map(Value::spelled) {
             let shown = masked.as_deref().unwrap_or(&printed);
-            if memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
-                masked = Some(shown.replace(spelled, "…"));
+            if signs.are_among(there) && memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
+                masked = Some(shown.replace(&**spelled, "…"));
             }
         }
         masked.filter(|masked| *masked != printed).map(Into::into)

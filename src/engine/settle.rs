@@ -83,13 +83,21 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     pub fn settle(&self, raw: Vec<RawFinding>) -> Settled {
-        let decided = without_parts(merge(raw.into_iter().map(|raw| self.decide(raw)).collect()));
+        let mut decided = without_parts(merge(raw.into_iter().map(|raw| self.decide(raw)).collect()));
         let mut settled = Settled::default();
-        for one in &decided {
-            settled.findings.push(self.finding(one));
+        let audit = self.policy.mode() == Mode::Audit;
+        settled.findings.reserve_exact(decided.len());
+        settled.spots.reserve_exact(decided.len());
+        for one in &mut decided {
+            let location = match audit {
+                // Nobody asks for it again.
+                true => std::mem::replace(&mut one.raw.location, Location { root: Root::Body, steps: Vec::new() }),
+                false => one.raw.location.clone(),
+            };
+            settled.findings.push(self.finding(one, location));
             settled.spots.push(Spot { target: one.raw.target, window: one.raw.window.clone() });
         }
-        if self.policy.mode() == Mode::Audit {
+        if audit {
             return settled;
         }
         let edits = self.edits(&decided);
@@ -114,7 +122,7 @@ impl Judge<'_> {
         Decided { raw, action, by: decision.by, folders: decision.folders }
     }
 
-    fn finding(&self, decided: &Decided) -> Finding {
+    fn finding(&self, decided: &Decided, location: Location) -> Finding {
         let raw = &decided.raw;
         let (action, would) = match self.policy.mode() {
             Mode::Audit => (Action::Log, Some(decided.action)),
@@ -122,7 +130,7 @@ impl Judge<'_> {
         };
         Finding {
             kind: raw.kind.clone(),
-            location: raw.location.clone(),
+            location: location.into(),
             shown_location: None,
             detector: raw.detector,
             rule: raw.rule.clone(),

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::decode::Layer;
 use super::location::Location;
 use crate::wire::span::Span;
 
@@ -109,10 +110,28 @@ pub struct Quoted<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Known {
     No,
-    /// It is noted, and nothing in it needs to be handed out.
-    Whole,
+    /// It is noted, and nothing in it needs to be handed out. What is in it was decoded at a cost of `spent`.
+    Whole {
+        spent: usize,
+    },
     /// It is noted, but for what its form says: strings go to [`Visitor::recall`], and nothing is looked for in them.
     Form,
+}
+
+/// What was opened while an element was read.
+pub struct Inside<'a> {
+    /// All layers of the walk, and how many of them there were before it.
+    pub layers: &'a [Layer],
+    pub before: usize,
+    /// Of what may be decoded in one unit.
+    pub spent: usize,
+}
+
+impl Inside<'_> {
+    /// It held no other document.
+    pub fn is_empty(&self) -> bool {
+        self.layers.len() == self.before
+    }
 }
 
 /// Where the walk stands.
@@ -142,14 +161,14 @@ pub trait Visitor {
         super::decode::runs_of(text, runs);
     }
 
-    /// An object in a list of a document that no other holds, as it is spelled at `target`: a message, a tool. What it comes to
-    /// does not depend on what stands before it.
-    fn element(&mut self, _raw: &[u8], _target: Target, _place: &dyn Place) -> Known {
+    /// An object in a list of a document that no other holds, as it is spelled at `target` of `within`: a message, a tool. What it
+    /// comes to does not depend on what stands before it. `left` is what may still be decoded.
+    fn element(&mut self, _within: &[u8], _target: Target, _left: usize, _place: &dyn Place) -> Known {
         Known::No
     }
 
-    /// Follows each of them that was read: `alone` where it held no other document. `raw` is what it stands in.
-    fn element_ended(&mut self, _raw: &[u8], _alone: bool) {}
+    /// Follows each of them that was read.
+    fn element_ended(&mut self, _within: &[u8], _inside: &Inside<'_>) {}
 
     /// Whether all that `value` comes to is known, and noted by now: then it is not handed out.
     fn recall(&mut self, _value: &Quoted<'_>, _place: &dyn Place) -> bool {

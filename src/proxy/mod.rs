@@ -239,7 +239,7 @@ pub fn connection_finding(
 ) -> Finding {
     Finding {
         kind: kind.into(),
-        location: Location { root: Root::Head, steps: Vec::new() },
+        location: Location { root: Root::Head, steps: Vec::new() }.into(),
         shown_location: None,
         detector: Detector::Rule,
         rule: None,

@@ -675,7 +675,7 @@ mod tests {
     fn finding(kind: &str, value: &str, pointer: &str, severity: Severity) -> Finding {
         Finding {
             kind: kind.into(),
-            location: Location { root: Root::Body, steps: vec![Step::Json(pointer.into())] },
+            location: Location { root: Root::Body, steps: vec![Step::Json(pointer.into())] }.into(),
             shown_location: None,
             detector: Detector::Rule,
             rule: None,
@@ -701,7 +701,7 @@ mod tests {
         }
         tally.finding("api.example.com", &finding("os.kernel", "6.1.0-18", "/env/kernel", Severity::Medium), reveal);
         let unread = Unread {
-            location: Location { root: Root::Body, steps: vec![Step::Json("/blob".into())] },
+            location: Location { root: Root::Body, steps: vec![Step::Json("/blob".into())] }.into(),
             bytes: 812,
             reason: "opaque",
             entropy: 7.9,

@@ -177,8 +177,9 @@ struct Leaves<'w, 'v, 'd, V> {
     outer: &'w str,
     /// The document ends inside a string.
     cut: bool,
-    /// The element that is being read: how many layers there were before it, and whether all but its form is known.
-    element: Option<(usize, bool)>,
+    /// The element that is being read: how many layers there were before it, what could still be decoded, and whether all but
+    /// its form is known.
+    element: Option<(usize, usize, bool)>,
 }
 
 impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
@@ -232,7 +233,7 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
     #[inline]
     fn string(&mut self, path: &Path<'d>, text: Text) {
         let raw = &self.bytes[text.start..text.end];
-        if let Some((_, true)) = self.element {
+        if let Some((.., true)) = self.element {
             self.known(path, text);
             return;
         }
@@ -262,14 +263,17 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
         }
         let end = json::value_end(self.bytes, start);
         let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::Raw };
-        let known = self.walker.element(&self.bytes[start..end], target, Tail::Json(&path.segments));
-        self.element = Some((self.walker.layers.len(), known == Known::Form)).filter(|_| known != Known::Whole);
-        (known == Known::Whole).then_some(end)
+        self.element = None;
+        match self.walker.element(self.bytes, target, Tail::Json(&path.segments)) {
+            Known::Whole { .. } => return Some(end),
+            known => self.element = Some((self.walker.layers.len(), self.walker.budget, known == Known::Form)),
+        }
+        None
     }
 
     fn element_ended(&mut self) {
-        if let Some((layers, _)) = self.element.take() {
-            self.walker.element_ended(self.bytes, layers);
+        if let Some((layers, budget, _)) = self.element.take() {
+            self.walker.element_ended(self.bytes, (layers, budget));
         }
     }
 

@@ -249,19 +249,29 @@ const SHORT_WORDS: usize = 4;
 
 /// As `string`; neither quote nor backslash stands before `at`.
 #[inline(never)]
-fn long_string(bytes: &[u8], start: usize, mut at: usize) -> Text {
+fn long_string(bytes: &[u8], start: usize, at: usize) -> Text {
+    let start = start.min(bytes.len());
+    let end = quote(bytes, start, at);
+    Text { start, end, escaped: memchr(b'\\', &bytes[start..end]).is_some() }
+}
+
+/// The end of the string whose first byte after the quote is at `start`.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    quote(bytes, start.min(bytes.len()), start)
+}
+
+/// The first quote at or after `at` that is not escaped in the string that begins at `start`; the end of `bytes` without one.
+fn quote(bytes: &[u8], start: usize, mut at: usize) -> usize {
     // Quotes are rarer than escapes, so look for them alone and then whether they are escaped.
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr(b'"', rest)) {
-        let text = &bytes[start..at + found];
-        let slashes = text.iter().rev().take_while(|&&byte| byte == b'\\').count();
         at += found;
+        let slashes = bytes[start..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
         if slashes % 2 == 0 {
-            return Text { start, end: at, escaped: memchr(b'\\', text).is_some() };
+            return at;
         }
         at += 1;
     }
-    let start = start.min(bytes.len());
-    Text { start, end: bytes.len(), escaped: memchr(b'\\', &bytes[start..]).is_some() }
+    bytes.len()
 }
 
 fn token(bytes: &[u8], at: usize) -> Option<(usize, Token)> {
@@ -310,7 +320,7 @@ pub(crate) fn is_number(word: &[u8]) -> bool {
 /// The end of the value at `start`, as far as there is one.
 pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
     match bytes.get(start) {
-        Some(b'"') => (string(bytes, start + 1).end + 1).min(bytes.len()),
+        Some(b'"') => (string_end(bytes, start + 1) + 1).min(bytes.len()),
         Some(b'{' | b'[') => skip(bytes, start),
         _ => token(bytes, start).map_or(start, |(end, _)| end),
     }
@@ -323,7 +333,7 @@ fn skip(bytes: &[u8], start: usize) -> usize {
     while let Some(byte) = bytes.get(at) {
         at += 1;
         match byte {
-            b'"' => at = (string(bytes, at).end + 1).min(bytes.len()),
+            b'"' => at = (string_end(bytes, at) + 1).min(bytes.len()),
             b'{' | b'[' => open += 1,
             b'}' | b']' => {
                 open -= 1;

@@ -62,12 +62,18 @@ impl Tail<'_> {
 }
 
 fn pointer(segments: &[Segment<'_>]) -> Box<str> {
-    let mut out = String::with_capacity(segments.len() * 12);
+    // As long as it will be, unless a name has escapes: it is made for every finding.
+    let length = |segment: &Segment<'_>| match *segment {
+        Segment::Name(name) => name.len(),
+        Segment::Index(index) => index.checked_ilog10().unwrap_or_default() as usize + 1,
+    };
+    let mut out = String::with_capacity(segments.iter().map(|segment| 1 + length(segment)).sum());
     for segment in segments {
         out.push('/');
         // Writing to a string cannot fail.
-        let _ = match segment {
+        let _ = match *segment {
             Segment::Name(name) => write_name(name, &mut out),
+            Segment::Index(index @ 0..10) => out.write_char(char::from(b'0' + index as u8)),
             Segment::Index(index) => write!(out, "{index}"),
         };
     }
@@ -110,7 +116,9 @@ impl<'a> Here<'a> {
 
 impl Place for Here<'_> {
     fn location(&self) -> Location {
-        let mut steps = self.steps.to_vec();
+        // Room for the tail, and for a window in it.
+        let mut steps = Vec::with_capacity(self.steps.len() + 2);
+        steps.extend_from_slice(self.steps);
         steps.extend(self.tail.step());
         Location { root: self.tail.root().unwrap_or_else(|| self.root.clone()), steps }
     }

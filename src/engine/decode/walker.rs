@@ -10,7 +10,7 @@ use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy, pairs};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
-use crate::engine::visit::{Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor};
+use crate::engine::visit::{Inside, Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor};
 use crate::wire::span::Span;
 
 pub(super) struct Walker<'v, V> {
@@ -328,14 +328,20 @@ impl<'v, V: Visitor> Walker<'v, V> {
         self.depth == 0 && self.steps.iter().all(coding)
     }
 
-    /// Whether the visitor knows what the element of a list comes to that is spelled at `target`.
-    pub fn element(&mut self, raw: &[u8], target: Target, tail: Tail<'_>) -> Known {
-        self.visitor.element(raw, target, &Here::new(&self.root, &self.steps, tail))
+    /// Whether the visitor knows what the element of a list comes to that is spelled at `target` of `within`.
+    pub fn element(&mut self, within: &[u8], target: Target, tail: Tail<'_>) -> Known {
+        let known = self.visitor.element(within, target, self.budget, &Here::new(&self.root, &self.steps, tail));
+        if let Known::Whole { spent } = known {
+            // As if it had been read, so that what follows is read as far as it would be then.
+            self.budget = self.budget.saturating_sub(spent);
+        }
+        known
     }
 
-    /// Says that an element in `raw` is over, which had `layers` layers before it.
-    pub fn element_ended(&mut self, raw: &[u8], layers: usize) {
-        self.visitor.element_ended(raw, self.layers.len() == layers);
+    /// Says that an element in `within` is over, which had `layers` layers before it and `budget` left to decode.
+    pub fn element_ended(&mut self, within: &[u8], (layers, budget): (usize, usize)) {
+        let spent = budget.saturating_sub(self.budget);
+        self.visitor.element_ended(within, &Inside { layers: &self.layers, before: layers, spent });
     }
 
     /// Whether the visitor knows what `value` comes to.

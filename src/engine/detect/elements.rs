@@ -43,6 +43,10 @@ pub(in crate::engine) struct ToldElement {
     pub beside: Option<Spot>,
     /// It holds texts of a system prompt, at which others look as well.
     pub system: bool,
+    /// It holds other documents, in which nothing is found.
+    pub holds: bool,
+    /// What it costs of what may be decoded in one unit.
+    pub spent: usize,
 }
 
 /// A value in an element.

@@ -13,6 +13,7 @@
 mod book;
 mod cache;
 mod compare;
+mod elements;
 mod fold;
 mod regional;
 mod structure;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use self::book::{Lesson, Templates};
 pub use self::cache::Cache;
 use self::cache::Outcome;
+use self::elements::{Counts, Element};
 use self::structure::Structure;
 use self::text::{digest, mix};
 use self::unlike::Odd;
@@ -36,7 +38,7 @@ use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
+use crate::engine::visit::{Inside, Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
@@ -58,17 +60,13 @@ pub struct Scan<'t> {
     page: Option<&'t book::Page>,
     /// Observations are made at all.
     active: bool,
-    /// Forms that were compared, and those of them in which the others differ among themselves.
-    forms: u32,
-    unstable: u32,
-    /// The same of pairs of items of lists.
-    pairs: u32,
-    loose_pairs: u32,
+    counts: Counts,
     seed: u64,
     role: Role,
     structure: Structure,
     lesson: Lesson,
     found: Vec<RawFinding>,
+    element: Option<Box<Element>>,
 }
 
 impl<'t> Scan<'t> {
@@ -87,15 +85,13 @@ impl<'t> Scan<'t> {
             cache,
             page: known,
             active: learning || known.is_some(),
-            forms: 0,
-            unstable: 0,
-            pairs: 0,
-            loose_pairs: 0,
+            counts: Counts::default(),
             seed: page,
             role: Role::default(),
             structure: Structure::default(),
             lesson: Lesson::of(page, learning),
             found: Vec::new(),
+            element: None,
         }
     }
 
@@ -108,13 +104,14 @@ impl<'t> Scan<'t> {
 
     /// `layers`: those of the walk.
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
-        structure::close(&mut self);
-        structure::gaps(&mut self, layers);
-        if self.unstable * 2 > self.forms {
+        self.leave_element();
+        structure::close_from(&mut self, 0);
+        structure::gaps_from(&mut self, layers, 0);
+        if self.counts.unstable * 2 > self.counts.forms {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
         }
-        if self.pairs >= 8 && self.loose_pairs * 2 > self.pairs {
+        if self.counts.pairs >= 8 && self.counts.loose_pairs * 2 > self.counts.pairs {
             self.found.retain(|raw| &*raw.kind != "cov.list_order" || raw.window.is_some());
         }
         (self.found, self.lesson)
@@ -284,17 +281,20 @@ impl Visitor for Scan<'_> {
         }
     }
 
-    fn element(&mut self, _: &[u8], _: Target, _: &dyn Place) -> Known {
-        self.role = Role::default();
+    fn element(&mut self, within: &[u8], target: Target, _: usize, place: &dyn Place) -> Known {
+        self.element_begins(within, target, place);
         Known::No
     }
 
-    fn element_ended(&mut self, _: &[u8], _: bool) {
-        self.role = Role::default();
+    fn element_ended(&mut self, within: &[u8], inside: &Inside<'_>) {
+        self.element_ends(within, inside);
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {
         self.structure.skip();
+        if let Some(element) = &mut self.element {
+            element.cannot_be_told();
+        }
     }
 }
 

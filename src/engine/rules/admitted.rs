@@ -48,13 +48,16 @@ impl Memory {
 
     pub(super) fn client(&self, request: &Request, ask: impl FnOnce() -> Client) -> Client {
         let mut key = Vec::with_capacity(128);
-        for sign in &self.signs {
-            // With its length, or none: no value runs into the next.
-            if let Some(value) = request.head.get(sign) {
+        // Each with its number and its length: no value runs into the next.
+        for field in request.head.fields() {
+            let name = request.head.bytes(field.name);
+            let same = |sign: &Box<str>| sign.len() == name.len() && sign.as_bytes().eq_ignore_ascii_case(name);
+            if let Some(sign) = self.signs.iter().position(same) {
+                let value = request.head.bytes(field.value);
+                key.extend_from_slice(&sign.to_le_bytes());
                 key.extend_from_slice(&value.len().to_le_bytes());
                 key.extend_from_slice(value);
             }
-            key.push(b'\n');
         }
         remembered(&self.clients, key, ask)
     }

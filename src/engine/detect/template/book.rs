@@ -30,6 +30,8 @@ const SPELLINGS: usize = 6;
 const TEXTS: usize = 8192;
 /// Observations of one request.
 const OBSERVED: usize = 1 << 18;
+/// Among so many the same one is looked for.
+const NEAR: usize = 32;
 /// The version of the file.
 const FORMAT: u32 = 2;
 
@@ -119,7 +121,7 @@ pub struct Lesson {
 }
 
 /// How places are spelled, and the spellings.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Noted {
     seen: Vec<(u64, u32)>,
     texts: BTreeMap<u32, Box<str>>,
@@ -133,6 +135,18 @@ impl Noted {
 
     pub fn len(&self) -> usize {
         self.seen.len()
+    }
+
+    /// Each place and spelling once.
+    pub fn tidied(mut self) -> Self {
+        self.seen.sort_unstable();
+        self.seen.dedup();
+        self.seen.shrink_to_fit();
+        self
+    }
+
+    pub fn digest(&self) -> u64 {
+        revised(self.texts.len() as u64, &self.seen)
     }
 
     /// Bytes, about.
@@ -189,8 +203,17 @@ impl Lesson {
         self.noted
     }
 
+    /// The same, and what texts taught.
+    pub(super) fn into_parts(self) -> (Noted, Vec<Arc<Noted>>) {
+        (self.noted, self.shared)
+    }
+
     /// Adds what one text teaches.
     pub(super) fn share(&mut self, noted: Arc<Noted>) {
+        // Elements of a list teach the same, nearly all of them.
+        if self.shared.iter().rev().take(NEAR).any(|known| Arc::ptr_eq(known, &noted)) {
+            return;
+        }
         if noted.len() > 0 && self.length + noted.len() <= OBSERVED {
             self.length += noted.len();
             self.shared.push(noted);

@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Worth;
 use super::book::Noted;
+use super::elements::{self, Told};
 use super::text::mix;
 use super::unlike::Odd;
 use crate::engine::remembered::{OVERHEAD, Remembered};
 
-/// Bytes of the newer half of what is kept.
+/// Bytes of the newer half of what is kept of texts, of elements, and of what both teach.
 const HALF: usize = 8 << 20;
+const HALF_ELEMENTS: usize = 4 << 20;
+const HALF_NOTED: usize = 2 << 20;
 /// Shorter texts are read as fast as they are looked up.
 const SHORTEST: usize = 256;
 
@@ -33,6 +36,9 @@ pub(super) struct Key(u64, u64);
 pub struct Cache {
     /// None where it is switched off.
     kept: Option<Remembered<Key, (u64, Outcome)>>,
+    elements: Remembered<elements::Key, (u64, Arc<Told>)>,
+    /// What elements teach, by a digest of it: most teach the same.
+    noted: Remembered<u64, Arc<Noted>>,
     #[cfg(test)]
     hits: AtomicU64,
 }
@@ -52,6 +58,8 @@ impl Cache {
     fn with(kept: Option<Remembered<Key, (u64, Outcome)>>) -> Self {
         Self {
             kept,
+            elements: Remembered::new(HALF_ELEMENTS),
+            noted: Remembered::new(HALF_NOTED),
             #[cfg(test)]
             hits: AtomicU64::default(),
         }
@@ -83,6 +91,36 @@ impl Cache {
             let weight = outcome.weight();
             kept.put(key, (revision, outcome), weight);
         }
+    }
+
+    /// What the element came to when `revision` was known of its client.
+    pub(super) fn element(&self, key: elements::Key, revision: u64) -> Option<Arc<Told>> {
+        self.kept.as_ref()?;
+        let (known, told) = self.elements.get(key)?;
+        (known == revision).then_some(told)
+    }
+
+    pub(super) fn put_element(&self, key: elements::Key, revision: u64, told: Told) {
+        if self.kept.is_some() {
+            let weight = told.weight();
+            self.elements.put(key, (revision, Arc::new(told)), weight);
+        }
+    }
+
+    /// The same as `noted`, held once for all that teach it.
+    pub(super) fn shared(&self, noted: Noted) -> Arc<Noted> {
+        let noted = noted.tidied();
+        let digest = noted.digest();
+        if self.kept.is_none() {
+            return Arc::new(noted);
+        }
+        if let Some(known) = self.noted.get(digest).filter(|known| **known == noted) {
+            return known;
+        }
+        let weight = noted.weight();
+        let noted = Arc::new(noted);
+        self.noted.put(digest, noted.clone(), weight);
+        noted
     }
 
     #[cfg(test)]

@@ -50,6 +50,8 @@ pub(super) struct Structure {
     /// Where the last value ended.
     last: Option<(LayerId, u32)>,
     gaps: Vec<Gap>,
+    /// One of them was found to be odd.
+    named: bool,
     orders: usize,
     declared: Option<Tool>,
     lists: HashMap<u64, List>,
@@ -95,6 +97,8 @@ struct Gap {
     gap: Range<u32>,
     pattern: u64,
     location: Option<Location>,
+    /// It stands before the first value of an element.
+    around: bool,
 }
 
 impl Structure {
@@ -113,6 +117,33 @@ impl Structure {
     pub fn skip(&mut self) {
         self.last = None;
     }
+
+    /// What stands between the last value and the one at `target`, which is the last one from now on.
+    fn gap(&mut self, target: Target) -> Option<Range<u32>> {
+        let last = self.last.replace((target.layer, target.raw.end));
+        let (_, start) = last.filter(|(layer, _)| *layer == target.layer)?;
+        let gap = start..target.raw.start;
+        (gap.start < gap.end && gap.end - gap.start <= WIDEST).then_some(gap)
+    }
+
+    /// Where the last value of `layer` ended.
+    pub fn last(&self, layer: LayerId) -> Option<u32> {
+        self.last.filter(|(last, _)| *last == layer).map(|(_, end)| end)
+    }
+
+    pub fn ends_at(&mut self, last: Option<(LayerId, u32)>) {
+        self.last = last;
+    }
+
+    /// Objects that are being read.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// A list is over.
+    pub fn forget(&mut self, list: u64) {
+        self.lists.remove(&list);
+    }
 }
 
 impl Scan<'_> {
@@ -121,8 +152,8 @@ impl Scan<'_> {
         let spelled = self.lesson.note(place, spelling);
         let own = self.templates.own();
         if let Some(disagree) = self.page.and_then(|page| page.disagree(place, spelled, own)) {
-            self.forms += 1;
-            self.unstable += u32::from(disagree);
+            self.counts.forms += 1;
+            self.counts.unstable += u32::from(disagree);
         }
         self.page
             .and_then(|page| page.unlike(place, spelled, own))
@@ -137,6 +168,9 @@ impl Scan<'_> {
         if lists.len() >= MOST_LISTS && !lists.contains_key(&list) {
             return None;
         }
+        if let Some(element) = self.element.as_mut().filter(|_| !lists.contains_key(&list)) {
+            element.lists.push(list);
+        }
         let mut held = std::mem::take(lists.entry(list).or_default());
         let mut told = None;
         let again = held.items.len() >= MOST_ITEMS || held.items.iter().any(|(other, _)| *other == code);
@@ -147,8 +181,8 @@ impl Scan<'_> {
             let Some(page) = self.page else { continue };
             let own = self.templates.own();
             if let Some(disagree) = page.disagree(place, spelled, own) {
-                self.pairs += 1;
-                self.loose_pairs += u32::from(disagree);
+                self.counts.pairs += 1;
+                self.counts.loose_pairs += u32::from(disagree);
             }
             let worth = match page.unlike(place, spelled, own) {
                 Some(usual) if usual.agree >= 3 && usual.others == 0 => STRUCTURE,
@@ -262,6 +296,9 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let pointer = place.pointer();
     if !json || pointer.iter().skip(1).any(|segment| FREE.contains(&name_of(segment))) {
         scan.structure.skip();
+        if let Some(element) = &mut scan.element {
+            element.is_free();
+        }
         return;
     }
     let here = mix(pattern(pointer), place.depth() as u64);
@@ -318,71 +355,139 @@ fn item(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     if !fixed || leaf.text.len() > LONGEST_ITEM || scan.structure.is_foreign_tool(pointer) && listed {
         return;
     }
+    let layer = leaf.target.layer;
+    let named = scan.element.as_mut().filter(|element| element.layer() == layer && list.len() < element.depth);
+    if let Some(element) = named {
+        element.is_named(leaf.text, leaf.target, place);
+        let location = || place.location();
+        return scan.outside(|scan| item_of(scan, list, place.depth(), leaf.text, leaf.target, &location));
+    }
     let around = mix(pattern(list), place.depth() as u64);
     // The lists of each tool are its own.
     let around =
         if listed && tools && leaf.name != "name" { mix(around, scan.structure.tool(pointer)) } else { around };
-    let value = String::from_utf8_lossy(leaf.text).into_owned();
-    if let Some((names, worth)) = scan.in_order(mix(exact(list), u64::from(leaf.target.layer.0)), around, value)
+    put(scan, (exact(list), around), leaf.text, leaf.target, &|| place.location());
+}
+
+/// The next item of the list at `list`, which is in no element.
+pub(super) fn item_of(
+    scan: &mut Scan<'_>,
+    list: &[Segment<'_>],
+    depth: usize,
+    text: &[u8],
+    target: Target,
+    location: &dyn Fn() -> Location,
+) {
+    put(scan, (exact(list), mix(pattern(list), depth as u64)), text, target, location);
+}
+
+fn put(scan: &mut Scan<'_>, list: (u64, u64), text: &[u8], target: Target, location: &dyn Fn() -> Location) {
+    let value = String::from_utf8_lossy(text).into_owned();
+    if let Some((names, worth)) = scan.in_order(mix(list.0, u64::from(target.layer.0)), list.1, value)
         && scan.structure.reordered < FEW
     {
         scan.structure.reordered += 1;
-        scan.push(raw("cov.list_order", place.location(), leaf.target, names, worth));
+        scan.push(raw("cov.list_order", location(), target, names, worth));
     }
 }
 
-/// Remembers what stands between two values in a row; its bytes are at hand when the walk is over.
+/// Remembers what stands between two values in a row; its bytes are at hand when the element or the walk is over.
 fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
-    let target = leaf.target;
-    let last = scan.structure.last.replace((target.layer, target.raw.end));
-    let Some((_, start)) = last.filter(|(layer, _)| *layer == target.layer) else { return };
-    let gap = start..target.raw.start;
-    if gap.start < gap.end && gap.end - gap.start <= WIDEST && scan.structure.gaps.len() < MOST_GAPS {
+    let around = scan.starts_element(leaf.target, here, place);
+    let Some(gap) = scan.structure.gap(leaf.target) else { return };
+    if scan.structure.gaps.len() < MOST_GAPS {
         // Only what can be compared can be found, and needs to be named.
         let location = scan.page.map(|_| place.location());
-        scan.structure.gaps.push(Gap { target, gap, pattern: here, location });
+        scan.structure.gaps.push(Gap { target: leaf.target, gap, pattern: here, location, around });
     }
 }
 
-/// Notes the white space around each sign between values, and names the first that is unlike the others'.
-pub(super) fn gaps(scan: &mut Scan<'_>, layers: &[Layer]) {
-    let mut named = false;
+/// Notes what stands before the value at `target`, with which an element begins that is known.
+pub(super) fn gap_before(
+    scan: &mut Scan<'_>,
+    within: &[u8],
+    target: Target,
+    pattern: u64,
+    location: &dyn Fn() -> Location,
+) {
+    let Some(gap) = scan.structure.gap(target) else { return };
+    let gap = Gap { target, gap, pattern, location: None, around: true };
+    if let Some(spelled) = odd_space(scan, within, &gap) {
+        name_space(scan, &spelled, location(), target);
+    }
+}
+
+/// Notes what stands between values of `layer`, whose bytes are `within`.
+pub(super) fn gaps_of(scan: &mut Scan<'_>, layer: LayerId, within: &[u8]) {
+    let mut others = Vec::new();
     for gap in std::mem::take(&mut scan.structure.gaps) {
-        let content = layers.get(gap.target.layer.0 as usize).map(|layer| &layer.content[..]);
-        let Some(bytes) = content.and_then(|content| content.get(gap.gap.start as usize..gap.gap.end as usize)) else {
-            continue;
-        };
-        if !bytes.iter().all(|byte| b"\":,{}[] \t\r\n".contains(byte)) {
-            continue;
-        }
-        let mut odd = None;
-        let mut before = b'v';
-        let mut at = 0;
-        while at <= bytes.len() {
-            let blank = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let after = bytes.get(at + blank).map_or(b'v', |&sign| if sign == b'"' { b'v' } else { sign });
-            let white = &bytes[at..at + blank];
-            // How deep a line stands follows from what it stands in.
-            let spelled = match white.contains(&b'\n') {
-                true if white.contains(&b'\r') => "\r\n",
-                true => "\n",
-                false => std::str::from_utf8(white).unwrap_or_default(),
-            };
-            if before != b'v' || after != b'v' {
-                let place = scan.form(WHITE, mix(gap.pattern, u64::from(before) << 8 | u64::from(after)));
-                if scan.differs(place, spelled) {
-                    odd.get_or_insert(spelled.to_owned());
-                }
-            }
-            before = after;
-            at += blank + 1;
-        }
-        if let (Some(spelled), Some(location), false) = (odd, gap.location, named) {
-            named = true;
-            let value = format!("{spelled:?} between members");
-            scan.push(raw("cov.json_ws", location, gap.target, value, STRUCTURE));
+        if gap.target.layer != layer {
+            others.push(gap);
+        } else if gap.around {
+            scan.outside(|scan| note_gap(scan, within, gap));
+        } else {
+            note_gap(scan, within, gap);
         }
     }
+    scan.structure.gaps = others;
+}
+
+/// The same of those of `layers` from number `from` on.
+pub(super) fn gaps_from(scan: &mut Scan<'_>, layers: &[Layer], from: usize) {
+    let mut others = Vec::new();
+    for gap in std::mem::take(&mut scan.structure.gaps) {
+        let number = gap.target.layer.0 as usize;
+        match layers.get(number) {
+            Some(layer) if number >= from => note_gap(scan, &layer.content, gap),
+            _ => others.push(gap),
+        }
+    }
+    scan.structure.gaps = others;
+}
+
+fn note_gap(scan: &mut Scan<'_>, content: &[u8], gap: Gap) {
+    if let (Some(spelled), Some(location)) = (odd_space(scan, content, &gap), gap.location) {
+        name_space(scan, &spelled, location, gap.target);
+    }
+}
+
+/// The first of a unit is named.
+fn name_space(scan: &mut Scan<'_>, spelled: &str, location: Location, target: Target) {
+    if !std::mem::replace(&mut scan.structure.named, true) {
+        let value = format!("{spelled:?} between members");
+        scan.push(raw("cov.json_ws", location, target, value, STRUCTURE));
+    }
+}
+
+/// Notes the white space around each sign between values; the first that is unlike the others'.
+fn odd_space(scan: &mut Scan<'_>, content: &[u8], gap: &Gap) -> Option<String> {
+    let bytes = content.get(gap.gap.start as usize..gap.gap.end as usize)?;
+    if !bytes.iter().all(|byte| b"\":,{}[] \t\r\n".contains(byte)) {
+        return None;
+    }
+    let mut odd = None;
+    let mut before = b'v';
+    let mut at = 0;
+    while at <= bytes.len() {
+        let blank = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let after = bytes.get(at + blank).map_or(b'v', |&sign| if sign == b'"' { b'v' } else { sign });
+        let white = &bytes[at..at + blank];
+        // How deep a line stands follows from what it stands in.
+        let spelled = match white.contains(&b'\n') {
+            true if white.contains(&b'\r') => "\r\n",
+            true => "\n",
+            false => std::str::from_utf8(white).unwrap_or_default(),
+        };
+        if before != b'v' || after != b'v' {
+            let place = scan.form(WHITE, mix(gap.pattern, u64::from(before) << 8 | u64::from(after)));
+            if scan.differs(place, spelled) {
+                odd.get_or_insert(spelled.to_owned());
+            }
+        }
+        before = after;
+        at += blank + 1;
+    }
+    odd
 }
 
 fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
@@ -440,11 +545,19 @@ fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     closed.into_iter().for_each(|object| members(scan, object));
 }
 
-/// Notes which members objects have that are still open when the walk is over.
-pub(super) fn close(scan: &mut Scan<'_>) {
-    for object in std::mem::take(&mut scan.structure.open) {
-        members(scan, object);
-    }
+/// Notes which members objects have that are open from number `from` on, which are over.
+pub(super) fn close_from(scan: &mut Scan<'_>, from: usize) {
+    let open = &mut scan.structure.open;
+    let closed: Vec<Object> = open.drain(from.min(open.len())..).collect();
+    closed.into_iter().for_each(|object| members(scan, object));
+    scan.structure.declared = None;
+}
+
+/// The same of all that stand in an object of `layer` `depth` names and indices deep, and of those inside them.
+pub(super) fn close_above(scan: &mut Scan<'_>, layer: LayerId, depth: usize) {
+    let around = |object: &Object| object.layer == layer && object.depth < depth;
+    let from = scan.structure.open.iter().rposition(around).map_or(usize::MAX, |at| at + 1);
+    close_from(scan, from);
 }
 
 /// Notes which members an object has, as all of them but one, and which that one is. Where many others have the same
