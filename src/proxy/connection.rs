@@ -55,7 +55,7 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     }
     if !by_address && let Decision::Tunnel(reason) = shared.decide(&peer, &host) {
         shared.tally.note(Became::Unread);
-        return raw(&shared, client, Bytes::new(), &host, port, reason).await;
+        return Box::pin(raw(&shared, client, Bytes::new(), &host, port, reason)).await;
     }
     let first = match first_bytes(&shared, &mut client).await {
         Ok(first) => first.freeze(),
@@ -249,14 +249,14 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         shared.tally.note(Became::Unread);
         let (tcp, ahead) = start.io.into_parts();
         let socket = ClientSocket::new(tcp, ahead);
-        return raw(&shared, socket, read, &host, port, reason).await;
+        return Box::pin(raw(&shared, socket, read, &host, port, reason)).await;
     };
     if let Some(sni) = sni.as_deref().filter(|sni| *sni != name) {
         let observed = format!("the tunnel was opened for {name}, the ClientHello names {sni}");
         shared.note_connection(&peer, &name, "audit.identity", Severity::High, 1.0, &observed);
     }
     let origin = Origin { host: name.as_str().into(), port, secure: true };
-    let upstream = reach(&shared, &origin, offer).await;
+    let upstream = Box::pin(reach(&shared, &origin, offer)).await;
     let (version, choice) = match &upstream {
         Reached::Known(choice) => (choice.unwrap_or(Version::Http1), *choice),
         Reached::Fresh(dialled) => (dialled.version(), dialled.choice),
@@ -337,7 +337,9 @@ impl Reached {
         silent: bool,
     ) -> Option<Result<Half, UpstreamError>> {
         match self {
-            Reached::Known(_) if version == Version::Http1 => Some(shared.reach_http1(peer, origin, silent).await),
+            Reached::Known(_) if version == Version::Http1 => {
+                Some(Box::pin(shared.reach_http1(peer, origin, silent)).await)
+            }
             Reached::Known(_) => None,
             Reached::Fresh(dialled) => Some(Ok(Half::new(dialled.wire))),
             Reached::Failed(error) => Some(Err(error)),

@@ -164,7 +164,7 @@ pub async fn serve(mut connection: Http1) {
             After::Upgraded(upgraded) => {
                 let Http1 { shared, client, .. } = connection;
                 let Upgraded { intake, upstream, extensions } = *upgraded;
-                websocket::serve(&shared, client, upstream, intake, extensions).await;
+                Box::pin(websocket::serve(&shared, client, upstream, intake, extensions)).await;
                 return;
             }
         }
