@@ -59,4 +59,6 @@ pub mod setup;
 #[cfg(feature = "proxy")]
 mod sockets;
 #[cfg(feature = "proxy")]
+mod suites;
+#[cfg(feature = "proxy")]
 pub mod system_proxy;

@@ -128,7 +128,7 @@ impl Ready {
 
 impl Leaves {
     pub(super) fn new(issuer: Issuer) -> Result<Leaves, CaError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(crate::suites::provider());
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(CaError::Create)?;
         let key = provider
             .key_provider
@@ -145,6 +145,8 @@ impl Leaves {
         // does not resume another: rustls compares the server name it was given out for.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(CaError::Tls)?;
         template.session_storage = Arc::new(NoServerSessionStorage {});
+        // Node and OpenSSL put AES-256 with SHA-384 first for no reason of theirs.
+        template.ignore_client_order = true;
         if let Some(log) = crate::key_log::of_environment() {
             template.key_log = log;
         }

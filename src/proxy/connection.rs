@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -25,6 +26,7 @@ use super::upstream::{Dialled, Offer, Origin, Version};
 use super::{Decision, Peer, Shared, tunnel};
 use crate::engine::{OnError, Severity};
 use crate::metrics::Side;
+use crate::suites;
 
 /// A connection that was redirected to us: like a tunnel to where it was meant to go.
 pub async fn redirected(shared: Arc<Shared>, tcp: TcpStream, peer: Peer, host: String, port: u16) {
@@ -53,21 +55,18 @@ async fn classify(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, hos
     }
     if !by_address && let Decision::Tunnel(reason) = shared.decide(&peer, &host) {
         shared.tally.note(Became::Unread);
-        return raw(&shared, client, Bytes::new(), &host, port, reason).await;
+        return Box::pin(raw(&shared, client, Bytes::new(), &host, port, reason)).await;
     }
-    client.start_recording();
     let first = match first_bytes(&shared, &mut client).await {
-        Ok(first) => first,
+        Ok(first) => first.freeze(),
         Err(_) => {
             shared.tally.note(Became::Silent);
             return;
         }
     };
-    let read = client.stop_recording();
     let client = {
-        let (tcp, ahead) = client.into_parts();
-        debug_assert!(ahead.is_empty() || read.is_empty() || !first.is_empty());
-        ClientSocket::new(tcp, if ahead.is_empty() { read } else { [read, ahead].concat().into() })
+        let (carrier, ahead) = client.into_parts();
+        ClientSocket::new(carrier, if ahead.is_empty() { first.clone() } else { [&first[..], &ahead].concat().into() })
     };
     let opening = Opening::of(&first);
     // TLS to an address may name its host yet.
@@ -112,7 +111,7 @@ impl Opening {
 
 /// What a tunnel of text is called in its finding.
 fn text(first: &[u8]) -> &'static str {
-    match first {
+    match &first[..first.len().min(3)] {
         b"SSH" => "SSH",
         b"PRI" => "HTTP/2 in clear text",
         [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => "HTTP in clear text",
@@ -120,18 +119,15 @@ fn text(first: &[u8]) -> &'static str {
     }
 }
 
-/// At least three bytes, or what came until the deadline or the end.
-async fn first_bytes(shared: &Shared, client: &mut ClientSocket) -> io::Result<Vec<u8>> {
-    let mut first = Vec::with_capacity(3);
+/// At least three bytes and whatever came with them, or what came until the deadline or the end.
+async fn first_bytes(shared: &Shared, client: &mut ClientSocket) -> io::Result<BytesMut> {
+    // A ClientHello fits.
+    let mut first = BytesMut::with_capacity(2048);
     let read = async {
         while first.len() < 3 {
-            let mut space = [0u8; 3];
-            let want = 3 - first.len();
-            let n = client.read(&mut space[..want]).await?;
-            if n == 0 {
+            if client.read_buf(&mut first).await? == 0 {
                 return if first.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
             }
-            first.extend_from_slice(&space[..n]);
         }
         Ok(())
     };
@@ -253,14 +249,14 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
         shared.tally.note(Became::Unread);
         let (tcp, ahead) = start.io.into_parts();
         let socket = ClientSocket::new(tcp, ahead);
-        return raw(&shared, socket, read, &host, port, reason).await;
+        return Box::pin(raw(&shared, socket, read, &host, port, reason)).await;
     };
     if let Some(sni) = sni.as_deref().filter(|sni| *sni != name) {
         let observed = format!("the tunnel was opened for {name}, the ClientHello names {sni}");
         shared.note_connection(&peer, &name, "audit.identity", Severity::High, 1.0, &observed);
     }
     let origin = Origin { host: name.as_str().into(), port, secure: true };
-    let upstream = reach(&shared, &origin, offer).await;
+    let upstream = Box::pin(reach(&shared, &origin, offer)).await;
     let (version, choice) = match &upstream {
         Reached::Known(choice) => (choice.unwrap_or(Version::Http1), *choice),
         Reached::Fresh(dialled) => (dialled.version(), dialled.choice),
@@ -276,50 +272,76 @@ async fn tls(shared: Arc<Shared>, peer: Peer, mut client: ClientSocket, host: St
             return;
         }
     };
-    let began = Instant::now();
-    let accepted = tokio::time::timeout(shared.deadlines.head, start.into_stream(config)).await;
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            let (confidence, observed) = refusal(&error);
+    let config = match suites::prefers_chacha(start.client_hello().cipher_suites()) {
+        true => in_its_order(&config),
+        false => config,
+    };
+    let accept = async {
+        let began = Instant::now();
+        let accepted = tokio::time::timeout(shared.deadlines.head, start.into_stream(config)).await;
+        let stream = accepted.map_err(|_| None)?.map_err(Some)?;
+        shared.recorder.metrics.handshake(Side::Client, began.elapsed());
+        Ok(Box::new(stream))
+    };
+    let silent = choice.is_none();
+    // Beside the client's handshake, so that its first request waits for one of the two and not for both.
+    let ahead = async { Ok(upstream.made_ready(&shared, &peer, &origin, version, silent).await) };
+    let (stream, upstream) = match tokio::try_join!(accept, ahead) {
+        Ok(both) => both,
+        Err(refused) => {
             shared.tally.note(Became::Refused);
-            shared.note_connection(&peer, &name, "audit.untrusted", Severity::Medium, confidence, &observed);
-            return;
-        }
-        Err(_) => {
-            shared.tally.note(Became::Refused);
+            if let Some(error) = refused {
+                let (confidence, observed) = refusal(&error);
+                shared.note_connection(&peer, &name, "audit.untrusted", Severity::Medium, confidence, &observed);
+            }
             return;
         }
     };
-    shared.recorder.metrics.handshake(Side::Client, began.elapsed());
     shared.tally.note(Became::Audited);
-    let intended = Intended::Origin { origin: origin.clone(), silent: choice.is_none(), name: sni };
-    let client = Wire::ClientTls(Box::new(stream));
-    match (version, upstream) {
-        (Version::Http1, upstream) => {
-            let upstream = upstream.into_wire().map(|found| found.map(Half::new));
+    let intended = Intended::Origin { origin, silent, name: sni.map(Arc::from) };
+    let client = Wire::ClientTls(stream);
+    match version {
+        Version::Http1 => {
             tokio::spawn(http1::serve(Http1::new(shared, peer, Half::new(client), intended, upstream)));
         }
-        (Version::Http2, upstream) => {
-            let upstream = upstream.into_wire();
+        Version::Http2 => {
+            let upstream = upstream.map(|reached| reached.map(|half| half.io));
             tokio::spawn(http2::serve(shared, peer, client, intended, upstream));
         }
     }
 }
 
+/// The same, with the client's choice of a suite.
+fn in_its_order(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.ignore_client_order = false;
+    Arc::new(config)
+}
+
 /// What stands behind a name before the client is answered.
 enum Reached {
-    /// Its choice is remembered: dialled when there is a request.
+    /// Its choice is remembered: the client is answered at once.
     Known(Option<Version>),
     Fresh(Box<Dialled>),
     Failed(UpstreamError),
 }
 
 impl Reached {
-    fn into_wire(self) -> Option<Result<Wire, UpstreamError>> {
+    /// The connection for the first request. One of HTTP/2 whose choice was remembered is found by its own room.
+    async fn made_ready(
+        self,
+        shared: &Shared,
+        peer: &Peer,
+        origin: &Origin,
+        version: Version,
+        silent: bool,
+    ) -> Option<Result<Half, UpstreamError>> {
         match self {
+            Reached::Known(_) if version == Version::Http1 => {
+                Some(Box::pin(shared.reach_http1(peer, origin, silent)).await)
+            }
             Reached::Known(_) => None,
-            Reached::Fresh(dialled) => Some(Ok(dialled.wire)),
+            Reached::Fresh(dialled) => Some(Ok(Half::new(dialled.wire))),
             Reached::Failed(error) => Some(Err(error)),
         }
     }

@@ -35,9 +35,10 @@ pub async fn accept(shared: Arc<Shared>, mut tcp: TcpStream, mut peer: Peer) {
     };
     let Ok(Ok(first)) = tokio::time::timeout(deadline, known).await else { return };
     match first {
-        socks::VERSION => socks::serve(shared, tcp, peer).await,
+        // Boxed, as all in a connection's tasks is that few connections need: a task is as large as the largest of its parts.
+        socks::VERSION => Box::pin(socks::serve(shared, tcp, peer)).await,
         // A handshake record of TLS (RFC 8446, 5.1).
-        0x16 if shared.gate.tls.load().is_some() => over_tls(shared, tcp, peer, deadline).await,
+        0x16 if shared.gate.tls.load().is_some() => Box::pin(over_tls(shared, tcp, peer, deadline)).await,
         // Without a certificate of the proxy's own it is malformed HTTP, and hears so.
         _ => asked(shared, ClientSocket::new(tcp, Bytes::new()), peer).await,
     }

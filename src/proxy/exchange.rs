@@ -4,14 +4,14 @@
 //! response may begin, and even end, before the request body does. While the response is awaited the
 //! client is still read, so that its leaving cancels the upstream at once.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::error::{UpstreamError, UpstreamFault};
 use super::half::{Half, WINDOW};
 use super::intake::{Intake, Release};
@@ -67,6 +67,7 @@ pub struct Exchange<'a> {
     pub head: &'a RequestHead,
     pub limits: &'a Limits,
     pub deadlines: &'a Deadlines,
+    pub alarm: &'a mut Alarm,
     pub request: RequestState,
     /// We answered the client's `Expect` ourselves; the upstream's own 100 is dropped.
     pub continued: bool,
@@ -201,10 +202,12 @@ impl<'a> Exchange<'a> {
         head: &'a RequestHead,
         limits: &'a Limits,
         deadlines: &'a Deadlines,
+        alarm: &'a mut Alarm,
         request: RequestState,
         upgrade: bool,
         continued: bool,
     ) -> Self {
+        let now = Instant::now();
         Self {
             client,
             up,
@@ -212,6 +215,7 @@ impl<'a> Exchange<'a> {
             head,
             limits,
             deadlines,
+            alarm,
             request,
             continued,
             upgrade,
@@ -219,8 +223,8 @@ impl<'a> Exchange<'a> {
             interim: 0,
             upstream_deaf: false,
             judged: false,
-            progress: Instant::now(),
-            found: Instant::now(),
+            progress: now,
+            found: now,
         }
     }
 
@@ -252,22 +256,15 @@ impl<'a> Exchange<'a> {
     }
 
     pub async fn run(mut self) -> Result<End, Broken> {
-        let mut sleep: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             match self.poll(cx) {
                 Poll::Ready(end) => return Poll::Ready(end),
                 Poll::Pending => {}
             }
-            // One timer, re-armed only when it fires: progress merely moves the deadline.
             loop {
                 let (deadline, phase) = self.deadline();
-                let timer = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                if deadline < timer.deadline() {
-                    timer.as_mut().reset(deadline);
-                }
-                match timer.as_mut().poll(cx) {
+                match self.alarm.poll(cx, deadline) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) if Instant::now() < deadline => timer.as_mut().reset(deadline),
                     Poll::Ready(()) if matches!(phase, Phase::HalfClosed) && self.client_may_read() => {}
                     Poll::Ready(()) => return Poll::Ready(Err(self.timed_out(phase))),
                 }
@@ -277,22 +274,28 @@ impl<'a> Exchange<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Broken>> {
+        let mut silent = Silent::default();
+        let mut progress = false;
         loop {
             let mut moved = false;
-            moved |= self.upload(cx)?;
-            moved |= self.download(cx)?;
+            moved |= self.upload(cx, &mut silent)?;
+            moved |= self.download(cx, &mut silent)?;
             if let Some(end) = self.end() {
                 return Poll::Ready(Ok(end));
             }
             if !moved {
-                return Poll::Pending;
+                break;
             }
+            progress = true;
+        }
+        if progress {
             self.progress = Instant::now();
         }
+        Poll::Pending
     }
 
     /// client -> upstream. True if anything moved.
-    fn upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+    fn upload(&mut self, cx: &mut Context<'_>, silent: &mut Silent) -> Result<bool, Broken> {
         let mut moved = false;
         let room = self.up.output.len() < WINDOW || self.upstream_deaf;
         if !self.request.done && room && !self.client.input.is_empty() {
@@ -301,9 +304,9 @@ impl<'a> Exchange<'a> {
         // Read for the body, and afterwards to notice that the client has left. Pipelined requests wait.
         let wants =
             if self.request.done { self.client.input.is_empty() } else { room && self.client.input.len() < WINDOW };
-        if wants && !self.client.eof {
+        if wants && !self.client.eof && !silent.client {
             match self.client.poll_fill(cx) {
-                Poll::Pending => {}
+                Poll::Pending => silent.client = true,
                 // It has said all that it had to say, and may still read.
                 Poll::Ready(Ok(0)) if self.request.done => moved = true,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
@@ -362,16 +365,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// upstream -> client. True if anything moved.
-    fn download(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+    fn download(&mut self, cx: &mut Context<'_>, silent: &mut Silent) -> Result<bool, Broken> {
         let mut moved = false;
         let room = self.client.output.len() < WINDOW;
-        let finished = matches!(self.response, ResponseState::Done { .. } | ResponseState::Switched(_));
-        if room && !finished {
+        if room && !self.is_answered() {
             moved |= self.advance_response()?;
-            let finished = matches!(self.response, ResponseState::Done { .. } | ResponseState::Switched(_));
-            if !finished && !moved {
+            if !moved && !self.is_answered() && !silent.upstream {
                 match self.up.poll_fill(cx) {
-                    Poll::Pending => {}
+                    Poll::Pending => silent.upstream = true,
                     Poll::Ready(Ok(0)) => {
                         self.upstream_ended(true)?;
                         moved = true;
@@ -382,7 +383,10 @@ impl<'a> Exchange<'a> {
                         self.upstream_ended(false)?;
                         moved = true;
                     }
-                    Poll::Ready(Ok(_)) => moved = true,
+                    Poll::Ready(Ok(_)) => {
+                        self.advance_response()?;
+                        moved = true;
+                    }
                 }
             }
         }
@@ -394,6 +398,11 @@ impl<'a> Exchange<'a> {
         let left = self.client.output.len();
         // A client that takes what waits is there, however slowly it reads.
         Ok(moved || (waiting >= WINDOW && left < WINDOW) || (self.client.eof && left < waiting))
+    }
+
+    /// All of the response has come.
+    fn is_answered(&self) -> bool {
+        matches!(self.response, ResponseState::Done { .. } | ResponseState::Switched(_))
     }
 
     fn advance_response(&mut self) -> Result<bool, Broken> {
@@ -658,6 +667,14 @@ fn restored(restoring: &mut Restoring, data: &[u8], ended: bool) -> Result<Vec<u
     let undone = restoring.push(data, &mut out);
     let undone = undone.and_then(|()| if ended { restoring.finish(&mut out) } else { Ok(()) });
     undone.map(|()| out).map_err(|_| Broken::Cut("the content coding of the response cannot be undone"))
+}
+
+/// Who was found to have nothing to say in one call of `poll`, and will wake it: asking again in that call costs and tells
+/// nothing.
+#[derive(Default)]
+struct Silent {
+    client: bool,
+    upstream: bool,
 }
 
 #[derive(Clone, Copy)]

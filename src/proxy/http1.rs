@@ -5,12 +5,14 @@ mod asked;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::error::{UpstreamError, error_body};
 use super::exchange::{Broken, End, Exchange, RequestState, collect};
 use super::half::Half;
@@ -21,6 +23,9 @@ use super::{Peer, Shared, connection, pool, told, websocket};
 use crate::config::split_authority;
 use crate::engine::{Refusal, Request, Severity};
 use crate::wire::head::{Framing, HeadError, RequestHead, TargetForm, TargetOut};
+
+/// How long it counts that an upstream could not be reached: a request that comes later has it tried again.
+const FAILED: Duration = Duration::from_secs(1);
 
 /// Whom the client believes to talk to.
 #[derive(Clone, Debug)]
@@ -33,7 +38,7 @@ pub enum Intended {
         /// The client sent no ALPN, so neither do we.
         silent: bool,
         /// The name in the ClientHello.
-        name: Option<String>,
+        name: Option<Arc<str>>,
     },
 }
 
@@ -44,9 +49,10 @@ pub struct Http1 {
     intended: Intended,
     /// With its origin: absolute-form requests may go to several.
     upstream: Option<(Origin, Half)>,
-    /// The upstream could not be reached while the tunnel was opened.
-    failed: Option<UpstreamError>,
+    /// The upstream could not be reached while the tunnel was opened, and when that was.
+    failed: Option<(UpstreamError, Instant)>,
     requests: u64,
+    alarm: Alarm,
 }
 
 impl Http1 {
@@ -59,10 +65,10 @@ impl Http1 {
     ) -> Self {
         let (upstream, failed) = match (upstream, &intended) {
             (Some(Ok(half)), Intended::Origin { origin, .. }) => (Some((origin.clone(), half)), None),
-            (Some(Err(error)), _) => (None, Some(error)),
+            (Some(Err(error)), _) => (None, Some((error, Instant::now()))),
             _ => (None, None),
         };
-        Self { shared, peer, client, intended, upstream, failed, requests: 0 }
+        Self { shared, peer, client, intended, upstream, failed, requests: 0, alarm: Alarm::default() }
     }
 }
 
@@ -158,7 +164,7 @@ pub async fn serve(mut connection: Http1) {
             After::Upgraded(upgraded) => {
                 let Http1 { shared, client, .. } = connection;
                 let Upgraded { intake, upstream, extensions } = *upgraded;
-                websocket::serve(&shared, client, upstream, intake, extensions).await;
+                Box::pin(websocket::serve(&shared, client, upstream, intake, extensions)).await;
                 return;
             }
         }
@@ -224,33 +230,37 @@ impl Http1 {
                 None if fresh_proxy => started + self.shared.deadlines.head,
                 None => started + self.shared.deadlines.idle,
             };
-            match tokio::time::timeout_at(deadline, self.fill_watching()).await {
-                Err(_) if begun.is_some() => {
+            match self.fill_watching(deadline).await {
+                None if begun.is_some() => {
                     return Next::Refuse { status: 408, reason: "the request head did not come in time" };
                 }
-                Err(_) | Ok(Ok(0) | Err(_)) => return Next::Ended,
-                Ok(Ok(_)) => {}
+                None | Some(Ok(0) | Err(_)) => return Next::Ended,
+                Some(Ok(_)) => {}
             }
         }
     }
 
-    /// Reads from the client, and drops an upstream that ends or speaks unasked meanwhile.
-    async fn fill_watching(&mut self) -> std::io::Result<usize> {
-        let Self { client, upstream, .. } = self;
+    /// Reads from the client until `deadline`, and drops an upstream that ends or speaks unasked meanwhile.
+    async fn fill_watching(&mut self, deadline: Instant) -> Option<std::io::Result<usize>> {
+        let Self { client, upstream, alarm, .. } = self;
         poll_fn(|cx| {
             if let Some((_, half)) = upstream
                 && half.poll_fill(cx).is_ready()
             {
                 *upstream = None;
             }
-            client.poll_fill(cx)
+            match client.poll_fill(cx) {
+                Poll::Ready(read) => Poll::Ready(Some(read)),
+                Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
+            }
         })
         .await
     }
 
     async fn one(&mut self, head: RequestHead) -> After {
         match self.intended.clone() {
-            Intended::Proxy => self.asked(head).await,
+            // Rare beside requests in a tunnel, which need not keep room for it.
+            Intended::Proxy => Box::pin(self.asked(head)).await,
             Intended::Origin { origin, silent, name } => {
                 if head.target_form() == TargetForm::Authority {
                     return self.refuse(400, "CONNECT within a tunnel");
@@ -274,12 +284,11 @@ impl Http1 {
         if host.is_empty() && head.minor_version() == 0 {
             return None;
         }
-        let fits = split_authority(host)
-            .is_some_and(|(host, port)| host == *origin.host && port.is_none_or(|port| port == origin.port));
-        (!fits).then(|| format!("the connection is for {}, the request names another host", origin.host))
+        (!origin.is_named(host))
+            .then(|| format!("the connection is for {}, the request names another host", origin.host))
     }
 
-    async fn request(&mut self, head: RequestHead, origin: Origin, silent: bool, name: Option<String>) -> After {
+    async fn request(&mut self, head: RequestHead, origin: Origin, silent: bool, name: Option<Arc<str>>) -> After {
         let shared = self.shared.clone();
         let (limits, deadlines) = (shared.limits, shared.deadlines);
         if let Some(observed) = self.misdirected(&head, &origin, name.as_deref()) {
@@ -290,14 +299,16 @@ impl Http1 {
             shared.trusted.insert((self.peer.address.ip(), origin.host.clone()), ());
         }
         let keep = head.keep_alive() && head.minor_version() > 0;
-        let request =
-            Request { host: origin.host.to_string(), port: origin.port, secure: origin.secure, head: head.clone() };
         let treatment = match shared.treat(&self.peer) {
             Ok(treatment) => treatment,
             Err(wait) => return self.too_many(&head, wait),
         };
-        let mut intake = Intake::new(&shared, &treatment, &self.peer, request, head.framing());
-        let mut state = RequestState::new(&head, &limits);
+        let framing = head.framing();
+        let request = Request { host: origin.host.to_string(), port: origin.port, secure: origin.secure, head };
+        let mut intake = Intake::new(&shared, &treatment, &self.peer, request, framing);
+        let request = intake.request().clone();
+        let head = &request.head;
+        let mut state = RequestState::new(head, &limits);
         let release = match intake.begin() {
             Ok(release) => release,
             Err(refusal) => return self.withheld(&intake, &refusal, keep && state.done),
@@ -336,9 +347,10 @@ impl Http1 {
             &mut self.client,
             &mut up,
             &mut intake,
-            &head,
+            head,
             &limits,
             &deadlines,
+            &mut self.alarm,
             state,
             upgrade,
             continued,
@@ -366,7 +378,9 @@ impl Http1 {
     }
 
     async fn upstream_for(&mut self, origin: &Origin, silent: bool) -> Result<Half, UpstreamError> {
-        if let Some(error) = self.failed.take() {
+        if let Some((error, at)) = self.failed.take()
+            && at.elapsed() < FAILED
+        {
             return Err(error);
         }
         if let Some((held, mut half)) = self.upstream.take() {
@@ -378,11 +392,8 @@ impl Http1 {
                 self.shared.pool.put_http1(self.peer.address.ip(), &held, half);
             }
         }
-        if let Some(half) = self.shared.pool.take_http1(self.peer.address.ip(), origin).await {
-            return Ok(half);
-        }
-        let dialled = self.shared.dial(origin, Offer::only(Version::Http1, silent)).await?;
-        Ok(Half::new(dialled.wire))
+        // Boxed: most requests need no other connection, and keep no room for reaching one.
+        Box::pin(self.shared.reach_http1(&self.peer, origin, silent)).await
     }
 
     /// A user has sent as many requests as its group may.
@@ -406,7 +417,7 @@ impl Http1 {
     /// 403 in the shape of the API that the request was meant for.
     fn withheld(&mut self, intake: &Intake, refusal: &Refusal, keep: bool) -> After {
         let (content_type, body) = refusal.body(Refusal::shape_for(intake.request()));
-        let reference = intake.told().reference();
+        let reference = &intake.told().reference();
         let headers = [("x-divulge-block", refusal.reason), (told::FLOW, reference), ("content-type", content_type)];
         write_answer(&mut self.client.output, 403, &headers, &body, !keep, intake.request().head.method() == "HEAD");
         if keep { After::Keep } else { After::Close }
@@ -439,6 +450,17 @@ impl Http1 {
         let mut list = vec![("content-type", "application/json")];
         list.extend_from_slice(headers);
         write_answer(&mut self.client.output, status, &list, &body, close, false);
+    }
+}
+
+impl Shared {
+    /// An idle connection of this client to `origin`, or a fresh one.
+    pub(super) async fn reach_http1(&self, peer: &Peer, origin: &Origin, silent: bool) -> Result<Half, UpstreamError> {
+        if let Some(half) = self.pool.take_http1(peer.address.ip(), origin).await {
+            return Ok(half);
+        }
+        let dialled = self.dial(origin, Offer::only(Version::Http1, silent)).await?;
+        Ok(Half::new(dialled.wire))
     }
 }
 

@@ -524,8 +524,7 @@ impl Intake {
         let audit = audit(flow, part);
         if self.meta.path.is_none() {
             // Known only now which parts of the path are findings, to be masked.
-            let meta = FlowMeta { path: Some(flow.path(self.reveal)), ..FlowMeta::clone(&self.meta) };
-            self.meta = Arc::new(meta);
+            Arc::make_mut(&mut self.meta).path = Some(flow.path(self.reveal));
         }
         if audit.unread.iter().any(|unread| matches!(unread.reason, "inspector" | "overload")) {
             self.recorder.counters.failed_inspections.fetch_add(1, Ordering::Relaxed);
@@ -563,12 +562,12 @@ fn shape_of(request: &Request, framing: Framing, hold: bool, limit: usize) -> Sh
         Framing::None | Framing::Length(0) => return Shape::Bare,
         _ => {}
     }
-    let kind = request.head.get("content-type").and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     // A body of known length is a document whatever is in it: edits can then still correct its length.
     if known_length {
         return Shape::Document(BytesMut::new());
     }
+    let kind = request.head.get("content-type").and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let spelled_in_text = kind.starts_with("application/grpc-web-text");
     if (kind.starts_with("application/grpc") && !spelled_in_text) || kind.starts_with("application/connect+") {
         return Shape::Envelopes(EnvelopeReader::new(limit), BytesMut::new());

@@ -6,6 +6,7 @@
 //!
 //! It decides nothing about content: every request goes through an `intake` to the engine.
 
+pub mod alarm;
 pub mod connection;
 pub mod entry;
 pub mod error;

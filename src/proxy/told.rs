@@ -21,10 +21,10 @@ const MOST: usize = 16;
 /// Of one flow. Both directions of an exchange hold it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    reference: Arc<str>,
-    /// Whether the policy could warn of anything.
-    may_warn: bool,
-    warned: Arc<Mutex<Warned>>,
+    session: Arc<str>,
+    flow: Arc<str>,
+    /// None where the policy can warn of nothing.
+    warned: Option<Arc<Mutex<Warned>>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,22 +43,23 @@ pub enum Follows {
 }
 
 impl Told {
-    pub fn new(session: &str, flow: &str, may_warn: bool) -> Self {
-        Self { reference: format!("{session}/{flow}").into(), may_warn, warned: Arc::default() }
+    pub fn new(session: &Arc<str>, flow: &str, may_warn: bool) -> Self {
+        Self { session: session.clone(), flow: flow.into(), warned: may_warn.then(Arc::default) }
     }
 
-    pub fn reference(&self) -> &str {
-        &self.reference
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.session, self.flow)
     }
 
-    fn warned(&self) -> MutexGuard<'_, Warned> {
-        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
+    fn warned(&self) -> Option<MutexGuard<'_, Warned>> {
+        Some(self.warned.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Keeps what is warned of among `findings`.
     pub fn note(&self, findings: &[Finding]) {
         for finding in findings.iter().filter(|finding| finding.action == Action::Warn) {
-            let kinds = &mut self.warned().kinds;
+            let Some(mut warned) = self.warned() else { return };
+            let kinds = &mut warned.kinds;
             // A kind is a name of a rule file; what could not stand in a field is left out.
             if kinds.len() < MOST && finding.kind.bytes().all(|b| b.is_ascii_graphic()) {
                 kinds.insert(finding.kind.to_string());
@@ -68,27 +69,29 @@ impl Told {
 
     /// All of the request was judged.
     pub fn judged(&self) {
-        self.warned().whole = true;
+        if let Some(mut warned) = self.warned() {
+            warned.whole = true;
+        }
     }
 
     /// The refusal with the reference in its sentence: often all that an assistant shows.
     pub fn with_reference(&self, refusal: Refusal) -> Refusal {
-        Refusal { message: format!("{} (reference {})", refusal.message, self.reference), ..refusal }
+        Refusal { message: format!("{} (reference {})", refusal.message, self.reference()), ..refusal }
     }
 
     /// Fields of an answer that begins now, to a request that was let through with a warning or may still get one.
     pub fn fields(&self, follows: Follows) -> Vec<(&'static str, String)> {
-        let warned = self.warned();
+        let Some(warned) = self.warned() else { return Vec::new() };
         let kinds: Vec<&str> = warned.kinds.iter().map(String::as_str).collect();
         let mut fields = Vec::new();
         if !kinds.is_empty() {
             fields.push((WARN, kinds.join(", ")));
         }
-        if self.may_warn && (follows == Follows::Messages || !warned.whole) {
+        if follows == Follows::Messages || !warned.whole {
             fields.push((PENDING, "1".to_owned()));
         }
         if !fields.is_empty() {
-            fields.push((FLOW, self.reference.to_string()));
+            fields.push((FLOW, self.reference()));
         }
         fields
     }

@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use quick_cache::sync::Cache;
-use rustls::SupportedCipherSuite;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,8 +21,11 @@ use tokio_rustls::TlsConnector;
 use super::error::{UpstreamError, UpstreamFault};
 use super::stream::{Transport, Wire};
 use super::verify::{Crl, Excepted, UpstreamVerifier};
-use crate::config::{AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address};
+use crate::config::{
+    AllowUntrusted, ConnectTo, DialPolicy, ProxyScheme, UpstreamProxy, numeric_address, split_authority,
+};
 use crate::replay::Recorded;
+use crate::suites;
 use crate::wire::head::ResponseHead;
 use crate::wire::limits::Limits;
 
@@ -106,6 +106,31 @@ pub struct Origin {
     pub secure: bool,
 }
 
+impl Origin {
+    /// Whether an authority (`host`, `host:port`) is this one's.
+    pub fn is_named(&self, authority: &str) -> bool {
+        self.is_spelled_plainly(authority).unwrap_or_else(|| {
+            split_authority(authority)
+                .is_some_and(|(host, port)| host == *self.host && port.is_none_or(|port| port == self.port))
+        })
+    }
+
+    /// The same for nearly all that is sent, told without a copy; none where a closer look is needed.
+    fn is_spelled_plainly(&self, authority: &str) -> Option<bool> {
+        let (host, rest) = authority.split_at_checked(self.host.len())?;
+        if !host.eq_ignore_ascii_case(&self.host) || self.host.contains(':') {
+            return None;
+        }
+        match rest.strip_prefix(':') {
+            None => rest.is_empty().then_some(true),
+            Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(port.parse() == Ok(self.port))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// An origin's choice for an offer: its ALPN, `None` where it sent none.
 pub type Choice = Option<Version>;
 
@@ -180,24 +205,10 @@ pub struct DialerParts {
     pub recorded: Option<Arc<Recorded>>,
 }
 
-/// What an upstream may choose from. The suites with SHA-256 come first, as browsers offer them: processors have instructions
-/// for it, and not for SHA-384, of which a handshake has two dozen.
-fn offered() -> CryptoProvider {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| {
-        let (older, common) = match suite {
-            SupportedCipherSuite::Tls13(suite) => (false, &suite.common),
-            SupportedCipherSuite::Tls12(suite) => (true, &suite.common),
-        };
-        (older, common.hash_provider.algorithm() == HashAlgorithm::SHA384)
-    });
-    provider
-}
-
 impl Dialer {
     pub fn new(parts: DialerParts) -> Result<Self, rustls::Error> {
         let verifier = Arc::new(parts.verifier);
-        let provider = Arc::new(offered());
+        let provider = Arc::new(suites::provider());
         let config = |offer: Option<Offer>| -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
             let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?
@@ -426,6 +437,9 @@ impl Dialer {
 
     /// Listening on every address: each of this machine's leads here.
     fn is_ourselves(&self, tcp: &TcpStream) -> bool {
+        if !self.own.iter().any(|own| own.ip().is_unspecified()) {
+            return false;
+        }
         let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else { return false };
         peer.ip() == local.ip() && self.own.iter().any(|own| own.ip().is_unspecified() && peer.port() == own.port())
     }
@@ -574,15 +588,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suites_with_sha_256_are_offered_first_and_none_is_left_out() {
-        let mut all: Vec<_> = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
-        let mut ours = offered().cipher_suites;
-        assert_eq!(ours[0].suite(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
-        assert!(ours.iter().position(|suite| suite.tls13().is_none()).is_some_and(|at| at == 3), "TLS 1.3 comes first");
-        for suites in [&mut all, &mut ours] {
-            suites.sort_by_key(|suite| u16::from(suite.suite()));
+    fn an_origin_is_named_by_its_host_with_its_port_or_none() {
+        let origin = |host: &str| Origin { host: host.into(), port: 8443, secure: true };
+        for (host, authority, named) in [
+            ("api.example.com", "api.example.com", true),
+            ("api.example.com", "API.example.com:8443", true),
+            ("api.example.com", "api.example.com.", true),
+            ("api.example.com", "api.example.com.:8443", true),
+            ("api.example.com", "api.example.com:", true),
+            ("api.example.com", "api.example.com:08443", true),
+            ("api.example.com", "api.example.com:443", false),
+            ("api.example.com", "api.example.com:+8443", false),
+            ("api.example.com", "api.example.com:74000", false),
+            ("api.example.com", "api.example.com.evil.example", false),
+            ("api.example.com", "api.example.co", false),
+            ("api.example.com", "user@api.example.com", false),
+            ("api.example.com", "", false),
+            ("2001:db8::1", "[2001:db8::1]:8443", true),
+            ("2001:db8::1", "[2001:DB8::1]", true),
+            ("2001:db8::1", "2001:db8::1", false),
+        ] {
+            assert_eq!(origin(host).is_named(authority), named, "{host} {authority:?}");
         }
-        assert_eq!(all, ours);
     }
 
     #[test]

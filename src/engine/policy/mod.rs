@@ -201,6 +201,22 @@ impl Policy {
         self.restore_to.iter().any(|glob| glob.matches(host))
     }
 
+    /// Whether anything of any request could be edited or withheld. Where not, [`Policy::may_change`] of none says so.
+    pub fn ever_changes(&self) -> bool {
+        self.ever(|action| action.edits() || action == Action::Block)
+    }
+
+    /// The same of warnings.
+    pub fn ever_warns(&self) -> bool {
+        self.ever(|action| action == Action::Warn)
+    }
+
+    fn ever(&self, is: impl Fn(Action) -> bool) -> bool {
+        // What no rule takes gets the action of its pack.
+        let decides = |rule: &&PolicyRule| is(rule.action) || rule.takes_all() && rule.asks_nothing_of_subject();
+        self.mode == Mode::Enforce && self.rules.iter().find(decides).is_none_or(|rule| is(rule.action))
+    }
+
     /// Whether anything of such a request could be edited or withheld.
     pub fn may_change(&self, subject: &Subject<'_>) -> bool {
         if self.mode == Mode::Audit {

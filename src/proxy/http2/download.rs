@@ -56,9 +56,11 @@ pub async fn download(
     let end = body.is_end_stream();
     let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
     let answers = answers.filter(|_| !end);
-    let mut restoring = answers.as_ref().and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    // Boxed: most answers pass as they come, and keep no room for these.
+    let restoring = answers.as_ref().and_then(|answers| answers.restoring(parts.status.as_u16(), field));
+    let mut restoring = restoring.map(Box::new);
     let counting = answers.filter(|_| restoring.is_none());
-    let mut counting = counting.and_then(|answers| answers.counting(parts.status.as_u16(), field));
+    let mut counting = counting.and_then(|answers| answers.counting(parts.status.as_u16(), field)).map(Box::new);
     if restoring.is_some() {
         for name in OF_THE_BODY {
             parts.headers.remove(*name);
@@ -81,8 +83,8 @@ pub async fn download(
         return Ok(());
     }
     let taps = Taps {
-        restoring: restoring.as_mut(),
-        counting: counting.as_mut(),
+        restoring: restoring.as_deref_mut(),
+        counting: counting.as_deref_mut(),
         tape: tape.as_ref(),
         overheard: None,
         bodiless,

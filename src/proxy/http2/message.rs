@@ -195,7 +195,7 @@ pub(super) fn answer(respond: &mut SendResponse<Bytes>, status: u16, word: &str,
 /// The refusal in the shape of the API: gRPC and Connect have their own.
 pub(super) fn withheld(respond: &mut SendResponse<Bytes>, intake: &Intake, refusal: &Refusal) {
     let kind = intake.request().head.get("content-type").unwrap_or_default();
-    let reference = intake.told().reference();
+    let reference = &intake.told().reference();
     if kind.starts_with(b"application/grpc") {
         let message: String = refusal.message.chars().filter(|c| (' '..='~').contains(c) && *c != '%').collect();
         let headers = [

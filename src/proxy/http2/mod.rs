@@ -23,7 +23,6 @@ use super::http1::Intended;
 use super::stream::Wire;
 use super::upstream::{Offer, Origin, Version};
 use super::{Peer, Shared};
-use crate::config::split_authority;
 use crate::engine::Severity;
 
 use guard::{Guarded, Marks};
@@ -93,26 +92,36 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
         .unwrap_or_else(|_| Err(UpstreamError::new(UpstreamFault::Timeout, "no HTTP/2 settings within the deadline")))
 }
 
+/// A fresh connection to an origin that has chosen HTTP/2 before.
+async fn dial(shared: &Shared, origin: &Origin) -> Result<UpstreamHandle, UpstreamError> {
+    let dialled = shared.dial(origin, Offer::only(Version::Http2, false)).await?;
+    if dialled.version() != Version::Http2 {
+        return Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2"));
+    }
+    connect(dialled.wire, shared.deadlines.connect).await
+}
+
 /// What the streams of one client connection share.
 struct Link {
     shared: Arc<Shared>,
     peer: Peer,
     origin: Origin,
-    name: Option<String>,
+    name: Option<Arc<str>>,
     upstream: Mutex<Option<UpstreamHandle>>,
 }
 
 impl Link {
+    /// The upstream's connection where it is open, as it is for all but a few streams.
+    fn open_handle(&self) -> Option<UpstreamHandle> {
+        self.upstream.try_lock().ok()?.as_ref().filter(|handle| handle.is_open()).cloned()
+    }
+
     async fn handle(&self) -> Result<UpstreamHandle, UpstreamError> {
         let mut slot = self.upstream.lock().await;
         if let Some(handle) = slot.as_ref().filter(|handle| handle.is_open()) {
             return Ok(handle.clone());
         }
-        let dialled = self.shared.dial(&self.origin, Offer::only(Version::Http2, false)).await?;
-        if dialled.version() != Version::Http2 {
-            return Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2"));
-        }
-        let handle = connect(dialled.wire, self.shared.deadlines.connect).await?;
+        let handle = dial(&self.shared, &self.origin).await?;
         *slot = Some(handle.clone());
         Ok(handle)
     }
@@ -125,10 +134,7 @@ impl Link {
         if let Some(scheme) = uri.scheme_str().filter(|scheme| !scheme.eq_ignore_ascii_case("https")) {
             return Some(format!("the connection to {} is encrypted, the request names {scheme}", self.origin.host));
         }
-        let fits = |text: &str| {
-            split_authority(text)
-                .is_some_and(|(host, port)| host == *self.origin.host && port.is_none_or(|p| p == self.origin.port))
-        };
+        let fits = |text: &str| self.origin.is_named(text);
         let authority = uri.authority().map(|a| a.as_str());
         let mut hosts = headers.get_all(http::header::HOST).iter();
         let host = hosts.next().map(|h| h.to_str().unwrap_or("@"));
@@ -150,18 +156,13 @@ pub async fn serve(
 ) {
     let Intended::Origin { origin, name, .. } = intended else { return };
     let mut failed = None;
+    // Boxed: what it takes to connect is not kept while streams come and go.
     let handle = match upstream {
-        Some(Ok(wire)) => connect(wire, shared.deadlines.connect).await,
+        Some(Ok(wire)) => Box::pin(connect(wire, shared.deadlines.connect)).await,
         Some(Err(error)) => Err(error),
         None => match shared.pool.take_http2(peer.address.ip(), &origin) {
             Some(handle) => Ok(handle),
-            None => match shared.dial(&origin, Offer::only(Version::Http2, false)).await {
-                Ok(dialled) if dialled.version() == Version::Http2 => {
-                    connect(dialled.wire, shared.deadlines.connect).await
-                }
-                Ok(_) => Err(UpstreamError::new(UpstreamFault::Connect, "the upstream no longer speaks HTTP/2")),
-                Err(error) => Err(error),
-            },
+            None => Box::pin(dial(&shared, &origin)).await,
         },
     };
     let handle = handle.map_err(|error| failed = Some(error)).ok();
@@ -221,7 +222,8 @@ pub async fn serve(
                     shared.trusted.insert((peer.address.ip(), origin.host.clone()), ());
                 }
                 requests += 1;
-                streams.spawn(Stream::serve(link.clone(), marks.clone(), request, respond, failed.take()));
+                // Boxed: a task's future is moved whole several times, before it runs and once it has.
+                streams.spawn(Box::pin(Stream::serve(link.clone(), marks.clone(), request, respond, failed.take())));
             }
         }
     }

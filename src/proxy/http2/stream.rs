@@ -1,6 +1,7 @@
 //! One stream: a request, its body, and what is judged of it on the way up. Its answer is in `download`.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,13 +16,13 @@ use super::super::intake::{Intake, Release};
 use super::super::restoring::Overheard;
 use super::super::told::Follows;
 use super::super::websocket::{Walker, policy_close};
-use super::Link;
 use super::download::{
     Broken, Taps, client_broken, download, end_stream, head_for_tape, messages_down, pump_down, response_head,
     send_all, tell, upstream_broken,
 };
 use super::guard::Marks;
 use super::message::{answer, head_of, interim, judged, malformed, malformed_trailers, outgoing, withheld};
+use super::{Link, UpstreamHandle};
 use crate::engine::{Request, Severity};
 use crate::wire::head::Framing;
 
@@ -118,26 +119,32 @@ impl Stream {
             return Err(Broken::Failed(error));
         }
         let edits = release.head.unwrap_or_default();
-        let handle = unless_reset(respond, self.link.handle()).await?.map_err(Broken::Failed)?;
-        if protocol.is_some() && !handle.extended {
+        let handle = match self.link.open_handle() {
+            Some(handle) => handle,
+            // Boxed, as is all that few streams need: the others keep no room for it.
+            None => Box::pin(unless_reset(respond, self.link.handle())).await?.map_err(Broken::Failed)?,
+        };
+        let UpstreamHandle { send: mut send_request, extended, marks, .. } = handle;
+        if protocol.is_some() && !extended {
             return Err(Broken::Status(501, "the upstream takes no WebSocket over HTTP/2"));
         }
-        let head = self.intake.request().head.clone();
-        let request = outgoing(parts, protocol.clone(), &head, &edits)?;
-        let ready = unless_reset(respond, timeout(deadlines.response, handle.send.clone().ready())).await?;
-        let mut send_request = ready
+        let upgrade = protocol.is_some();
+        let request = outgoing(parts, protocol, &self.intake.request().head, &edits)?;
+        let ready = poll_fn(|cx| send_request.poll_ready(cx));
+        unless_reset(respond, timeout(deadlines.response, ready))
+            .await?
             .map_err(|_| {
                 Broken::Failed(UpstreamError::new(UpstreamFault::Timeout, "no stream was free within the deadline"))
             })?
             .map_err(|e| Broken::Failed(UpstreamError::new(UpstreamFault::Closed, format!("upstream: {e}"))))?;
-        let nothing_follows = complete && release.payload.is_empty() && trailers.is_none() && protocol.is_none();
+        let nothing_follows = complete && release.payload.is_empty() && trailers.is_none() && !upgrade;
         let (response, mut up) = send_request
             .send_request(request, nothing_follows)
             .map_err(|e| Broken::Failed(UpstreamError::new(UpstreamFault::Closed, format!("upstream: {e}"))))?;
         drop(send_request);
-        if protocol.is_some() {
+        if upgrade {
             let _ = self.intake.finish();
-            return self.websocket(response, up, respond, begun, &handle.marks).await;
+            return Box::pin(self.websocket(response, up, respond, begun, &marks)).await;
         }
         if nothing_follows {
             // Nothing could be changed, so it is inspected while the upstream works.
@@ -151,13 +158,12 @@ impl Stream {
         }
         let intake = &self.intake;
         let beside = (intake.answers(), intake.tape().cloned(), intake.told().clone());
-        let download = download(response, respond, begun, &deadlines, &handle.marks, beside);
-        tokio::pin!(download);
+        // Pinned where they are made: a future that is moved into its place has two.
+        let mut download = pin!(download(response, respond, begun, &deadlines, &marks, beside));
         if complete {
             return download.await;
         }
-        let upload = upload(&mut self.body, &self.marks, &mut self.intake, &mut up, held, begun, &deadlines);
-        tokio::pin!(upload);
+        let mut upload = pin!(upload(&mut self.body, &self.marks, &mut self.intake, &mut up, held, begun, &deadlines));
         tokio::select! {
             biased;
             uploaded = &mut upload => match uploaded {

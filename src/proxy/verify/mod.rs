@@ -167,13 +167,13 @@ impl UpstreamVerifier {
         now: UnixTime,
     ) -> Result<(), Refusal> {
         let certificate = parse(leaf).ok_or(Refusal::Malformed)?;
-        if std::iter::once(leaf).chain(intermediates).any(|der| self.is_own(der)) {
+        if self.has_own_key(&certificate) || intermediates.iter().any(|der| self.is_own(der)) {
             return Err(Refusal::OwnCa);
         }
         let end_entity = EndEntityCert::try_from(leaf).map_err(Refusal::Path)?;
         let refused = RefCell::new(None);
         let judge_path = |path: &VerifiedPath<'_>| {
-            self.judge_path(path, staple, now).map_err(|refusal| {
+            self.judge_path(path, &certificate, staple, now).map_err(|refusal| {
                 *refused.borrow_mut() = Some(refusal);
                 webpki::Error::UnknownIssuer
             })
@@ -201,7 +201,13 @@ impl UpstreamVerifier {
     }
 
     /// What webpki leaves open on a path that it would take.
-    fn judge_path(&self, path: &VerifiedPath<'_>, staple: &[u8], now: UnixTime) -> Result<(), Refusal> {
+    fn judge_path(
+        &self,
+        path: &VerifiedPath<'_>,
+        certificate: &X509Certificate<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
         let leaf = path.end_entity();
         // The anchor is one of ours, so it lies among them.
         let at = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
@@ -221,12 +227,7 @@ impl UpstreamVerifier {
         }
         self.judge_revocation(path, now)?;
         if staple.is_empty() {
-            let certificate = leaf.der();
-            return if parse(&certificate).is_some_and(|leaf| demands_staple(&leaf)) {
-                Err(Refusal::NoStaple)
-            } else {
-                Ok(())
-            };
+            return if demands_staple(certificate) { Err(Refusal::NoStaple) } else { Ok(()) };
         }
         let key = path.issuer_spki();
         let issuer = path.intermediate_certificates().next().map_or(path.anchor().subject.as_ref(), |ca| ca.subject());
@@ -236,10 +237,10 @@ impl UpstreamVerifier {
 
     /// webpki takes an anchor at its word: its validity and limits are not looked at.
     fn judge_root(&self, root: &CertificateDer<'_>, between: usize, now: UnixTime) -> Result<(), Refusal> {
-        if self.is_own(root) {
+        let certificate = parse(root).ok_or(Refusal::Malformed)?;
+        if self.has_own_key(&certificate) {
             return Err(Refusal::OwnCa);
         }
-        let certificate = parse(root).ok_or(Refusal::Malformed)?;
         let refuse = |fault| Err(Refusal::Root { name: subject_of(&certificate), fault });
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if certificate.validity().not_after.timestamp() < at {
@@ -301,7 +302,11 @@ impl UpstreamVerifier {
     }
 
     fn is_own(&self, der: &CertificateDer<'_>) -> bool {
-        parse(der).is_some_and(|certificate| self.own.iter().any(|key| key == certificate.public_key().raw))
+        parse(der).is_some_and(|certificate| self.has_own_key(&certificate))
+    }
+
+    fn has_own_key(&self, certificate: &X509Certificate<'_>) -> bool {
+        self.own.iter().any(|key| key == certificate.public_key().raw)
     }
 
     /// Whether some list names this certificate. Without a path nobody can say whose list it truly is, so its
