@@ -16,6 +16,7 @@ mod compare;
 mod elements;
 mod fold;
 mod regional;
+mod space;
 mod structure;
 mod text;
 mod unlike;
@@ -106,7 +107,7 @@ impl<'t> Scan<'t> {
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         self.leave_element();
         structure::close_from(&mut self, 0);
-        structure::gaps_from(&mut self, layers, 0);
+        space::settle_from(&mut self, layers, 0);
         if self.counts.unstable * 2 > self.counts.forms {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
@@ -291,7 +292,7 @@ impl Visitor for Scan<'_> {
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {
-        self.structure.skip();
+        self.structure.space.skip();
         if let Some(element) = &mut self.element {
             element.cannot_be_told();
         }
