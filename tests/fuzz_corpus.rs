@@ -8,6 +8,8 @@ mod captures;
 mod decoders;
 #[path = "../fuzz/entries.rs"]
 mod entries;
+#[path = "../fuzz/remembered.rs"]
+mod remembered;
 #[path = "../fuzz/restorer.rs"]
 mod restorer;
 
@@ -207,4 +209,11 @@ fn restored_answers_hold() {
 #[test]
 fn captures_hold() {
     replay_decoder("capture", captures::capture);
+}
+
+#[test]
+fn what_is_remembered_changes_nothing() {
+    let inputs = corpus("remembered");
+    inputs.iter().for_each(|(name, bytes)| run("remembered", remembered::remembered, name, bytes));
+    mutate("remembered", remembered::remembered, &inputs, 150);
 }
