@@ -75,6 +75,8 @@ pub(super) struct Detectors<'e> {
     pub element: Option<Open>,
     /// Of the element that is being read all but its form is known.
     pub form_only: bool,
+    /// An element was known.
+    pub follows_known: bool,
 }
 
 /// An element that is being read, to be known when it comes again.
@@ -168,7 +170,8 @@ impl Visitor for Detectors<'_> {
         if self.memory.is_some() {
             return Known::No;
         }
-        let Some(key) = self.rules.element_key(raw, place, self.found.beside(), self.part) else { return Known::No };
+        let about = (self.part, self.follows_known);
+        let Some(key) = self.rules.element_key(raw, place, self.found.beside(), about) else { return Known::No };
         let base = place.location();
         let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
@@ -184,6 +187,7 @@ impl Visitor for Detectors<'_> {
             });
             return Known::No;
         };
+        self.follows_known = true;
         if told.spent > left {
             return Known::No;
         }

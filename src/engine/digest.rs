@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The secrets are drawn when the process starts and nobody else has them: who does not know them cannot make two texts that
-//! have one digest, and cannot test a guess by it. NH is universal: whatever two texts of one length are, as many choices of
-//! the secrets give them the same sum as chance would, for each of its two sums one in 2⁶⁴.
+//! have one digest, and cannot test a guess by it. NH is universal: whatever two texts of one length are, one in 2⁶⁴ choices of
+//! the secrets gives them the same sum.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -24,20 +24,19 @@ impl Digest {
 /// Bytes that one sum is made of.
 const BLOCK: usize = 4096;
 const PAIRS: usize = BLOCK / 16;
-/// Each pair of a block takes one of words, and in the second sum the next one.
-const WORDS: usize = PAIRS + 1;
 
+/// For each pair of words of a block.
 type Pair = [u64; 2];
 
 pub(crate) struct DigestKey {
-    words: Box<[Pair; WORDS]>,
+    words: Box<[Pair; PAIRS]>,
     ends: [RandomState; 2],
 }
 
 impl Default for DigestKey {
     fn default() -> Self {
         let secret = RandomState::new();
-        let mut words = Box::new([[0; 2]; WORDS]);
+        let mut words = Box::new([[0; 2]; PAIRS]);
         for (number, word) in words.as_flattened_mut().iter_mut().enumerate() {
             *word = secret.hash_one(number);
         }
@@ -51,11 +50,8 @@ impl DigestKey {
         let mut ends = [self.ends[0].build_hasher(), self.ends[1].build_hasher()];
         for text in texts {
             for block in text.chunks(BLOCK) {
-                let sums = self.sums(block);
-                ends[0].write_u128(sums.0);
-                ends[0].write_u64(sums.1 as u64);
-                ends[1].write_u128(sums.1);
-                ends[1].write_u64(sums.0 as u64);
+                let sum = self.sum(block);
+                ends.iter_mut().for_each(|end| end.write_u128(sum));
             }
             ends.iter_mut().for_each(|end| end.write_usize(text.len()));
         }
@@ -66,33 +62,22 @@ impl DigestKey {
         Digest(first, second)
     }
 
-    fn sums(&self, block: &[u8]) -> (u128, u128) {
-        let mut sums = (0u128, 0u128);
+    fn sum(&self, block: &[u8]) -> u128 {
         let (pairs, rest) = block.as_chunks::<16>();
-        for (bytes, words) in pairs.iter().zip(self.words.windows(2)) {
-            add(&mut sums, *bytes, words);
-        }
-        if !rest.is_empty()
-            && let Some(words) = self.words.get(pairs.len()..pairs.len() + 2)
-        {
-            let mut last = [0; 16];
-            last[..rest.len()].copy_from_slice(rest);
-            add(&mut sums, last, words);
-        }
-        sums
+        let sum =
+            pairs.iter().zip(&*self.words).fold(0u128, |sum, (bytes, words)| sum.wrapping_add(product(bytes, words)));
+        let Some(words) = self.words.get(pairs.len()).filter(|_| !rest.is_empty()) else { return sum };
+        let mut last = [0; 16];
+        last[..rest.len()].copy_from_slice(rest);
+        sum.wrapping_add(product(&last, words))
     }
 }
 
-/// Adds the products of a pair with one pair of words and with the next.
 #[inline(always)]
-fn add(sums: &mut (u128, u128), bytes: [u8; 16], words: &[Pair]) {
-    let [one, other] = words else { return };
-    let all = u128::from_le_bytes(bytes);
+fn product(bytes: &[u8; 16], words: &Pair) -> u128 {
+    let all = u128::from_le_bytes(*bytes);
     let (first, second) = (all as u64, (all >> 64) as u64);
-    let product =
-        |words: &Pair| u128::from(first.wrapping_add(words[0])).wrapping_mul(u128::from(second.wrapping_add(words[1])));
-    sums.0 = sums.0.wrapping_add(product(one));
-    sums.1 = sums.1.wrapping_add(product(other));
+    u128::from(first.wrapping_add(words[0])).wrapping_mul(u128::from(second.wrapping_add(words[1])))
 }
 
 #[cfg(test)]

@@ -365,6 +365,7 @@ impl Engine {
             room: Vec::new(),
             element: None,
             form_only: false,
+            follows_known: false,
         };
         let decoded = walk(unit, &self.limits, &mut detectors);
         let recalled = std::mem::take(&mut detectors.recalled);

@@ -66,10 +66,10 @@ impl Default for Elements {
 }
 
 impl Elements {
-    /// Whether an element like `raw` was there before; from now on it was.
-    pub fn was_seen(&self, key: &DigestKey, raw: &[u8]) -> bool {
-        if raw.len() < SHORTEST {
-            return false;
+    /// Whether an element like `raw` was there before, which from now on it was; or may come again, as `follows` says.
+    pub fn was_seen(&self, key: &DigestKey, raw: &[u8], follows: bool) -> bool {
+        if raw.len() < SHORTEST || follows {
+            return raw.len() >= SHORTEST;
         }
         let digest = key.of(&[&raw[..ENDS], &raw[raw.len() - ENDS..]], raw.len() as u64);
         let seen = self.seen.get(digest).is_some();

@@ -22,7 +22,7 @@ use super::region::{self, Region};
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
-use super::told::{self, Key, Told, ToldRule, Whole};
+use super::told::{Context, Key, Told, ToldRule, Whole};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
@@ -47,6 +47,8 @@ pub struct Inspector<'r> {
     expected: Option<(Target, Digest)>,
     /// Of this unit, once it was asked for.
     whole: Option<Whole>,
+    /// Of texts, and of elements.
+    contexts: [Context; 2],
     /// The text that was last seen holds no character that any mark could begin with: known only of what was seen before.
     unmarked: bool,
     pub(super) hits: Hits,
@@ -93,6 +95,7 @@ impl<'r> Inspector<'r> {
             next: Next::Unknown,
             expected: None,
             whole: None,
+            contexts: Default::default(),
             unmarked: false,
             hits: SPARE.take().unwrap_or_default(),
             active,
@@ -329,7 +332,8 @@ impl<'r> Inspector<'r> {
             return None;
         }
         let whole = self.whole(part)?;
-        let context = told::context(scans.key(), value.name, place, self.region_at(place), beside, whole)?;
+        let region = self.region_at(place);
+        let context = self.contexts[0].of(scans.key(), value.name, place, region, beside, whole)?;
         Some((text, context))
     }
 
@@ -349,11 +353,19 @@ impl<'r> Inspector<'r> {
         self.role.region == Some(Region::System)
     }
 
-    /// By what the element `raw` and its place are known, if it has been there before: most never come again.
-    pub(crate) fn element_key(&mut self, raw: &[u8], place: &dyn Place, beside: &[u8], part: u64) -> Option<Key> {
-        let scans = self.scans.filter(|scans| scans.elements().was_seen(scans.key(), raw))?;
+    /// By what the element `raw` and its place are known, if it has been there before, or may well come again: most never do.
+    /// `follows`: one that was known stands before it, as in a conversation that goes on.
+    pub(crate) fn element_key(
+        &mut self,
+        raw: &[u8],
+        place: &dyn Place,
+        beside: &[u8],
+        (part, follows): (u64, bool),
+    ) -> Option<Key> {
+        let scans = self.scans.filter(|scans| scans.elements().was_seen(scans.key(), raw, follows))?;
         let whole = self.whole(part)?;
-        let context = told::context(scans.key(), "", place, self.region_at(place), beside, whole)?;
+        let region = self.region_at(place);
+        let context = self.contexts[1].of(scans.key(), "", place, region, beside, whole)?;
         Some((scans.key().of(&[raw], 2), context))
     }
 

@@ -1,13 +1,14 @@
 //! Thousands of short texts looked for in one pass, at a cost that hardly depends on how many there are.
 //!
 //! ```text
-//! text -> folded (one case, one byte for all that joins words) -> every second four bytes
+//! text -> folded (one case, one byte for all that joins words) -> every second four bytes, and what stands beside them
 //!      -> a byte for each hash (64 KiB, of which text uses a corner) -> table -> compared with the text itself
 //! ```
 //!
 //! Only every second place is looked at, so a needle stands in the table with two neighbouring four-byte pieces:
 //! wherever it occurs, one of them is hit, and just one. Which two is chosen so that ordinary text holds them
-//! rarely. An automaton over the same needles would be larger than any cache and read every byte through it.
+//! rarely. With the first piece it is known what follows, with the second what stands before: the byte of the hash says by
+//! two bits of it whether it can be that, which three in four that have the piece are not. An automaton over the same needles would be larger than any cache and read every byte through it.
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Room {
     folded: Box<[u8]>,
     /// Of the pieces of `folded`.
     hashes: Box<[u16]>,
+    /// What stands beside each of them; as wide as they are, so that both are made in one go.
+    beside: Box<[u16]>,
     /// Where one of eight of them has to be looked up.
     places: Box<[u16]>,
 }
@@ -51,12 +54,14 @@ impl Default for Room {
         Self {
             folded: vec![0; ROOM].into(),
             hashes: vec![0; BLOCK / STRIDE].into(),
+            beside: vec![0; BLOCK / STRIDE].into(),
             places: vec![0; BLOCK / STRIDE / 8].into(),
         }
     }
 }
 
 pub(crate) struct Needles {
+    /// What can stand behind a piece of this hash that is a first one, and before one that is a second, as in [`beside`].
     filter: Box<[u8; 1 << FILTER_BITS]>,
     /// Open addressing by gram; `count` 0 is empty.
     slots: Box<[Slot]>,
@@ -139,23 +144,26 @@ impl Needles {
             }
         }
         let mut pieces: Vec<(u32, Entry)> = Vec::with_capacity(folded.len() * STRIDE);
+        let mut filter = Box::new([0u8; 1 << FILTER_BITS]);
         for (number, text) in (0u32..).zip(&folded) {
             let places = (0..(text.len() + 1).saturating_sub(SHORTEST)).min_by_key(|&at| cost(&text[at..], &shared));
             let Some(best) = places else { continue };
-            for offset in best..best + STRIDE {
+            let Some(&[before, .., after]) = text.get(best..).and_then(|rest| rest.first_chunk::<SHORTEST>()) else {
+                continue;
+            };
+            for (offset, beside) in [(best, behind(after.into())), (best + 1, ahead(before.into()))] {
                 if let Some(gram) = text.get(offset..offset + GRAM).and_then(gram_of) {
+                    let [a, b, c, d] = gram.to_le_bytes();
+                    filter[usize::from(hash_of([a, b], [c, d]))] |= beside as u8;
                     pieces.extend(needles.get(number as usize).map(|needle| (gram, Entry::of(number, offset, needle))));
                 }
             }
         }
         pieces.sort_by_key(|(gram, entry)| (*gram, entry.needle, entry.offset));
-        let mut filter = Box::new([0u8; 1 << FILTER_BITS]);
         let mut slots = vec![Slot::default(); (pieces.len() * 2).next_power_of_two().max(16)];
         let mut start = 0;
         while let Some(&(gram, _)) = pieces.get(start) {
             let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
-            let [a, b, c, d] = gram.to_le_bytes();
-            filter[usize::from(hash_of([a, b], [c, d]))] = 1;
             let mut at = slot_of(gram, slots.len());
             while slots[at].count > 0 {
                 at = (at + 1) & (slots.len() - 1);
@@ -179,7 +187,7 @@ impl Needles {
     pub fn find(&self, text: &[u8], room: &mut Room, mut hit: impl FnMut(u32, usize, usize)) {
         // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
         let length = text.len() + 2;
-        let Room { folded, hashes, places } = room;
+        let Room { folded, hashes, beside, places } = room;
         let mut base = 0;
         while base + GRAM <= length {
             let wanted = (length - base).min(BLOCK + 8);
@@ -199,13 +207,18 @@ impl Needles {
             // Zeros behind the last place: no folded text holds one.
             folded[filled..filled + 8].fill(0);
             let used = filled.next_multiple_of(8).min(BLOCK);
-            let folded = &folded[..used + STRIDE];
-            let hashes = &mut hashes[..used / STRIDE];
+            let folded = &folded[..used + 2 * STRIDE];
+            let (hashes, beside) = (&mut hashes[..used / STRIDE], &mut beside[..used / STRIDE]);
             let (units, _) = folded.as_chunks::<2>();
             for (hash, (first, second)) in hashes.iter_mut().zip(units.iter().zip(&units[1..])) {
                 *hash = hash_of(*first, *second);
             }
-            self.find_in_block(folded, hashes, places, &mut |gram, place| {
+            // What stands before a block is not at hand.
+            beside[0] = ANYTHING;
+            for (beside, (before, after)) in beside[1..].iter_mut().zip(units.iter().zip(&units[3..])) {
+                *beside = ahead(u16::from_le_bytes(*before) >> 8) | behind(u16::from_le_bytes(*after));
+            }
+            self.find_in_block(folded, (hashes, beside), places, &mut |gram, place| {
                 self.look_up(gram, text, base + place, &mut hit);
             });
             base += BLOCK;
@@ -214,22 +227,33 @@ impl Needles {
 
     /// Calls `look_up` with what may be a piece of a needle, and its place.
     #[inline(always)]
-    fn find_in_block(&self, folded: &[u8], hashes: &[u16], places: &mut [u16], look_up: &mut impl FnMut(u32, usize)) {
+    fn find_in_block(
+        &self,
+        folded: &[u8],
+        (hashes, beside): (&[u16], &[u16]),
+        places: &mut [u16],
+        look_up: &mut impl FnMut(u32, usize),
+    ) {
         // First all places, without a branch on what stands there, then those where there may be something.
         let mut count = 0;
-        for (index, eight) in hashes.chunks(8).enumerate() {
+        for (index, (eight, beside)) in hashes.chunks(8).zip(beside.chunks(8)).enumerate() {
             if let Some(place) = places.get_mut(count) {
                 *place = index as u16;
             }
-            count += usize::from(self.any_held(eight));
+            count += usize::from(self.any_held(eight, beside));
         }
         for &index in places.get(..count).unwrap_or_default() {
             let first = usize::from(index) * 8;
-            let Some(eight) = hashes.get(first..hashes.len().min(first + 8)) else { continue };
-            let mut held = self.held(eight);
+            let (Some(eight), Some(beside)) =
+                (hashes.get(first..hashes.len().min(first + 8)), beside.get(first..beside.len().min(first + 8)))
+            else {
+                continue;
+            };
+            let mut held = self.held(eight, beside);
             while held != 0 {
-                let place = (first + held.trailing_zeros() as usize / 8) * STRIDE;
-                held &= held - 1;
+                let byte = held.trailing_zeros() as usize / 8;
+                held &= !(0xff << (byte * 8));
+                let place = (first + byte) * STRIDE;
                 if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
                     look_up(u32::from_le_bytes(*gram), place);
                 }
@@ -237,26 +261,25 @@ impl Needles {
         }
     }
 
-    /// Whether there is one of up to eight hashes with which something may be a piece of a needle.
+    /// Whether there is one of up to eight hashes with which something may be a piece of a needle, given what stands beside it.
     #[inline(always)]
-    fn any_held(&self, eight: &[u16]) -> bool {
-        let held = |hash: u16| self.filter[usize::from(hash)];
-        match eight.first_chunk::<8>() {
-            Some(&[a, b, c, d, e, f, g, h]) => {
-                (held(a) | held(b) | held(c) | held(d)) | (held(e) | held(f) | held(g) | held(h)) != 0
+    fn any_held(&self, eight: &[u16], beside: &[u16]) -> bool {
+        let held = |hash: u16, beside: u16| self.filter[usize::from(hash)] & beside as u8;
+        match (eight.first_chunk::<8>(), beside.first_chunk::<8>()) {
+            (Some(&[a, b, c, d, e, f, g, h]), Some(&[i, j, k, l, m, n, o, p])) => {
+                (held(a, i) | held(b, j) | held(c, k) | held(d, l))
+                    | (held(e, m) | held(f, n) | held(g, o) | held(h, p))
+                    != 0
             }
-            None => eight.iter().fold(0, |any, &hash| any | held(hash)) != 0,
+            _ => self.held(eight, beside) != 0,
         }
     }
 
-    /// A byte for each of up to eight hashes: one where something with it may be a piece of a needle.
+    /// A byte for each of up to eight hashes: none where nothing with it may be a piece of a needle.
     #[inline(always)]
-    fn held(&self, eight: &[u16]) -> u64 {
-        let held = |hash: u16| self.filter[usize::from(hash)];
-        match eight.first_chunk::<8>() {
-            Some(eight) => u64::from_le_bytes(eight.map(held)),
-            None => eight.iter().rev().fold(0, |word, &hash| word << 8 | u64::from(held(hash))),
-        }
+    fn held(&self, eight: &[u16], beside: &[u16]) -> u64 {
+        let both = eight.iter().zip(beside).rev();
+        both.fold(0, |word, (&hash, &beside)| word << 8 | u64::from(self.filter[usize::from(hash)] & beside as u8))
     }
 
     /// Compares what has `gram` with the text around place `at`.
@@ -326,6 +349,22 @@ fn hash_of(first: [u8; 2], second: [u8; 2]) -> u16 {
     let (first, second) = (u16::from_le_bytes(first), u16::from_le_bytes(second));
     first.wrapping_mul(0x0de7).wrapping_add(second.wrapping_mul(0xa3c1))
 }
+
+/// What can stand beside a piece, as one of four: a bit for each value of the two lowest of `byte`, others of which do not count.
+/// What follows takes the lower half of a byte, what stands before the upper one.
+#[inline(always)]
+fn behind(byte: u16) -> u16 {
+    // Each bit as a mask: the compiler makes eight of them at a time.
+    let all = |bit: u32| ((byte << (15 - bit)).cast_signed() >> 15).cast_unsigned();
+    (0b0101 ^ all(0)) & (0b0011 ^ all(1)) & 0b1111
+}
+
+#[inline(always)]
+fn ahead(byte: u16) -> u16 {
+    behind(byte) << 4
+}
+
+const ANYTHING: u16 = 0xff;
 
 #[inline]
 fn slot_of(gram: u32, slots: usize) -> usize {

@@ -76,28 +76,45 @@ pub(super) struct Whole {
 }
 
 /// All that findings depend on beside the text: the name that it bears, its place, whose words stand there, and what stands
-/// `beside` it in a list. None for what stands too deep.
-pub(super) fn context(
-    key: &DigestKey,
-    name: &str,
-    place: &dyn Place,
-    region: Region,
-    beside: &[u8],
-    whole: Whole,
-) -> Option<Digest> {
-    let mut parts = Parts { room: [0; ROOM], used: 0 };
-    parts.put(name.as_bytes())?;
-    parts.put(beside)?;
-    parts.put(&[place.depth().min(255) as u8, region as u8])?;
-    for segment in place.pointer() {
-        match segment {
-            Segment::Name(name) => parts.put(name.as_bytes())?,
-            // No name begins so.
-            Segment::Index(index) if whole.numbered => parts.put(&[&[0xff], &index.to_le_bytes()[..]].concat())?,
-            Segment::Index(_) => parts.put(&[0xff])?,
+/// `beside` it in a list.
+#[derive(Default)]
+pub(super) struct Context {
+    /// The last one: that of an element of a list is mostly that of the one before.
+    last: Option<(Parts, Digest)>,
+}
+
+impl Context {
+    /// None for what stands too deep.
+    pub fn of(
+        &mut self,
+        key: &DigestKey,
+        name: &str,
+        place: &dyn Place,
+        region: Region,
+        beside: &[u8],
+        whole: Whole,
+    ) -> Option<Digest> {
+        let mut parts = Parts { room: [0; ROOM], used: 0 };
+        parts.put(name.as_bytes())?;
+        parts.put(beside)?;
+        parts.put(&[place.depth().min(255) as u8, region as u8])?;
+        for segment in place.pointer() {
+            match segment {
+                Segment::Name(name) => parts.put(name.as_bytes())?,
+                // No name begins so.
+                Segment::Index(index) if whole.numbered => parts.put(&[&[0xff], &index.to_le_bytes()[..]].concat())?,
+                Segment::Index(_) => parts.put(&[0xff])?,
+            }
         }
+        if let Some((last, digest)) = &self.last
+            && last.bytes() == parts.bytes()
+        {
+            return Some(*digest);
+        }
+        let digest = key.of(&[parts.bytes()], whole.about);
+        self.last = Some((parts, digest));
+        Some(digest)
     }
-    Some(key.of(&[&parts.room[..parts.used]], whole.about))
 }
 
 /// Bytes of all parts of a context.
@@ -110,6 +127,10 @@ struct Parts {
 }
 
 impl Parts {
+    fn bytes(&self) -> &[u8] {
+        &self.room[..self.used]
+    }
+
     fn put(&mut self, part: &[u8]) -> Option<()> {
         let length = u8::try_from(part.len()).ok()?;
         let room = self.room.get_mut(self.used..self.used + 1 + part.len())?;
