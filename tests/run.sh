@@ -42,7 +42,7 @@ as_root() {
 # program=Debian package
 install_programs() {
     local missing=() wanted
-    for wanted in cc=gcc curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm ip=iproute2 nft=nftables haproxy=haproxy; do
+    for wanted in cc=gcc make=make curl=curl git=git openssl=openssl python3=python3 node=nodejs npm=npm ip=iproute2 nft=nftables haproxy=haproxy; do
         command -v "${wanted%%=*}" >/dev/null || missing+=("${wanted##*=}")
     done
     # Servers of PostgreSQL stand in a folder of their version.

@@ -14,7 +14,7 @@ use super::detect::{RawFinding, Told, ToldKey, ToldRule, covert};
 use super::location::Location;
 use super::pseudonym::Vault;
 use super::settle::Recalled;
-use super::visit::{Inside, Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
+use super::visit::{ElementAt, Inside, Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
 
 /// Names that are remembered in one unit, and how long they may be.
 const MOST_NAMES: usize = 512;
@@ -161,19 +161,28 @@ impl Visitor for Detectors<'_> {
         }
     }
 
-    fn element(&mut self, within: &[u8], target: Target, left: usize, place: &dyn Place) -> Known {
+    fn guess_element(&mut self, rest: &[u8]) -> Option<usize> {
+        // What was said in answers is noted text by text.
+        self.rules.guess_element(rest).filter(|_| self.memory.is_none())
+    }
+
+    fn element(&mut self, within: &[u8], target: Target, at: ElementAt, place: &dyn Place) -> Known {
         self.rules.element();
-        self.template.element_begins(within, target, place);
         self.element = None;
         let raw = &within[target.raw.range()];
-        // What was said in answers is noted text by text.
-        if self.memory.is_some() {
+        let about = (self.part, self.follows_known || at.guessed);
+        let key = match self.memory {
+            Some(_) => None,
+            None => self.rules.element_key(raw, place, self.found.beside(), about),
+        };
+        let told = key.and_then(|key| self.rules.elements()?.get(key));
+        if at.guessed && told.is_none() {
             return Known::No;
         }
-        let about = (self.part, self.follows_known);
-        let Some(key) = self.rules.element_key(raw, place, self.found.beside(), about) else { return Known::No };
+        self.template.element_begins(within, target, place);
+        let Some(key) = key else { return Known::No };
         let base = place.location();
-        let Some(told) = self.rules.elements().and_then(|elements| elements.get(key)) else {
+        let Some(told) = told else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
             self.template.keeps_element(key);
             self.element = Some(Open {
@@ -188,7 +197,7 @@ impl Visitor for Detectors<'_> {
             return Known::No;
         };
         self.follows_known = true;
-        if told.spent > left {
+        if told.spent > at.left {
             return Known::No;
         }
         let form = self.template.is_active() || told.system;
@@ -345,8 +354,8 @@ impl Detectors<'_> {
         let (mark, fact_mark) = (self.rules.count(), self.found.count());
         self.tell_element(&told, raw, target, base);
         let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);
-        if let Some(elements) = self.rules.elements().filter(|_| same) {
-            elements.put(open.key, told);
+        if same {
+            self.rules.keep_element(open.key, told, raw);
         }
     }
 

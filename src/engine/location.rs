@@ -160,8 +160,14 @@ impl fmt::Display for Step {
             Step::Qoder => f.write_str("!qoder"),
             Step::Jwt(part) => write!(f, "!jwt:/{part}"),
             Step::Event(n) => write!(f, "!event:/{n}"),
-            Step::Json(pointer) => write!(f, "!json:{pointer}"),
-            Step::MsgPack(pointer) => write!(f, "!msgpack:{pointer}"),
+            Step::Json(pointer) => {
+                f.write_str("!json:")?;
+                f.write_str(pointer)
+            }
+            Step::MsgPack(pointer) => {
+                f.write_str("!msgpack:")?;
+                f.write_str(pointer)
+            }
             Step::Lines(n) => write!(f, "!lines:/{n}"),
             Step::Frame(n) => write!(f, "!frame:/{n}"),
             Step::Pb(path) => write!(f, "!pb:{path}"),

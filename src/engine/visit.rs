@@ -118,6 +118,15 @@ pub enum Known {
     Form,
 }
 
+/// What is known of an element before it is read.
+#[derive(Clone, Copy)]
+pub struct ElementAt {
+    /// What may still be decoded.
+    pub left: usize,
+    /// Its end is a guess, and right only if all of it is known: otherwise it is asked for again.
+    pub guessed: bool,
+}
+
 /// What was opened while an element was read.
 pub struct Inside<'a> {
     /// All layers of the walk, and how many of them there were before it.
@@ -162,9 +171,14 @@ pub trait Visitor {
     }
 
     /// An object in a list of a document that no other holds, as it is spelled at `target` of `within`: a message, a tool. What it
-    /// comes to does not depend on what stands before it. `left` is what may still be decoded.
-    fn element(&mut self, _within: &[u8], _target: Target, _left: usize, _place: &dyn Place) -> Known {
+    /// comes to does not depend on what stands before it.
+    fn element(&mut self, _within: &[u8], _target: Target, _at: ElementAt, _place: &dyn Place) -> Known {
         Known::No
+    }
+
+    /// How long the element may be that begins with `rest`, if that can be told without reading it.
+    fn guess_element(&mut self, _rest: &[u8]) -> Option<usize> {
+        None
     }
 
     /// Follows each of them that was read.

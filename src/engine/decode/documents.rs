@@ -261,12 +261,20 @@ impl<'d, V: Visitor> Sink<'d> for Leaves<'_, '_, 'd, V> {
         if !self.walker.is_outermost() {
             return None;
         }
-        let end = json::value_end(self.bytes, start);
-        let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::Raw };
         self.element = None;
-        match self.walker.element(self.bytes, target, Tail::Json(&path.segments)) {
-            Known::Whole { .. } => return Some(end),
-            known => self.element = Some((self.walker.layers.len(), self.walker.budget, known == Known::Form)),
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let guess = self.walker.guess_element(rest).map(|length| (start + length, true));
+        let ends = guess.into_iter().chain(std::iter::once_with(|| (json::value_end(self.bytes, start), false)));
+        for (end, guessed) in ends {
+            let target = Target { layer: self.layer, raw: Span::of(start..end), spelling: Spelling::Raw };
+            match self.walker.element(self.bytes, target, guessed, Tail::Json(&path.segments)) {
+                Known::Whole { .. } => return Some(end),
+                Known::No if guessed => {}
+                known => {
+                    self.element = Some((self.walker.layers.len(), self.walker.budget, known == Known::Form));
+                    return None;
+                }
+            }
         }
         None
     }

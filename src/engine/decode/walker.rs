@@ -10,7 +10,9 @@ use super::sniff::{self, Class, Reading};
 use super::{DecodeLimits, Decoded, entropy, pairs};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
-use crate::engine::visit::{Inside, Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor};
+use crate::engine::visit::{
+    ElementAt, Inside, Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor,
+};
 use crate::wire::span::Span;
 
 pub(super) struct Walker<'v, V> {
@@ -329,13 +331,19 @@ impl<'v, V: Visitor> Walker<'v, V> {
     }
 
     /// Whether the visitor knows what the element of a list comes to that is spelled at `target` of `within`.
-    pub fn element(&mut self, within: &[u8], target: Target, tail: Tail<'_>) -> Known {
-        let known = self.visitor.element(within, target, self.budget, &Here::new(&self.root, &self.steps, tail));
+    pub fn element(&mut self, within: &[u8], target: Target, guessed: bool, tail: Tail<'_>) -> Known {
+        let at = ElementAt { left: self.budget, guessed };
+        let known = self.visitor.element(within, target, at, &Here::new(&self.root, &self.steps, tail));
         if let Known::Whole { spent } = known {
             // As if it had been read, so that what follows is read as far as it would be then.
             self.budget = self.budget.saturating_sub(spent);
         }
         known
+    }
+
+    /// How long the element may be that begins with `rest`.
+    pub fn guess_element(&mut self, rest: &[u8]) -> Option<usize> {
+        self.visitor.guess_element(rest)
     }
 
     /// Says that an element in `within` is over, which had `layers` layers before it and `budget` left to decode.

@@ -27,12 +27,17 @@ const HALF: usize = 6 << 20;
 const HALF_SEEN: usize = 2 << 20;
 /// Shorter elements are read as fast as they are looked up.
 const SHORTEST: usize = 512;
+const HALF_ENDS: usize = 1 << 20;
 /// Bytes at either end by which an element that comes again is guessed.
 const ENDS: usize = 64;
+/// Bytes at its beginning by which its end is guessed: results of tools have an identifier among them.
+const BEGINNING: usize = 128;
 
 pub(crate) struct Elements {
     kept: Remembered<Key, Arc<ToldElement>>,
     seen: Remembered<Digest, ()>,
+    /// By how an element begins: how long it is, and how it ends.
+    ends: Remembered<u64, (u32, u64)>,
 }
 
 /// What one element came to.
@@ -61,7 +66,7 @@ pub(in crate::engine) struct Spot {
 
 impl Default for Elements {
     fn default() -> Self {
-        Self { kept: Remembered::new(HALF), seen: Remembered::new(HALF_SEEN) }
+        Self { kept: Remembered::new(HALF), seen: Remembered::new(HALF_SEEN), ends: Remembered::new(HALF_ENDS) }
     }
 }
 
@@ -83,9 +88,20 @@ impl Elements {
         self.kept.get(key)
     }
 
-    pub(in crate::engine) fn put(&self, key: Key, told: ToldElement) {
+    pub(in crate::engine) fn put(&self, key: Key, told: ToldElement, secret: &DigestKey, raw: &[u8]) {
         let weight = told.weight();
         self.kept.put(key, Arc::new(told), weight);
+        if let (Some(first), Some(last)) = (raw.first_chunk::<BEGINNING>(), raw.last_chunk::<ENDS>()) {
+            self.ends.put(secret.guess(first), (raw.len() as u32, secret.guess(last)), 0);
+        }
+    }
+
+    /// Where the element that begins with `rest` may end, without reading it: if it is known as a whole, it does.
+    pub(in crate::engine) fn guess(&self, secret: &DigestKey, rest: &[u8]) -> Option<usize> {
+        let first = rest.first_chunk::<BEGINNING>()?;
+        let (length, end) = self.ends.get(secret.guess(first))?;
+        let last = rest.get(..length as usize)?.last_chunk::<ENDS>()?;
+        (secret.guess(last) == end).then_some(length as usize)
     }
 }
 
@@ -124,11 +140,15 @@ impl Spot {
     }
 
     pub fn location(&self, base: &Location) -> Location {
-        let mut location = base.clone();
-        if let Some(Step::Json(around)) = location.steps.last_mut() {
-            *around = [&**around, &*self.pointer].concat().into();
+        let mut steps = Vec::with_capacity(base.steps.len() + 1);
+        match base.steps.split_last() {
+            Some((Step::Json(around), outer)) => {
+                steps.extend_from_slice(outer);
+                steps.push(Step::Json([&**around, &*self.pointer].concat().into()));
+            }
+            _ => steps.extend_from_slice(&base.steps),
         }
-        location
+        Location { root: base.root.clone(), steps }
     }
 
     pub fn target(&self, element: Target) -> Target {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::elements::Elements;
+use super::elements::{Elements, ToldElement};
 use super::facts::Matcher;
 use super::hash::Keyed;
 use super::label::Label;
@@ -372,6 +372,19 @@ impl<'r> Inspector<'r> {
     /// Where elements are kept.
     pub(crate) fn elements(&self) -> Option<&'r Elements> {
         self.scans.map(Scans::elements)
+    }
+
+    /// How long the element may be that begins with `rest`.
+    pub(crate) fn guess_element(&self, rest: &[u8]) -> Option<usize> {
+        let scans = self.scans?;
+        scans.elements().guess(scans.key(), rest)
+    }
+
+    /// Keeps what the element `raw` came to.
+    pub(in crate::engine) fn keep_element(&self, key: Key, told: ToldElement, raw: &[u8]) {
+        if let Some(scans) = self.scans {
+            scans.elements().put(key, told, scans.key(), raw);
+        }
     }
 
     fn whole(&mut self, part: u64) -> Option<Whole> {

@@ -16,6 +16,7 @@ mod compare;
 mod elements;
 mod fold;
 mod regional;
+mod space;
 mod structure;
 mod text;
 mod unlike;
@@ -38,7 +39,7 @@ use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{Inside, Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
+use crate::engine::visit::{ElementAt, Inside, Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
@@ -106,7 +107,7 @@ impl<'t> Scan<'t> {
     pub fn finish(mut self, layers: &[Layer]) -> (Vec<RawFinding>, Lesson) {
         self.leave_element();
         structure::close_from(&mut self, 0);
-        structure::gaps_from(&mut self, layers, 0);
+        space::settle_from(&mut self, layers, 0);
         if self.counts.unstable * 2 > self.counts.forms {
             // Whoever sends its fields in any order has no order that something could differ from.
             self.found.retain(|raw| !structure::is_form(&raw.kind));
@@ -281,7 +282,7 @@ impl Visitor for Scan<'_> {
         }
     }
 
-    fn element(&mut self, within: &[u8], target: Target, _: usize, place: &dyn Place) -> Known {
+    fn element(&mut self, within: &[u8], target: Target, _: ElementAt, place: &dyn Place) -> Known {
         self.element_begins(within, target, place);
         Known::No
     }
@@ -291,7 +292,7 @@ impl Visitor for Scan<'_> {
     }
 
     fn unread(&mut self, _: &dyn Place, _: &[u8], _: &'static str) {
-        self.structure.skip();
+        self.structure.space.skip();
         if let Some(element) = &mut self.element {
             element.cannot_be_told();
         }

@@ -12,6 +12,7 @@ use std::ops::{AddAssign, Range, Sub};
 use std::sync::Arc;
 
 use super::book::{Lesson, Noted};
+use super::space;
 use super::structure;
 use super::text::mix;
 use super::{Scan, name_of};
@@ -171,7 +172,7 @@ impl Scan<'_> {
             return;
         }
         self.leave_element();
-        structure::gaps_of(self, target.layer, within);
+        space::settle(self, target.layer, within);
         let depth = place.pointer().len();
         structure::close_above(self, target.layer, depth);
         let beside = self.lesson.beside();
@@ -208,10 +209,10 @@ impl Scan<'_> {
         self.leave_element();
         match &told.first {
             None => {}
-            Some(First::Free) => self.structure.skip(),
+            Some(First::Free) => self.structure.space.skip(),
             Some(First::Value { raw, pattern, pointer }) => {
                 let location = || below(place, pointer);
-                structure::gap_before(self, within, value_at(raw, target), *pattern, &location);
+                space::before_element(self, within, value_at(raw, target), *pattern, &location);
             }
         }
         if let Some((_, list)) = place.pointer().split_last() {
@@ -222,7 +223,7 @@ impl Scan<'_> {
             }
         }
         if told.first.is_some() {
-            self.structure.ends_at(told.last.map(|end| (target.layer, target.raw.start + end)));
+            self.structure.space.ends_at(told.last.map(|end| (target.layer, target.raw.start + end)));
         }
         self.counts += told.counts;
         told.noted.iter().for_each(|noted| self.lesson.share(noted.clone()));
@@ -235,9 +236,9 @@ impl Scan<'_> {
         let Some(element) = &self.element else { return };
         let (target, open) = (element.target, element.open);
         structure::close_from(self, open);
-        structure::gaps_of(self, target.layer, within);
-        structure::gaps_from(self, inside.layers, inside.before);
-        let last = self.structure.last(target.layer).map(|end| end.saturating_sub(target.raw.start));
+        space::settle(self, target.layer, within);
+        space::settle_from(self, inside.layers, inside.before);
+        let last = self.structure.space.last(target.layer).map(|end| end.saturating_sub(target.raw.start));
         let Some(element) = self.element.take() else { return };
         let (counts, found) = (self.counts - element.before, self.found.len() - element.found);
         let Element { key, first, names, more, lesson, lists, .. } = *element;

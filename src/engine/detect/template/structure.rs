@@ -2,12 +2,11 @@
 //! tokens, the spelling of numbers.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
+use super::space::{self, Space};
 use super::text::{digest, mix};
 use super::{Scan, name_of, pattern, raw};
 use crate::engine::audit::Request;
-use crate::engine::decode::Layer;
 use crate::engine::detect::region::Region;
 use crate::engine::finding::Severity;
 use crate::engine::location::{Location, Root, Step};
@@ -23,16 +22,11 @@ const LONGEST_ITEM: usize = 80;
 /// Lists of one unit, and items of one list.
 const MOST_LISTS: usize = 512;
 const MOST_ITEMS: usize = 512;
-/// Longer gaps hold values, or are drawn for the eye.
-const WIDEST: u32 = 64;
-/// Gaps of one unit.
-const MOST_GAPS: usize = 8192;
 /// What a model or a tool wrote: its form is not the client's.
 const FREE: &[&str] = &["input", "arguments", "args", "output", "parameters_json", "functionCall", "functionResponse"];
 
 const ORDER: u64 = 11;
 const CASE: u64 = 12;
-const WHITE: u64 = 13;
 const NUMBER: u64 = 14;
 const ITEMS: u64 = 15;
 const MEMBERS: u64 = 16;
@@ -47,11 +41,7 @@ const MANY: u32 = 20;
 #[derive(Default)]
 pub(super) struct Structure {
     open: Vec<Object>,
-    /// Where the last value ended.
-    last: Option<(LayerId, u32)>,
-    gaps: Vec<Gap>,
-    /// One of them was found to be odd.
-    named: bool,
+    pub space: Space,
     orders: usize,
     declared: Option<Tool>,
     lists: HashMap<u64, List>,
@@ -90,17 +80,6 @@ struct List {
     reported: bool,
 }
 
-/// What stands between two values.
-struct Gap {
-    /// The later one.
-    target: Target,
-    gap: Range<u32>,
-    pattern: u64,
-    location: Option<Location>,
-    /// It stands before the first value of an element.
-    around: bool,
-}
-
 impl Structure {
     /// Whether the value at `pointer` belongs to a tool of a server that the person added: its words come from there.
     pub fn is_foreign_tool(&self, pointer: &[Segment<'_>]) -> bool {
@@ -111,28 +90,6 @@ impl Structure {
     pub fn tool(&self, pointer: &[Segment<'_>]) -> u64 {
         let here = tool_at(pointer);
         self.declared.filter(|tool| here.is_some_and(|at| at == tool.at)).map_or(0, |tool| tool.name)
-    }
-
-    /// Bytes were passed over.
-    pub fn skip(&mut self) {
-        self.last = None;
-    }
-
-    /// What stands between the last value and the one at `target`, which is the last one from now on.
-    fn gap(&mut self, target: Target) -> Option<Range<u32>> {
-        let last = self.last.replace((target.layer, target.raw.end));
-        let (_, start) = last.filter(|(layer, _)| *layer == target.layer)?;
-        let gap = start..target.raw.start;
-        (gap.start < gap.end && gap.end - gap.start <= WIDEST).then_some(gap)
-    }
-
-    /// Where the last value of `layer` ended.
-    pub fn last(&self, layer: LayerId) -> Option<u32> {
-        self.last.filter(|(last, _)| *last == layer).map(|(_, end)| end)
-    }
-
-    pub fn ends_at(&mut self, last: Option<(LayerId, u32)>) {
-        self.last = last;
     }
 
     /// Objects that are being read.
@@ -148,7 +105,7 @@ impl Structure {
 
 impl Scan<'_> {
     /// Notes how the form at `place` is spelled; whether at least three others agree on another.
-    fn differs(&mut self, place: u64, spelling: &str) -> bool {
+    pub(super) fn differs(&mut self, place: u64, spelling: &str) -> bool {
         let spelled = self.lesson.note(place, spelling);
         let own = self.templates.own();
         if let Some(disagree) = self.page.and_then(|page| page.disagree(place, spelled, own)) {
@@ -203,7 +160,7 @@ impl Scan<'_> {
     }
 
     /// The digest of a place of `sort`. What calls itself otherwise is another program of the same client.
-    fn form(&self, sort: u64, place: u64) -> u64 {
+    pub(super) fn form(&self, sort: u64, place: u64) -> u64 {
         mix(mix(self.seed, sort), place)
     }
 }
@@ -213,7 +170,7 @@ pub(super) fn is_form(kind: &str) -> bool {
     matches!(kind, "cov.header_order" | "cov.header_case" | "cov.key_order" | "cov.json_ws" | "cov.number")
 }
 
-const STRUCTURE: (f32, Severity) = (0.7, Severity::Low);
+pub(super) const STRUCTURE: (f32, Severity) = (0.7, Severity::Low);
 
 pub(super) fn head(scan: &mut Scan<'_>, request: &Request) {
     let head = &request.head;
@@ -295,14 +252,14 @@ pub(super) fn leaf(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
     let json = json && matches!(leaf.target.spelling, Spelling::JsonString | Spelling::JsonToken);
     let pointer = place.pointer();
     if !json || pointer.iter().skip(1).any(|segment| FREE.contains(&name_of(segment))) {
-        scan.structure.skip();
+        scan.structure.space.skip();
         if let Some(element) = &mut scan.element {
             element.is_free();
         }
         return;
     }
     let here = mix(pattern(pointer), place.depth() as u64);
-    white_space(scan, leaf, place, here);
+    space::note(scan, leaf, place, here);
     match leaf.kind {
         LeafKind::JsonString => item(scan, leaf, place),
         LeafKind::JsonName => member(scan, leaf, place),
@@ -389,105 +346,6 @@ fn put(scan: &mut Scan<'_>, list: (u64, u64), text: &[u8], target: Target, locat
         scan.structure.reordered += 1;
         scan.push(raw("cov.list_order", location(), target, names, worth));
     }
-}
-
-/// Remembers what stands between two values in a row; its bytes are at hand when the element or the walk is over.
-fn white_space(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place, here: u64) {
-    let around = scan.starts_element(leaf.target, here, place);
-    let Some(gap) = scan.structure.gap(leaf.target) else { return };
-    if scan.structure.gaps.len() < MOST_GAPS {
-        // Only what can be compared can be found, and needs to be named.
-        let location = scan.page.map(|_| place.location());
-        scan.structure.gaps.push(Gap { target: leaf.target, gap, pattern: here, location, around });
-    }
-}
-
-/// Notes what stands before the value at `target`, with which an element begins that is known.
-pub(super) fn gap_before(
-    scan: &mut Scan<'_>,
-    within: &[u8],
-    target: Target,
-    pattern: u64,
-    location: &dyn Fn() -> Location,
-) {
-    let Some(gap) = scan.structure.gap(target) else { return };
-    let gap = Gap { target, gap, pattern, location: None, around: true };
-    if let Some(spelled) = odd_space(scan, within, &gap) {
-        name_space(scan, &spelled, location(), target);
-    }
-}
-
-/// Notes what stands between values of `layer`, whose bytes are `within`.
-pub(super) fn gaps_of(scan: &mut Scan<'_>, layer: LayerId, within: &[u8]) {
-    let mut others = Vec::new();
-    for gap in std::mem::take(&mut scan.structure.gaps) {
-        if gap.target.layer != layer {
-            others.push(gap);
-        } else if gap.around {
-            scan.outside(|scan| note_gap(scan, within, gap));
-        } else {
-            note_gap(scan, within, gap);
-        }
-    }
-    scan.structure.gaps = others;
-}
-
-/// The same of those of `layers` from number `from` on.
-pub(super) fn gaps_from(scan: &mut Scan<'_>, layers: &[Layer], from: usize) {
-    let mut others = Vec::new();
-    for gap in std::mem::take(&mut scan.structure.gaps) {
-        let number = gap.target.layer.0 as usize;
-        match layers.get(number) {
-            Some(layer) if number >= from => note_gap(scan, &layer.content, gap),
-            _ => others.push(gap),
-        }
-    }
-    scan.structure.gaps = others;
-}
-
-fn note_gap(scan: &mut Scan<'_>, content: &[u8], gap: Gap) {
-    if let (Some(spelled), Some(location)) = (odd_space(scan, content, &gap), gap.location) {
-        name_space(scan, &spelled, location, gap.target);
-    }
-}
-
-/// The first of a unit is named.
-fn name_space(scan: &mut Scan<'_>, spelled: &str, location: Location, target: Target) {
-    if !std::mem::replace(&mut scan.structure.named, true) {
-        let value = format!("{spelled:?} between members");
-        scan.push(raw("cov.json_ws", location, target, value, STRUCTURE));
-    }
-}
-
-/// Notes the white space around each sign between values; the first that is unlike the others'.
-fn odd_space(scan: &mut Scan<'_>, content: &[u8], gap: &Gap) -> Option<String> {
-    let bytes = content.get(gap.gap.start as usize..gap.gap.end as usize)?;
-    if !bytes.iter().all(|byte| b"\":,{}[] \t\r\n".contains(byte)) {
-        return None;
-    }
-    let mut odd = None;
-    let mut before = b'v';
-    let mut at = 0;
-    while at <= bytes.len() {
-        let blank = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let after = bytes.get(at + blank).map_or(b'v', |&sign| if sign == b'"' { b'v' } else { sign });
-        let white = &bytes[at..at + blank];
-        // How deep a line stands follows from what it stands in.
-        let spelled = match white.contains(&b'\n') {
-            true if white.contains(&b'\r') => "\r\n",
-            true => "\n",
-            false => std::str::from_utf8(white).unwrap_or_default(),
-        };
-        if before != b'v' || after != b'v' {
-            let place = scan.form(WHITE, mix(gap.pattern, u64::from(before) << 8 | u64::from(after)));
-            if scan.differs(place, spelled) {
-                odd.get_or_insert(spelled.to_owned());
-            }
-        }
-        before = after;
-        at += blank + 1;
-    }
-    odd
 }
 
 fn member(scan: &mut Scan<'_>, leaf: &Leaf<'_>, place: &dyn Place) {
