@@ -17,6 +17,7 @@ pub mod http1;
 pub mod http2;
 pub mod intake;
 pub mod listener;
+pub mod origin;
 pub mod pool;
 pub mod presence;
 pub mod restoring;

@@ -6,9 +6,11 @@ mod guard;
 mod message;
 mod stream;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +18,9 @@ use h2::Reason;
 use http::{HeaderMap, Uri};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::alarm::Alarm;
 use super::error::{UpstreamError, UpstreamFault};
 use super::http1::Intended;
 use super::stream::Wire;
@@ -54,6 +57,26 @@ impl UpstreamHandle {
     }
 }
 
+/// Has the task of a connection run after all that are ready: what several streams have to write then leaves in one piece. Else
+/// each stream's task would be followed by its connection's, and a few small frames by a system call.
+#[derive(Default)]
+struct Turn {
+    come: bool,
+}
+
+impl Turn {
+    fn last<T>(&mut self, cx: &mut Context<'_>, work: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        if !self.come {
+            self.come = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let done = work(cx);
+        self.come = done.is_ready();
+        done
+    }
+}
+
 /// Speaks HTTP/2 on a fresh connection, and waits until the upstream's settings are known.
 async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, UpstreamError> {
     let failed =
@@ -75,7 +98,8 @@ async fn connect(wire: Wire, deadline: Duration) -> Result<UpstreamHandle, Upstr
         let open = Arc::new(AtomicBool::new(true));
         let closed = open.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut turn = Turn::default();
+            if let Err(error) = poll_fn(|cx| turn.last(cx, |cx| Pin::new(&mut connection).poll(cx))).await {
                 tracing::debug!(%error, "HTTP/2 upstream connection ended");
             }
             closed.store(false, Ordering::Relaxed);
@@ -190,22 +214,29 @@ pub async fn serve(
     });
     let mut streams = JoinSet::new();
     let mut requests = 0u64;
+    let (mut turn, mut alarm) = (Turn::default(), Alarm::default());
+    let mut rested = Instant::now();
     loop {
-        while streams.try_join_next().is_some() {}
-        let accepted = if streams.is_empty() {
-            match timeout(shared.deadlines.idle, connection.accept()).await {
-                Ok(accepted) => accepted,
-                Err(_) => {
-                    connection.graceful_shutdown();
-                    let _ = timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
-                    None
+        let accepted = poll_fn(|cx| {
+            turn.last(cx, |cx| {
+                while let Poll::Ready(Some(_)) = streams.poll_join_next(cx) {
+                    rested = Instant::now();
                 }
-            }
-        } else {
-            tokio::select! {
-                accepted = connection.accept() => accepted,
-                Some(_) = streams.join_next() => continue,
-            }
+                match connection.poll_accept(cx) {
+                    Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                    Poll::Pending if streams.is_empty() => {
+                        ready!(alarm.poll(cx, rested + shared.deadlines.idle));
+                        Poll::Ready(None)
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+        });
+        let Some(accepted) = accepted.await else {
+            // Nothing came for too long: ended in good order.
+            connection.graceful_shutdown();
+            let _ = timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
+            break;
         };
         match accepted {
             None => break,
@@ -236,5 +267,43 @@ pub async fn serve(
     streams.shutdown().await;
     if idle && let Some(handle) = link.upstream.lock().await.take() {
         shared.pool.put_http2(peer.address.ip(), &origin, handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_task_of_a_connection_runs_after_those_that_are_ready() {
+        let ran = Rc::new(RefCell::new(Vec::new()));
+        let tasks = tokio::task::LocalSet::new();
+        let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+        let told = ran.clone();
+        tasks.spawn_local(async move {
+            let (mut turn, mut woken) = (Turn::default(), woken);
+            let _ = poll_fn(|cx| {
+                turn.last(cx, |cx| {
+                    told.borrow_mut().push("connection");
+                    Pin::new(&mut woken).poll(cx)
+                })
+            })
+            .await;
+        });
+        let told = ran.clone();
+        tasks.spawn_local(async move {
+            // Nothing has come for the connection yet.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            told.borrow_mut().push("first stream");
+            let _ = wake.send(());
+            let told = told.clone();
+            tokio::task::spawn_local(async move { told.borrow_mut().push("second stream") });
+        });
+        tasks.await;
+        assert_eq!(*ran.borrow(), ["connection", "first stream", "second stream", "connection"]);
     }
 }
