@@ -701,7 +701,7 @@ mod tests {
         }
         tally.finding("api.example.com", &finding("os.kernel", "6.1.0-18", "/env/kernel", Severity::Medium), reveal);
         let unread = Unread {
-            location: Location { root: Root::Body, steps: vec![Step::Json("/blob".into())] }.into(),
+            location: Location { root: Root::Body, steps: vec![Step::Json("/blob".into())] },
             bytes: 812,
             reason: "opaque",
             entropy: 7.9,

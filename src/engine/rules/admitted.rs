@@ -51,8 +51,8 @@ impl Memory {
         // Each with its number and its length: no value runs into the next.
         for field in request.head.fields() {
             let name = request.head.bytes(field.name);
-            let same = |sign: &Box<str>| sign.len() == name.len() && sign.as_bytes().eq_ignore_ascii_case(name);
-            if let Some(sign) = self.signs.iter().position(same) {
+            let same = |sign: &str| sign.len() == name.len() && sign.as_bytes().eq_ignore_ascii_case(name);
+            if let Some(sign) = self.signs.iter().position(|sign| same(sign)) {
                 let value = request.head.bytes(field.value);
                 key.extend_from_slice(&sign.to_le_bytes());
                 key.extend_from_slice(&value.len().to_le_bytes());
