@@ -239,7 +239,7 @@ impl Visitor for Detectors<'_> {
         match self.rules.told(key) {
             Some(told) => self.tell(&told, value, place),
             None => {
-                let long = value.raw.len() >= SHORTEST_KNOWN;
+                let long = value.raw.len() >= SHORTEST_KNOWN || value.kind == LeafKind::Header;
                 self.unknown = Some(Unknown { key, target: value.target, told: None, more: false, long });
             }
         }
@@ -297,7 +297,7 @@ impl Detectors<'_> {
                 &room[..]
             }
         };
-        let leaf = Leaf { kind: LeafKind::JsonString, name: value.name, text, runs: &[], target: value.target };
+        let leaf = Leaf { kind: value.kind, name: value.name, text, runs: &[], target: value.target };
         if self.memory.is_some() {
             self.remember(&leaf, place);
         }

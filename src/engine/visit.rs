@@ -95,8 +95,12 @@ pub const SHORTEST_KNOWN: usize = 256;
 /// The same of those that look like paths, in which nearly always something is found.
 pub const SHORTEST_PATH: usize = 12;
 
-/// A long string of a document that no other holds, or a path in one, before anything was done with it.
+/// The same of values of headers, at which more is looked than at a text.
+pub const SHORTEST_FIELD: usize = 8;
+
+/// A long string of a document that no other holds, or a path in one, or the value of a header, before anything was done with it.
 pub struct Quoted<'a> {
+    pub kind: LeafKind,
     /// As [`Leaf::name`].
     pub name: &'a str,
     /// With its escapes.

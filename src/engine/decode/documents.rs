@@ -206,7 +206,8 @@ impl<'d, V: Visitor> Leaves<'_, '_, 'd, V> {
     /// One that the visitor may know.
     fn known(&mut self, path: &Path<'d>, text: Text) {
         let raw = &self.bytes[text.start..text.end];
-        let value = Quoted { name: path.name(self.outer), raw, escaped: text.escaped, target: self.target(text) };
+        let (name, target) = (path.name(self.outer), self.target(text));
+        let value = Quoted { kind: LeafKind::JsonString, name, raw, escaped: text.escaped, target };
         if self.walker.recall(&value, Tail::Json(&path.segments)) {
             return;
         }

@@ -12,7 +12,7 @@ use super::place::Tail;
 use super::sniff;
 use super::walker::Walker;
 use crate::engine::location::Root;
-use crate::engine::visit::{LayerId, LeafKind, Spelling, Target, Visitor};
+use crate::engine::visit::{LayerId, LeafKind, Quoted, SHORTEST_FIELD, Spelling, Target, Visitor};
 use crate::wire::head::RequestHead;
 use crate::wire::span::Span;
 
@@ -44,29 +44,46 @@ impl<V: Visitor> Walker<'_, V> {
             if name == "cookie" {
                 self.cookies(head.raw(), field.value.range(), repeat);
             } else {
-                self.byte_sequences(&name, repeat, head.bytes(field.value), field.value);
-                let target = Target { layer: HEAD, raw: field.value, spelling: Spelling::Raw };
-                let tail = Tail::Header { name: &name, repeat };
-                let text = head.bytes(field.value);
-                let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
-                let paired = percent::is_encoded(text) && pairs::named(LeafKind::Header, &name, text).next().is_some();
-                if paired {
-                    // `k=v,k=v` encodes each of its values, never the whole.
-                    self.leaf(LeafKind::Header, &name, text, target, tail);
-                } else if matches!(credentials, sniff::Reading::Plain) {
-                    self.value(LeafKind::Header, &name, text, target, tail);
-                } else {
-                    self.leaf(LeafKind::Header, &name, text, target, tail);
-                    self.enter(credentials, &name, text, window, target, tail);
-                }
-                for (key, range) in pairs::named(LeafKind::Header, &name, text) {
-                    let (window, reading) = sniff::reading(&text[range.clone()], self.limits.json_depth);
-                    // A document in base64 was entered as a token of the text.
-                    if !reading.is_token(window.len()) {
-                        let window = window.start + range.start..window.end + range.start;
-                        self.enter(reading, key, text, window, target, tail);
-                    }
-                }
+                self.field(&name, repeat, head.bytes(field.value), field.value);
+            }
+        }
+    }
+
+    /// The value of a header, which may be known from an earlier request.
+    fn field(&mut self, name: &str, repeat: u32, text: &[u8], span: Span) {
+        let target = Target { layer: HEAD, raw: span, spelling: Spelling::Raw };
+        let kept = text.len() >= SHORTEST_FIELD;
+        let value = Quoted { kind: LeafKind::Header, name, raw: text, escaped: false, target };
+        if kept && self.recall(&value, Tail::Header { name, repeat }) {
+            return;
+        }
+        let layers = self.layers.len();
+        self.read_field(name, repeat, text, target);
+        if kept {
+            self.learn(layers);
+        }
+    }
+
+    fn read_field(&mut self, name: &str, repeat: u32, text: &[u8], target: Target) {
+        self.byte_sequences(name, repeat, text, target.raw);
+        let tail = Tail::Header { name, repeat };
+        let (window, credentials) = sniff::credentials(text, self.limits.json_depth);
+        let paired = percent::is_encoded(text) && pairs::named(LeafKind::Header, name, text).next().is_some();
+        if paired {
+            // `k=v,k=v` encodes each of its values, never the whole.
+            self.leaf(LeafKind::Header, name, text, target, tail);
+        } else if matches!(credentials, sniff::Reading::Plain) {
+            self.value(LeafKind::Header, name, text, target, tail);
+        } else {
+            self.leaf(LeafKind::Header, name, text, target, tail);
+            self.enter(credentials, name, text, window, target, tail);
+        }
+        for (key, range) in pairs::named(LeafKind::Header, name, text) {
+            let (window, reading) = sniff::reading(&text[range.clone()], self.limits.json_depth);
+            // A document in base64 was entered as a token of the text.
+            if !reading.is_token(window.len()) {
+                let window = window.start + range.start..window.end + range.start;
+                self.enter(reading, key, text, window, target, tail);
             }
         }
     }
