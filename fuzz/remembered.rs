@@ -15,8 +15,8 @@ const MOST: usize = 6;
 /// Shorter ones are not remembered.
 const PADDING: usize = 520;
 
-/// One that remembers and one that does not, which know the same of their client.
-static BOTH: LazyLock<[Arc<Engine>; 2]> = LazyLock::new(|| {
+/// One that remembers and one that does not, and what both know of their client at one time and at another.
+static BOTH: LazyLock<([Arc<Engine>; 2], [Arc<Templates>; 2])> = LazyLock::new(|| {
     let facts = [("user.name", "ann-example"), ("tz.iana", "Asia/Shanghai"), ("path.home", "/home/ann-example")];
     let engine = || {
         Engine::new(EngineParts {
@@ -31,14 +31,16 @@ static BOTH: LazyLock<[Arc<Engine>; 2]> = LazyLock::new(|| {
     let both =
         [engine(), engine().without_memory()].map(|engine| Arc::new(engine.with_templates(Arc::default(), true)));
     let mut templates = Templates::default();
+    let mut earlier = Arc::default();
     for turn in 1..24 {
         let message =
             format!(r#"{{"role":"user","content":[{{"type":"text","text":"{}","n":{turn}}}]}}"#, "so. ".repeat(150));
         templates.learn(said(&both[1], &body(&vec![message.into_bytes(); turn % 5])).1, 1);
+        if turn == 12 {
+            earlier = Arc::new(templates.clone());
+        }
     }
-    let known = Arc::new(templates);
-    both.iter().for_each(|engine| engine.set_templates(known.clone()));
-    both
+    (both, [Arc::new(templates), earlier])
 });
 
 /// The findings, and what is learned.
@@ -101,9 +103,15 @@ pub fn remembered(data: &[u8]) {
         .collect();
     // As a conversation grows, then once more, and from its middle on.
     let turns = (1..=messages.len()).chain([messages.len()]).map(|turns| &messages[..turns]);
-    for turn in turns.chain([&messages[messages.len() / 2..]]) {
+    let (engines, known) = &*BOTH;
+    for (number, turn) in turns.chain([&messages[messages.len() / 2..]]).enumerate() {
         let body = body(turn);
-        let [with, without] = BOTH.each_ref().map(|engine| said(engine, &body));
+        // Now and then more is known than when a message was remembered, or less.
+        let known = &known[usize::from(number % 3 == 2)];
+        let [with, without] = engines.each_ref().map(|engine| {
+            engine.set_templates(known.clone());
+            said(engine, &body)
+        });
         assert_eq!(with.0, without.0);
         let learned = [with.1, without.1].map(|lesson| {
             let mut learned = Templates::default();

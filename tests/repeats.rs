@@ -283,6 +283,43 @@ fn a_known_element_is_compared_as_it_was() {
     assert_eq!(kinds.len(), 5, "{kinds:?}");
 }
 
+/// Messages whose findings are known and whose form is not, since more was learned meanwhile, are those of whoever says them.
+#[test]
+fn a_message_that_is_read_for_its_form_alone_keeps_its_role() {
+    let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let block = "<env>\nIt's so, and that's that: don't read it.\n</env>\n";
+    let words = "It reads the file and says what stands in it, a line for each.\n".repeat(10);
+    let mut templates = Templates::default();
+    for turns in 1..10 {
+        let messages: Vec<_> = (0..turns)
+            .map(|turn| {
+                let role = ["assistant", "tool", "user", "system"][turn % 4];
+                let content = format!("{turn} {block}{words}");
+                serde_json::json!({"role": role, "content": [{"type": "text", "text": content}]})
+            })
+            .collect();
+        let body = serde_json::json!({"model": "m", "turn": turns, "messages": messages}).to_string();
+        let captured = request("/v1/messages", &body);
+        let lessons = [&with, &without].map(|engine| {
+            let mut flow = engine.open("flow".to_owned(), captured.request.clone());
+            flow.audit(captured.part());
+            flow.close().lesson
+        });
+        let learned = lessons.clone().map(|lesson| {
+            let mut learned = Templates::default();
+            learned.learn(lesson, 1);
+            learned.to_json()
+        });
+        assert_eq!(learned[0], learned[1], "{turns} turns");
+        let [_, lesson] = lessons;
+        templates.learn(lesson, 1);
+        let known = Arc::new(templates.clone());
+        with.set_templates(known.clone());
+        without.set_templates(known);
+    }
+}
+
 /// What is odd about a request, if anything is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Odd {

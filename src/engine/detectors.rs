@@ -286,7 +286,9 @@ impl Detectors<'_> {
     /// Adds what `value` came to where it stood before.
     fn tell(&mut self, told: &Told, value: &Quoted<'_>, place: &dyn Place) {
         let region = self.rules.region_at(place);
-        let read = !told.is_empty() || self.memory.is_some() || Scan::reads(region, told.blocks);
+        // Who says what follows decides whether it is read.
+        let role = value.name == "role";
+        let read = !told.is_empty() || self.memory.is_some() || role || Scan::reads(region, told.blocks);
         let mut room = std::mem::take(&mut self.room);
         room.clear();
         let text = match (read, value.escaped) {
@@ -300,6 +302,9 @@ impl Detectors<'_> {
         let leaf = Leaf { kind: value.kind, name: value.name, text, runs: &[], target: value.target };
         if self.memory.is_some() {
             self.remember(&leaf, place);
+        }
+        if role {
+            self.rules.note_role(&leaf, place);
         }
         self.rules.tell(&told.rules, &leaf, place);
         if let Some(facts) = self.facts {

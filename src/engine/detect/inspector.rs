@@ -343,6 +343,11 @@ impl<'r> Inspector<'r> {
         self.role = Role::default();
     }
 
+    /// Notes who says what follows, where nothing else is looked for.
+    pub(crate) fn note_role(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.role.note(leaf, place);
+    }
+
     /// Whether a system prompt stands at `place`.
     pub(crate) fn is_system(&self, place: &dyn Place) -> bool {
         self.region_at(place) == Region::System
