@@ -15,8 +15,14 @@ const MOST: usize = 6;
 /// Shorter ones are not remembered.
 const PADDING: usize = 520;
 
-/// One that remembers and one that does not, and what both know of their client at one time and at another.
-static BOTH: LazyLock<([Arc<Engine>; 2], [Arc<Templates>; 2])> = LazyLock::new(|| {
+struct Both {
+    /// One that remembers and one that does not.
+    engines: [Arc<Engine>; 2],
+    /// What they know of their client at one time and at another.
+    known: [Arc<Templates>; 2],
+}
+
+static BOTH: LazyLock<Both> = LazyLock::new(|| {
     let facts = [("user.name", "ann-example"), ("tz.iana", "Asia/Shanghai"), ("path.home", "/home/ann-example")];
     let engine = || {
         Engine::new(EngineParts {
@@ -40,7 +46,7 @@ static BOTH: LazyLock<([Arc<Engine>; 2], [Arc<Templates>; 2])> = LazyLock::new(|
             earlier = Arc::new(templates.clone());
         }
     }
-    (both, [Arc::new(templates), earlier])
+    Both { engines: both, known: [Arc::new(templates), earlier] }
 });
 
 /// The findings, and what is learned.
@@ -103,7 +109,7 @@ pub fn remembered(data: &[u8]) {
         .collect();
     // As a conversation grows, then once more, and from its middle on.
     let turns = (1..=messages.len()).chain([messages.len()]).map(|turns| &messages[..turns]);
-    let (engines, known) = &*BOTH;
+    let Both { engines, known } = &*BOTH;
     for (number, turn) in turns.chain([&messages[messages.len() / 2..]]).enumerate() {
         let body = body(turn);
         // Now and then more is known than when a message was remembered, or less.
