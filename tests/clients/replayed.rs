@@ -80,10 +80,16 @@ impl Replayed {
         assert!(self.status == Some(0) && self.printed.iter().all(|said| said.contains(GREETING)), "{told}");
         let asked = |flow: &&Value| flow["host"] == host && flow["path"].as_str().is_some_and(|at| at.contains(path));
         assert!(self.flows.iter().filter(asked).count() > 0, "nothing to {host}{path}\n{told}\n{:#?}", self.flows);
-        let mut turns =
-            self.matched.lines().filter(|line| line.contains("answered: ") && line.contains(path)).peekable();
-        assert!(turns.peek().is_some(), "nothing was looked for in the recording\n{told}");
-        let other = turns.find(|line| !line.contains("answered: the same body"));
-        assert_eq!(other, None, "{told}");
+        assert!(self.turns(path).next().is_some(), "nothing was looked for in the recording\n{told}");
+        assert!(self.is_found_by_body(path), "{told}");
+    }
+
+    /// Whether each request of the second turn to `path` was answered by what it says.
+    pub fn is_found_by_body(&self, path: &str) -> bool {
+        self.turns(path).all(|line| line.contains("answered: the same body"))
+    }
+
+    fn turns<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a str> {
+        self.matched.lines().filter(move |line| line.contains("answered: ") && line.contains(path))
     }
 }
