@@ -5,7 +5,7 @@
 //! session resumption lives in it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -373,6 +373,7 @@ impl Dialer {
     async fn tcp(&self, host: &str, port: u16, named: bool) -> Result<TcpStream, UpstreamError> {
         let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) if is_below_localhost(host) => LOOPBACK.map(|ip| SocketAddr::new(ip, port)).to_vec(),
             Err(_) => tokio::net::lookup_host((host, port))
                 .await
                 .map_err(|e| UpstreamError::new(UpstreamFault::Dns, format!("name not resolved: {e}")))?
@@ -424,6 +425,16 @@ impl Dialer {
         }
         Ok(())
     }
+}
+
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+
+/// Names that always mean this machine (RFC 6761, 6.3), so that no resolver is asked: it might not know them, or might
+/// say otherwise. `localhost` itself is left to the machine, whose hosts file may know but one of its addresses.
+fn is_below_localhost(host: &str) -> bool {
+    const BELOW: &[u8] = b".localhost";
+    let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
+    name.len() > BELOW.len() && name[name.len() - BELOW.len()..].eq_ignore_ascii_case(BELOW)
 }
 
 /// Whether `ip` and `port` lead to what listens at `own`.
@@ -560,5 +571,15 @@ mod tests {
         assert_eq!(of(&[b"spdy/3", b"h2", b"h2"]), Some(Offer::Http2));
         assert_eq!(of(&[b"acme-tls/1"]), None);
         assert_eq!(Offer::of(None::<std::iter::Empty<&[u8]>>), Some(Offer::Silent));
+    }
+
+    #[test]
+    fn names_below_localhost_are_this_machine() {
+        for host in ["a.localhost", "a.b.LocalHost", "a.localhost."] {
+            assert!(is_below_localhost(host), "{host}");
+        }
+        for host in ["localhost", ".localhost", "alocalhost", "a.localhost.example", "a.localhost..", "ä.localhos", ""] {
+            assert!(!is_below_localhost(host), "{host}");
+        }
     }
 }

@@ -11,9 +11,11 @@ mod crl;
 mod der;
 mod names;
 mod ocsp;
+mod proven;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,6 +35,7 @@ pub use ocsp::StapleFault;
 use crate::config::AllowUntrusted;
 use crate::report::text::visible;
 use crl::Standing;
+use proven::Proven;
 
 /// Why an upstream's certificate is refused. One line for whoever has to do something about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -130,6 +133,7 @@ pub struct UpstreamVerifier {
     /// Swapped by a reload.
     crls: ArcSwap<Vec<Crl>>,
     algorithms: WebPkiSupportedAlgorithms,
+    proven: Proven,
 }
 
 impl UpstreamVerifier {
@@ -149,7 +153,7 @@ impl UpstreamVerifier {
         }
         let own = parts.own.iter().filter_map(|der| Some(parse(der)?.public_key().raw.to_vec())).collect();
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { anchors, roots, own, crls: ArcSwap::from_pointee(parts.crls), algorithms }
+        Self { anchors, roots, own, crls: ArcSwap::from_pointee(parts.crls), algorithms, proven: Proven::new() }
     }
 
     /// Other revocation lists from now on.
@@ -166,17 +170,53 @@ impl UpstreamVerifier {
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Refusal> {
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| match parse(leaf) {
+            None => Refusal::Malformed,
+            Some(certificate) if self.has_own_key(&certificate) => Refusal::OwnCa,
+            Some(_) => Refusal::Path(error),
+        })?;
+        // What others say of a chain may be otherwise the next time.
+        let lasting = staple.is_empty() && self.crls.load().is_empty();
+        let chain = lasting.then(|| Proven::digest(leaf, intermediates));
+        if !chain.is_some_and(|chain| self.proven.holds(&chain, now)) {
+            let valid = self.judge_chain(leaf, &end_entity, intermediates, staple, now)?;
+            if let Some(chain) = chain {
+                self.proven.keep(chain, valid);
+            }
+        }
+        end_entity.verify_is_valid_for_subject_name(name).map_err(Refusal::Path)?;
+        if let ServerName::DnsName(host) = name
+            && let Some(wide) = names::only_wide(host.as_ref(), end_entity.valid_dns_names())
+        {
+            return Err(Refusal::WideWildcard(wide));
+        }
+        Ok(())
+    }
+
+    /// Whether this chain is good, whatever the host; in which seconds it is, as far as its certificates say.
+    fn judge_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        end_entity: &EndEntityCert<'_>,
+        intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<RangeInclusive<i64>, Refusal> {
         let certificate = parse(leaf).ok_or(Refusal::Malformed)?;
         if self.has_own_key(&certificate) || intermediates.iter().any(|der| self.is_own(der)) {
             return Err(Refusal::OwnCa);
         }
-        let end_entity = EndEntityCert::try_from(leaf).map_err(Refusal::Path)?;
         let refused = RefCell::new(None);
-        let judge_path = |path: &VerifiedPath<'_>| {
-            self.judge_path(path, &certificate, staple, now).map_err(|refusal| {
+        let valid = RefCell::new(None);
+        let judge_path = |path: &VerifiedPath<'_>| match self.judge_path(path, &certificate, staple, now) {
+            Ok(seconds) => {
+                *valid.borrow_mut() = Some(seconds);
+                Ok(())
+            }
+            Err(refusal) => {
                 *refused.borrow_mut() = Some(refusal);
-                webpki::Error::UnknownIssuer
-            })
+                Err(webpki::Error::UnknownIssuer)
+            }
         };
         let usage = KeyUsage::server_auth();
         let (algorithms, anchors) = (self.algorithms.all, &self.anchors);
@@ -191,31 +231,28 @@ impl UpstreamVerifier {
         if names::has_forged_name(&certificate) {
             return Err(Refusal::ForgedName);
         }
-        end_entity.verify_is_valid_for_subject_name(name).map_err(Refusal::Path)?;
-        if let ServerName::DnsName(host) = name
-            && let Some(wide) = names::only_wide(host.as_ref(), end_entity.valid_dns_names())
-        {
-            return Err(Refusal::WideWildcard(wide));
-        }
-        has_strong_key(&certificate)
+        has_strong_key(&certificate)?;
+        valid.take().ok_or(Refusal::Malformed)
     }
 
-    /// What webpki leaves open on a path that it would take.
+    /// What webpki leaves open on a path that it would take; in which seconds all of its certificates are valid.
     fn judge_path(
         &self,
         path: &VerifiedPath<'_>,
         certificate: &X509Certificate<'_>,
         staple: &[u8],
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<RangeInclusive<i64>, Refusal> {
         let leaf = path.end_entity();
         // The anchor is one of ours, so it lies among them.
         let at = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
         let root = at.and_then(|at| self.roots.get(at)).ok_or(Refusal::Malformed)?;
+        let mut valid = proven::validity(certificate);
         // The server's very certificate is trusted by name: then it needs nobody above it.
         if **root != *leaf.der() {
-            let between = path.intermediate_certificates().count();
-            self.judge_root(root, between, now)?;
+            let root = parse(root).ok_or(Refusal::Malformed)?;
+            self.judge_root(&root, path.intermediate_certificates().count(), now)?;
+            valid = proven::both(valid, proven::validity(&root));
         }
         for ca in path.intermediate_certificates() {
             let der = ca.der();
@@ -224,24 +261,25 @@ impl UpstreamVerifier {
                 return Err(Refusal::MayNotSign(subject_of(&ca)));
             }
             has_strong_key(&ca)?;
+            valid = proven::both(valid, proven::validity(&ca));
         }
         self.judge_revocation(path, now)?;
         if staple.is_empty() {
-            return if demands_staple(certificate) { Err(Refusal::NoStaple) } else { Ok(()) };
+            return if demands_staple(certificate) { Err(Refusal::NoStaple) } else { Ok(valid) };
         }
         let key = path.issuer_spki();
         let issuer = path.intermediate_certificates().next().map_or(path.anchor().subject.as_ref(), |ca| ca.subject());
         let question = ocsp::Question { serial: leaf.serial(), issuer, issuer_key: &key };
-        ocsp::check(staple, &question, self.algorithms.all, now).map_err(Refusal::Staple)
+        ocsp::check(staple, &question, self.algorithms.all, now).map_err(Refusal::Staple)?;
+        Ok(valid)
     }
 
     /// webpki takes an anchor at its word: its validity and limits are not looked at.
-    fn judge_root(&self, root: &CertificateDer<'_>, between: usize, now: UnixTime) -> Result<(), Refusal> {
-        let certificate = parse(root).ok_or(Refusal::Malformed)?;
-        if self.has_own_key(&certificate) {
+    fn judge_root(&self, certificate: &X509Certificate<'_>, between: usize, now: UnixTime) -> Result<(), Refusal> {
+        if self.has_own_key(certificate) {
             return Err(Refusal::OwnCa);
         }
-        let refuse = |fault| Err(Refusal::Root { name: subject_of(&certificate), fault });
+        let refuse = |fault| Err(Refusal::Root { name: subject_of(certificate), fault });
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if certificate.validity().not_after.timestamp() < at {
             return refuse("has expired");
@@ -257,7 +295,7 @@ impl UpstreamVerifier {
             }
             _ => return refuse("is not a CA (basicConstraints)"),
         }
-        if !may_sign(&certificate) {
+        if !may_sign(certificate) {
             return refuse("may not sign certificates (keyUsage without keyCertSign)");
         }
         match certificate.extended_key_usage() {
@@ -274,7 +312,7 @@ impl UpstreamVerifier {
         {
             return refuse("has a critical extension that is not known");
         }
-        has_strong_key(&certificate)
+        has_strong_key(certificate)
     }
 
     fn judge_revocation(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), Refusal> {

@@ -36,3 +36,33 @@ fn any_ca_that_divulge_made_is_known_by_its_name() {
     assert!(!crate::ca::is_one_of_ours(&ours.leaf_past_scope("api.example.com")));
     assert!(!crate::ca::is_one_of_ours(&CertificateDer::from(vec![0x30, 0])));
 }
+
+#[test]
+fn a_chain_that_was_proved_holds_as_long_as_it_is_valid_for_its_names_alone() {
+    let authority = Authority::in_memory().unwrap();
+    let (roots, leaf) = (authority.certificates(), authority.leaf_past_scope("api.example.com"));
+    let verifier = verifier(roots, &[]);
+    let judge = |leaf: &CertificateDer<'static>, host: &'static str, now: u64| {
+        let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        verifier.judge(leaf, &[], &ServerName::try_from(host).unwrap(), &[], at)
+    };
+    let now = UnixTime::now().as_secs();
+    let validity = super::proven::validity(&super::parse(&leaf).unwrap());
+    let (from, until) = (*validity.start() as u64, *validity.end() as u64);
+    for round in 0..2 {
+        judge(&leaf, "api.example.com", now).unwrap();
+        let kept = verifier.proven.holds(&super::Proven::digest(&leaf, &[]), UnixTime::now());
+        assert!(kept, "{round}");
+        for (host, when) in [("www.example.com", now), ("api.example.com", until + 1), ("api.example.com", from - 1)] {
+            assert!(matches!(judge(&leaf, host, when), Err(Refusal::Path(_))), "{host} {when}");
+        }
+    }
+    // One bit of the signature.
+    let mut forged = leaf.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(matches!(judge(&CertificateDer::from(forged), "api.example.com", now), Err(Refusal::Path(_))));
+    // With the same bytes otherwise divided it is another chain.
+    let (a, b) = leaf.split_at(leaf.len() / 2);
+    let halves = [CertificateDer::from(a.to_vec()), CertificateDer::from(b.to_vec())];
+    assert_ne!(super::Proven::digest(&leaf, &[]), super::Proven::digest(&halves[0], &halves[1..]));
+}
