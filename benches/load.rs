@@ -1,4 +1,5 @@
-//! What interception costs: `cargo bench --bench load [-- --requests N --connections N --idle N --rounds N]`.
+//! What interception costs: `cargo bench --bench load [-- --requests N --connections N --idle N --rounds N]`, and whether
+//! that depends on how many connections there are: `cargo bench --bench load -- --held 10,100,1000,10000`.
 //!
 //! ```text
 //! load (this process) -> divulge (release) -> upstream (this process)
@@ -19,7 +20,12 @@ use common::upstream::ok;
 use common::{Authority, Divulge, HOST, Route, Upstream, Wire};
 use tokio::task::JoinSet;
 
+/// Requests under way at a time, whatever the number of connections that are held.
+const UNDER_WAY: usize = 10;
+
 struct Plan {
+    /// How many connections to hold, one number after another; then nothing else is measured.
+    held: Vec<usize>,
     requests: usize,
     connections: usize,
     idle: usize,
@@ -27,7 +33,7 @@ struct Plan {
 }
 
 fn main() {
-    let mut plan = Plan { requests: 6000, connections: 16, idle: 256, rounds: 3 };
+    let mut plan = Plan { held: Vec::new(), requests: 6000, connections: 16, idle: 256, rounds: 3 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let into = match word.as_str() {
@@ -36,8 +42,18 @@ fn main() {
             "--idle" => &mut plan.idle,
             "--rounds" => &mut plan.rounds,
             "--bench" => continue,
+            "--held" => {
+                let numbers = words.next().unwrap_or_default();
+                let numbers = numbers.split(',').map(|number| number.parse().ok().filter(|number| *number > 0));
+                let Some(numbers) = numbers.collect() else {
+                    eprintln!("load: --held needs numbers above 0 with commas between them");
+                    std::process::exit(2);
+                };
+                plan.held = numbers;
+                continue;
+            }
             other => {
-                eprintln!("load: `{other}` is none of --requests N, --connections N, --idle N, --rounds N");
+                eprintln!("load: `{other}` is none of --held N,N, --requests N, --connections N, --idle N, --rounds N");
                 std::process::exit(2);
             }
         };
@@ -49,7 +65,74 @@ fn main() {
             }
         }
     }
-    common::within(Duration::from_secs(600), load(plan));
+    if plan.held.is_empty() {
+        common::within(Duration::from_secs(600), load(plan));
+    } else {
+        common::within(Duration::from_secs(1200), held(plan));
+    }
+}
+
+/// CPU per request on connections that are already open, each number of them before a proxy of its own; the rounds of all
+/// numbers alternate.
+async fn held(plan: Plan) {
+    let authority = Authority::new();
+    let upstream = Upstream::answering(&authority, |_| ok("ok")).await;
+    let mut groups = Vec::with_capacity(plan.held.len());
+    for &count in &plan.held {
+        let divulge = Divulge::before(&authority, upstream.address).await;
+        let through = Route::through(&divulge);
+        let mut wires = Vec::with_capacity(count);
+        for opened in 0..count {
+            if opened % 1000 == 999 {
+                eprintln!("{} of {count} connections", opened + 1);
+            }
+            // After a request its connection to the upstream is for the next one.
+            let mut wire = through.http1().await;
+            exchange(&mut wire, &request(0)).await;
+            wires.push(wire);
+        }
+        groups.push((divulge, wires, Vec::with_capacity(plan.rounds)));
+    }
+    for (_, wires, _) in &mut groups {
+        // Each connection has had a request, and what a client always sends is learned.
+        let count = wires.len().max(500);
+        spread(wires, count).await;
+    }
+    for number in 0..plan.rounds {
+        eprintln!("round {} of {}", number + 1, plan.rounds);
+        for (divulge, wires, costs) in &mut groups {
+            let before = processor_time(divulge.pid());
+            spread(wires, plan.requests).await;
+            let spent = processor_time(divulge.pid()) - before;
+            costs.push(spent.as_secs_f64() / plan.requests as f64 * 1e6);
+        }
+    }
+    println!("connections   CPU per request, µs: median (least, most) of {} rounds of {}", plan.rounds, plan.requests);
+    for (_, wires, costs) in &mut groups {
+        costs.sort_by(f64::total_cmp);
+        let (least, median, most) = (costs[0], costs[costs.len() / 2], costs[costs.len() - 1]);
+        println!("{:>11}   {median:.1} ({least:.1}, {most:.1})", wires.len());
+    }
+}
+
+/// `count` requests, one after another on each of `wires` in turn, a few at a time.
+async fn spread(wires: &mut Vec<Wire>, count: usize) {
+    let lanes = UNDER_WAY.min(wires.len());
+    let mut shares: Vec<Vec<Wire>> = (0..lanes).map(|_| Vec::with_capacity(wires.len() / lanes + 1)).collect();
+    for (number, wire) in wires.drain(..).enumerate() {
+        shares[number % lanes].push(wire);
+    }
+    let mut workers = JoinSet::new();
+    for mut share in shares {
+        workers.spawn(async move {
+            for number in 0..count / lanes {
+                let at = number % share.len();
+                exchange(&mut share[at], &request(0)).await;
+            }
+            share
+        });
+    }
+    wires.extend(workers.join_all().await.into_iter().flatten());
 }
 
 async fn load(plan: Plan) {

@@ -181,14 +181,13 @@ impl Visitor for Detectors<'_> {
         }
         self.template.element_begins(within, target, place);
         let Some(key) = key else { return Known::No };
-        let base = place.location();
         let Some(told) = told else {
             let before = (self.rules.count(), self.found.count(), self.marks.len());
             self.template.keeps_element(key);
             self.element = Some(Open {
                 key,
                 target,
-                base,
+                base: place.location(),
                 before,
                 more: false,
                 beside: None,
@@ -206,7 +205,9 @@ impl Visitor for Detectors<'_> {
             // The form of what is in it is in no value at hand.
             return Known::No;
         }
-        self.tell_element(&told, raw, target, &base);
+        if !told.is_plain() {
+            self.tell_element(&told, raw, target, &place.location());
+        }
         self.form_only = !whole;
         if whole { Known::Whole { spent: told.spent } } else { Known::Form }
     }

@@ -1,14 +1,15 @@
 //! Digests by which bytes that were seen before are known again, at the speed of memory.
 //!
 //! ```text
-//! bytes -> blocks -> sums of products with secret words (NH, of RFC 4418) -> SipHash under secret keys -> 128 bits
+//! bytes -> blocks -> sums of products with secret words (NH, of RFC 4418)
+//!       -> two polynomials at secret points, modulo 2⁶¹ - 1 (as in UHASH, RFC 4418) -> 122 bits
 //! ```
 //!
 //! The secrets are drawn when the process starts and nobody else has them: who does not know them cannot make two texts that
 //! have one digest, and cannot test a guess by it. NH is universal: whatever two texts of one length are, one in 2⁶⁴ choices of
-//! the secrets gives them the same sum.
+//! the secrets gives them the same sum. So is a polynomial: of n words, at most n points in 2⁶¹ give two of them the same value.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// Known again by these bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -30,7 +31,7 @@ type Pair = [u64; 2];
 
 pub(crate) struct DigestKey {
     words: Box<[Pair; PAIRS]>,
-    ends: [RandomState; 2],
+    points: [u64; 2],
 }
 
 impl Default for DigestKey {
@@ -40,25 +41,25 @@ impl Default for DigestKey {
         for (number, word) in words.as_flattened_mut().iter_mut().enumerate() {
             *word = secret.hash_one(number);
         }
-        Self { words, ends: [RandomState::new(), RandomState::new()] }
+        let point = |number: usize| secret.hash_one(usize::MAX - number) & PRIME;
+        Self { words, points: [point(0), point(1)] }
     }
 }
 
 impl DigestKey {
     /// Of several texts, each for itself: where one ends and the next begins counts. `about` is what else must be the same.
     pub fn of(&self, texts: &[&[u8]], about: u64) -> Digest {
-        let mut ends = [self.ends[0].build_hasher(), self.ends[1].build_hasher()];
+        let mut ends = self.points.map(|point| Polynomial { point, value: 1 });
+        let mut put = |word: u64| ends.iter_mut().for_each(|end| end.put(word));
         for text in texts {
             for block in text.chunks(BLOCK) {
                 let sum = self.sum(block);
-                ends.iter_mut().for_each(|end| end.write_u128(sum));
+                [sum, sum >> 43, sum >> 86].into_iter().for_each(|part| put(part as u64 & PART));
             }
-            ends.iter_mut().for_each(|end| end.write_usize(text.len()));
+            put(text.len() as u64);
         }
-        let [first, second] = ends.map(|mut end| {
-            end.write_u64(about);
-            end.finish()
-        });
+        [about & u64::from(u32::MAX), about >> 32].into_iter().for_each(put);
+        let [first, second] = ends.map(|end| end.value);
         Digest(first, second)
     }
 
@@ -76,6 +77,26 @@ impl DigestKey {
         let mut last = [0; 16];
         last[..rest.len()].copy_from_slice(rest);
         sum.wrapping_add(product(&last, words))
+    }
+}
+
+const PRIME: u64 = (1 << 61) - 1;
+/// A third of a sum.
+const PART: u64 = (1 << 43) - 1;
+
+struct Polynomial {
+    point: u64,
+    value: u64,
+}
+
+impl Polynomial {
+    /// `word` is shorter than 61 bits.
+    #[inline(always)]
+    fn put(&mut self, word: u64) {
+        let next = u128::from(self.value) * u128::from(self.point) + u128::from(word);
+        let folded = (next as u64 & PRIME) + (next >> 61) as u64;
+        // One value may be spelled in two ways without this.
+        self.value = if folded >= PRIME { folded - PRIME } else { folded };
     }
 }
 

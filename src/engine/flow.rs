@@ -23,6 +23,7 @@ use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
 use super::rewrite::{Change, Rewrite, RewriteError, Spans, rewrite};
 use super::settle::{Judge, Planned, Settled};
+use super::visit::LayerId;
 use super::{Engine, OnError};
 use crate::wire::span::Span;
 
@@ -579,25 +580,37 @@ impl Engine {
 
 /// By where the bytes stand on the wire, layer inside layer; the rules' findings before the facts'.
 fn in_wire_order(found: Vec<RawFinding>, decoded: &Decoded) -> Vec<RawFinding> {
-    let mut placed: Vec<(Vec<u32>, RawFinding)> = found
+    let mut placed: Vec<(WirePlace, RawFinding)> = found
         .into_iter()
         .map(|raw| {
             let window = raw.window.as_ref().map_or(0, |window| window.start as u32);
-            let mut key = vec![window, raw.target.raw.start];
-            let mut layer = raw.target.layer;
-            while let Some(Layer { origin: Origin::Leaf { leaf, window, .. }, .. }) =
-                decoded.layers.get(layer.0 as usize)
-            {
-                key.extend([window.start, leaf.raw.start]);
-                layer = leaf.layer;
-            }
-            key.push(layer.0);
-            key.reverse();
-            (key, raw)
+            let (layer, start) = (raw.target.layer, raw.target.raw.start);
+            (WirePlace::of(layer, start, window, &decoded.layers), raw)
         })
         .collect();
     placed.sort_by(|(a, _), (b, _)| a.cmp(b));
     placed.into_iter().map(|(_, raw)| raw).collect()
+}
+
+/// The outermost layer, where in it a value starts, where in the value a window, where in what is decoded from there a value …
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct WirePlace {
+    outermost: [u32; 3],
+    /// Of most there are none.
+    inner: Vec<[u32; 2]>,
+}
+
+impl WirePlace {
+    fn of(mut layer: LayerId, start: u32, window: u32, layers: &[Layer]) -> Self {
+        let mut last = [start, window];
+        let mut inner = Vec::new();
+        while let Some(Layer { origin: Origin::Leaf { leaf, window, .. }, .. }) = layers.get(layer.0 as usize) {
+            inner.push(std::mem::replace(&mut last, [leaf.raw.start, window.start]));
+            layer = leaf.layer;
+        }
+        inner.reverse();
+        Self { outermost: [layer.0, last[0], last[1]], inner }
+    }
 }
 
 fn subject<'a>(request: &'a Request, sender: Sender<'a>) -> Subject<'a> {

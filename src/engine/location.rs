@@ -86,6 +86,19 @@ impl Location {
 }
 
 impl Step {
+    /// The name that the message gave this place, or the names.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Step::Json(name)
+            | Step::MsgPack(name)
+            | Step::Form(name)
+            | Step::Cookie(name)
+            | Step::Multipart(name)
+            | Step::Header(name) => Some(name),
+            _ => None,
+        }
+    }
+
     fn compresses(&self) -> bool {
         matches!(self, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd)
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use memchr::memmem::find;
+
 use super::finding::Finding;
 use super::line::telling;
 use super::location::{Location, Root, Step, write_name};
@@ -38,13 +40,19 @@ impl Value {
 #[derive(Clone, Copy, Default)]
 struct Signs([u64; 4]);
 
+/// `~0123`.
+const ESCAPES: Signs = Signs([0xf << b'0', 1 << (b'~' & 63), 0, 0]);
+
 impl Signs {
     fn of(text: &str) -> Self {
-        let mut signs = Self::default();
-        for byte in text.bytes() {
-            signs.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        Self::default().with(text.as_bytes())
+    }
+
+    fn with(mut self, text: &[u8]) -> Self {
+        for byte in text {
+            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
         }
-        signs
+        self
     }
 
     fn are_among(self, others: Self) -> bool {
@@ -82,28 +90,26 @@ impl Names {
 
     /// The printed location with found values in its names replaced by `…`; none where there are none.
     pub(super) fn masked(&self, location: &Location) -> Option<Box<str>> {
-        let named = |step: &Step| match step {
-            Step::Json(name)
-            | Step::MsgPack(name)
-            | Step::Form(name)
-            | Step::Cookie(name)
-            | Step::Multipart(name)
-            | Step::Header(name) => !name.is_empty(),
-            _ => false,
+        let root = match &location.root {
+            Root::Header { name, .. } | Root::Trailer(name) => Some(&**name),
+            _ => None,
         };
-        if self.values.is_empty() || !location.steps.iter().any(named) {
+        let names = || location.steps.iter().filter_map(Step::name).chain(root).map(str::as_bytes);
+        if self.values.is_empty() || location.steps.iter().all(|step| step.name().is_none_or(str::is_empty)) {
             return None;
         }
-        let printed = location.to_string();
-        let there = Signs::of(&printed);
+        // Some names are kept as they are printed, others as they are: these may get the signs of an escape.
+        let there = names().fold(ESCAPES, Signs::with);
+        let stands = |value: &&Value| {
+            let (spelled, signs) = value.spelled();
+            let either = |name| find(name, spelled.as_bytes()).or_else(|| find(name, value.text.as_bytes())).is_some();
+            signs.are_among(there) && names().any(either)
+        };
         let mut masked: Option<String> = None;
-        for (spelled, signs) in self.values.iter().map(Value::spelled) {
-            let shown = masked.as_deref().unwrap_or(&printed);
-            if signs.are_among(there) && memchr::memmem::find(shown.as_bytes(), spelled.as_bytes()).is_some() {
-                masked = Some(shown.replace(&**spelled, "…"));
-            }
+        for (spelled, _) in self.values.iter().filter(stands).map(Value::spelled) {
+            masked = Some(masked.unwrap_or_else(|| location.to_string()).replace(&**spelled, "…"));
         }
-        masked.filter(|masked| *masked != printed).map(Into::into)
+        masked.map(Into::into)
     }
 
     /// The location as it may be shown.
@@ -139,6 +145,23 @@ impl std::fmt::Debug for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_kept_unescaped_are_looked_through_as_well() {
+        let mut names = Names::default();
+        names.add(&"/home/ann!~".into());
+        for (step, shown) in [
+            (Step::Form("p/home/ann!~q".into()), "body!form:/p…q"),
+            (Step::Cookie("/home/ann!~".into()), "body!cookie:/…"),
+            (Step::Json("/a/~1home~1ann~2~0/0".into()), "body!json:/a/…/0"),
+            (Step::Json("/a/home/ann".into()), "body!json:/a/home/ann"),
+        ] {
+            let location = Location { root: Root::Body, steps: vec![step] };
+            assert_eq!(names.shown(&location, false), shown);
+            assert_eq!(names.shown(&location, true), location.to_string());
+        }
+        assert_eq!(ESCAPES.0, Signs::of("~0123").0);
+    }
 
     #[test]
     fn a_name_is_hidden_whole_whatever_part_of_it_was_found_first() {

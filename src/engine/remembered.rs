@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
+use super::detect::hash::Keyed;
+
 pub(crate) struct Remembered<K, V> {
     halves: Mutex<Halves<K, V>>,
     /// Bytes of one half.
@@ -11,8 +13,8 @@ pub(crate) struct Remembered<K, V> {
 }
 
 struct Halves<K, V> {
-    young: HashMap<K, Entry<V>>,
-    old: HashMap<K, Entry<V>>,
+    young: HashMap<K, Entry<V>, Keyed>,
+    old: HashMap<K, Entry<V>, Keyed>,
     weight: usize,
 }
 
@@ -26,7 +28,7 @@ pub(crate) const OVERHEAD: usize = 96;
 
 impl<K: Copy + Eq + Hash, V: Clone> Remembered<K, V> {
     pub fn new(half: usize) -> Self {
-        let halves = Halves { young: HashMap::new(), old: HashMap::new(), weight: 0 };
+        let halves = Halves { young: HashMap::default(), old: HashMap::default(), weight: 0 };
         Self { halves: Mutex::new(halves), half }
     }
 

@@ -160,16 +160,7 @@ impl Kept {
 }
 
 fn weight_of(location: &Location) -> usize {
-    let name = |step: &Step| match step {
-        Step::Json(name)
-        | Step::MsgPack(name)
-        | Step::Form(name)
-        | Step::Cookie(name)
-        | Step::Multipart(name)
-        | Step::Header(name) => name.len(),
-        _ => 0,
-    };
-    location.steps.iter().map(|step| size_of::<Step>() + name(step)).sum()
+    location.steps.iter().map(|step| size_of::<Step>() + step.name().map_or(0, str::len)).sum()
 }
 
 impl Source {

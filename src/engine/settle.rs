@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::decode::{Layer, Origin};
 use super::detect::RawFinding;
+use super::detect::hash::Keyed;
 use super::detect::integrity::{Binding, binding};
 use super::finding::{Action, Detector, Finding};
 use super::location::{Location, Root};
@@ -149,7 +150,7 @@ impl Judge<'_> {
 
     /// The edits that the decisions ask for, none inside another's bytes.
     fn edits(&self, decided: &[Decided]) -> Vec<Planned> {
-        let mut by_leaf: HashMap<(LayerId, u32, u32), Vec<usize>> = HashMap::new();
+        let mut by_leaf: HashMap<(LayerId, u32, u32), Vec<usize>, Keyed> = HashMap::default();
         let mut leaves = Vec::new();
         for (index, one) in decided.iter().enumerate().filter(|(_, one)| one.action.edits()) {
             let target = one.raw.target;
@@ -443,7 +444,7 @@ type Spelled = (LayerId, u32, u32, Option<(usize, usize)>);
 
 /// One finding for each place: those on the same bytes are one fact, told by several detectors.
 fn merge(decided: Vec<Decided>) -> Vec<Decided> {
-    let mut places: HashMap<Spelled, usize> = HashMap::with_capacity(decided.len());
+    let mut places: HashMap<Spelled, usize, Keyed> = HashMap::with_capacity_and_hasher(decided.len(), Keyed::default());
     let mut merged: Vec<Decided> = Vec::with_capacity(decided.len());
     for one in decided {
         let target = one.raw.target;
@@ -467,7 +468,7 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
 /// Leaves out what a line of a prompt yields by chance inside a longer value: the first name in a full name.
 fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
     // Only what stands in the same value can hold it: without this a body of many findings costs their square.
-    let mut by_value: HashMap<(LayerId, u32, u32), Vec<usize>> = HashMap::new();
+    let mut by_value: HashMap<(LayerId, u32, u32), Vec<usize>, Keyed> = HashMap::default();
     for (index, one) in decided.iter().enumerate() {
         let target = one.raw.target;
         by_value.entry((target.layer, target.raw.start, target.raw.end)).or_default().push(index);

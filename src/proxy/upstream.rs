@@ -578,7 +578,8 @@ mod tests {
         for host in ["a.localhost", "a.b.LocalHost", "a.localhost."] {
             assert!(is_below_localhost(host), "{host}");
         }
-        for host in ["localhost", ".localhost", "alocalhost", "a.localhost.example", "a.localhost..", "ä.localhos", ""] {
+        for host in ["localhost", ".localhost", "alocalhost", "a.localhost.example", "a.localhost..", "ä.localhos", ""]
+        {
             assert!(!is_below_localhost(host), "{host}");
         }
     }

@@ -115,6 +115,13 @@ impl ToldElement {
     }
 }
 
+impl ToldElement {
+    /// There is nothing to tell of it.
+    pub fn is_plain(&self) -> bool {
+        self.rules.is_empty() && self.facts.is_empty() && self.beside.is_none()
+    }
+}
+
 impl Spot {
     /// Where `finding` stands in the element at `base`, which is spelled at `element`. None where it stands elsewhere.
     pub fn of(finding: &RawFinding, base: &Location, element: Target) -> Option<Self> {

@@ -4,6 +4,7 @@
 //! a request says: names that a sender may choose.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::LazyLock;
 
 pub(crate) type ShortMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Fnv>>;
 
@@ -54,10 +55,18 @@ pub(crate) struct Keyed {
     factor: u64,
 }
 
-impl Default for Keyed {
-    fn default() -> Self {
+impl Keyed {
+    fn drawn() -> Self {
         let secret = RandomState::new();
         Self { seed: secret.hash_one(0), factor: secret.hash_one(1) | 1 }
+    }
+}
+
+impl Default for Keyed {
+    /// The secret of the process: drawing one for each of the small tables of a request would cost more than hashing does.
+    fn default() -> Self {
+        static DRAWN: LazyLock<Keyed> = LazyLock::new(Keyed::drawn);
+        DRAWN.clone()
     }
 }
 
@@ -107,6 +116,11 @@ impl Hasher for KeyedHasher {
     }
 
     #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.put(number);
+    }
+
+    #[inline]
     fn write_usize(&mut self, number: usize) {
         self.put(number as u64);
     }
@@ -131,6 +145,6 @@ mod tests {
         let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
         let low: HashSet<u64> = hashes.iter().map(|hash| hash & 4095).collect();
         assert!(high.len() == 128 && low.len() > 2300, "{} {}", high.len(), low.len());
-        assert_ne!(hashes[0], Keyed::default().hash_one("name-0"));
+        assert_ne!(Keyed::drawn().hash_one("name-0"), Keyed::drawn().hash_one("name-0"));
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::RawFinding;
+use super::hash::Keyed;
 use crate::engine::decode::{Codec, Layer, Origin};
 use crate::engine::location::Step;
 use crate::engine::rewrite::{Spans, spelled_text};
@@ -19,7 +20,7 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         Some(Origin::Leaf { leaf, codec: Codec::Percent | Codec::Html, .. }) => Some(*leaf),
         _ => None,
     };
-    let mut behind: HashSet<(&str, String, LayerId, u32)> = HashSet::new();
+    let mut behind: HashSet<(&str, String, LayerId, u32), Keyed> = HashSet::default();
     for raw in found.iter() {
         let mut layer = raw.target.layer;
         while let Some(leaf) = coded(layer) {
@@ -48,7 +49,7 @@ pub(in crate::engine) fn settle(found: &mut Vec<RawFinding>, layers: &[Layer]) {
 /// Bytes of protobuf that are a text and a message as well are handed out as both: what is found in the message's own field, or
 /// in what that field holds, is not found in the text around it again.
 fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
-    let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>> = HashMap::new();
+    let mut inner: HashMap<(&str, &str, LayerId), Vec<Span>, Keyed> = HashMap::default();
     for raw in found.iter() {
         for target in outwards(raw.target, layers) {
             let span = (target.raw.start, target.raw.end);

@@ -102,7 +102,10 @@ impl Context {
             match segment {
                 Segment::Name(name) => parts.put(name.as_bytes())?,
                 // No name begins so.
-                Segment::Index(index) if whole.numbered => parts.put(&[&[0xff], &index.to_le_bytes()[..]].concat())?,
+                Segment::Index(index) if whole.numbered => {
+                    parts.put(&[0xff])?;
+                    parts.put(&index.to_le_bytes())?;
+                }
                 Segment::Index(_) => parts.put(&[0xff])?,
             }
         }

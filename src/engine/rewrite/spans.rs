@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::spell::{Marks, Script};
 use crate::engine::decode::{Codec, Decoded, Layer, Origin, html, percent};
+use crate::engine::detect::hash::Keyed;
 use crate::engine::finding::PartOf;
 use crate::engine::visit::{LayerId, Target};
 use crate::wire::span::Span;
@@ -18,9 +19,9 @@ use crate::wire::span::Span;
 pub(crate) struct Spans<'d> {
     layers: &'d [Layer],
     /// Places in the spelling of a leaf.
-    leaves: HashMap<(LayerId, Span), Marks>,
+    leaves: HashMap<(LayerId, Span), Marks, Keyed>,
     /// Places in what a layer was decoded from.
-    codecs: HashMap<LayerId, Marks>,
+    codecs: HashMap<LayerId, Marks, Keyed>,
     /// The decoded text of the leaf that was last asked for: findings come text by text.
     text: Option<((LayerId, Span), Bytes)>,
     /// What is encoded in the text around the layer that was last asked for.
@@ -72,7 +73,7 @@ pub fn span_of(decoded: &Decoded, target: &Target, window: Option<Range<usize>>)
 
 impl<'d> Spans<'d> {
     pub fn new(layers: &'d [Layer]) -> Self {
-        Self { layers, leaves: HashMap::new(), codecs: HashMap::new(), text: None, units: None }
+        Self { layers, leaves: HashMap::default(), codecs: HashMap::default(), text: None, units: None }
     }
 
     /// What [`span_of`] says, of one after the other. `body` is the layer of the content-decoded body.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::Met;
 use crate::engine::decode::{Layer, Origin};
+use crate::engine::detect::hash::Keyed;
 use crate::engine::detect::region::is_document;
 use crate::engine::detect::strangers::Strange;
 use crate::engine::detect::{RawFinding, support};
@@ -166,7 +167,7 @@ impl FactFindings {
     pub(in crate::engine) fn finish(mut self, layers: &[Layer], strange: &[Strange]) -> Vec<RawFinding> {
         self.drop_strangers();
         self.drop_what_strangers_share(strange);
-        let mut inside: HashSet<(u32, LayerId, u32)> = HashSet::new();
+        let mut inside: HashSet<(u32, LayerId, u32), Keyed> = HashSet::default();
         for found in &self.found {
             let mut layer = found.finding.target.layer;
             while let Some(Layer { origin: Origin::Leaf { leaf, .. }, .. }) = layers.get(layer.0 as usize) {
@@ -174,7 +175,7 @@ impl FactFindings {
                 layer = leaf.layer;
             }
         }
-        let mut read: HashMap<(LayerId, u32), Vec<Span>> = HashMap::new();
+        let mut read: HashMap<(LayerId, u32), Vec<Span>, Keyed> = HashMap::default();
         if self.found.iter().any(|found| found.undone) {
             for layer in layers.iter().filter(|layer| layer.whole) {
                 if let Origin::Leaf { leaf, window, .. } = layer.origin {
@@ -222,7 +223,7 @@ impl FactFindings {
             (target.layer.0, target.raw.start, found.finding.window.as_ref().map_or(0, |window| window.start))
         };
         let telling: BTreeSet<(u32, u32, usize)> = self.found.iter().filter(|found| found.telling).map(at).collect();
-        let mut texts: HashMap<(u32, u32), Vec<&Range<usize>>> = HashMap::new();
+        let mut texts: HashMap<(u32, u32), Vec<&Range<usize>>, Keyed> = HashMap::default();
         for (layer, text, range) in strange {
             texts.entry((layer.0, *text)).or_default().push(range);
         }
