@@ -1,5 +1,5 @@
 //! What interception costs: `cargo bench --bench load [-- --requests N --connections N --idle N --rounds N]`, and whether
-//! that depends on how many connections there are: `cargo bench --bench load -- --held 10,100,1000,10000`.
+//! that depends on how many connections there are: `cargo bench --bench load -- --held 10,100,1000,9000`.
 //!
 //! ```text
 //! load (this process) -> divulge (release) -> upstream (this process)
@@ -72,13 +72,13 @@ fn main() {
     }
 }
 
-/// CPU per request on connections that are already open, each number of them before a proxy of its own; the rounds of all
-/// numbers alternate.
+/// CPU per request on connections that are already open, each number of them before a proxy of its own. Each has a connection
+/// to the upstream as well, which is here: both processes need twice as many descriptors.
 async fn held(plan: Plan) {
     let authority = Authority::new();
-    let upstream = Upstream::answering(&authority, |_| ok("ok")).await;
-    let mut groups = Vec::with_capacity(plan.held.len());
+    println!("connections   CPU per request, µs: median (least, most) of {} rounds of {}", plan.rounds, plan.requests);
     for &count in &plan.held {
+        let upstream = Upstream::answering(&authority, |_| ok("ok")).await;
         let divulge = Divulge::before(&authority, upstream.address).await;
         let through = Route::through(&divulge);
         let mut wires = Vec::with_capacity(count);
@@ -86,32 +86,20 @@ async fn held(plan: Plan) {
             if opened % 1000 == 999 {
                 eprintln!("{} of {count} connections", opened + 1);
             }
-            // After a request its connection to the upstream is for the next one.
-            let mut wire = through.http1().await;
-            exchange(&mut wire, &request(0)).await;
-            wires.push(wire);
+            wires.push(through.http1().await);
         }
-        groups.push((divulge, wires, Vec::with_capacity(plan.rounds)));
-    }
-    for (_, wires, _) in &mut groups {
-        // Each connection has had a request, and what a client always sends is learned.
-        let count = wires.len().max(500);
-        spread(wires, count).await;
-    }
-    for number in 0..plan.rounds {
-        eprintln!("round {} of {}", number + 1, plan.rounds);
-        for (divulge, wires, costs) in &mut groups {
+        // Each has had a request, and what a client always sends is learned.
+        spread(&mut wires, count.max(1000)).await;
+        let mut costs = Vec::with_capacity(plan.rounds);
+        for _ in 0..plan.rounds {
             let before = processor_time(divulge.pid());
-            spread(wires, plan.requests).await;
+            spread(&mut wires, plan.requests).await;
             let spent = processor_time(divulge.pid()) - before;
             costs.push(spent.as_secs_f64() / plan.requests as f64 * 1e6);
         }
-    }
-    println!("connections   CPU per request, µs: median (least, most) of {} rounds of {}", plan.rounds, plan.requests);
-    for (_, wires, costs) in &mut groups {
         costs.sort_by(f64::total_cmp);
         let (least, median, most) = (costs[0], costs[costs.len() / 2], costs[costs.len() - 1]);
-        println!("{:>11}   {median:.1} ({least:.1}, {most:.1})", wires.len());
+        println!("{count:>11}   {median:.1} ({least:.1}, {most:.1})");
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::error::{UpstreamError, UpstreamFault};
-use super::half::{Half, WINDOW};
+use super::half::{BULK, Half, WINDOW};
 use super::intake::{Intake, Release};
 use super::presence::Presence;
 use super::restoring::{Counting, Restoring, recorded_head};
@@ -305,13 +305,7 @@ impl<'a> Exchange<'a> {
         let wants =
             if self.request.done { self.client.input.is_empty() } else { room && self.client.input.len() < WINDOW };
         if wants && !self.client.eof && !silent.client {
-            match self.client.poll_fill(cx) {
-                Poll::Pending => silent.client = true,
-                // It has said all that it had to say, and may still read.
-                Poll::Ready(Ok(0)) if self.request.done => moved = true,
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
-                Poll::Ready(Ok(_)) => moved = !self.request.done,
-            }
+            moved |= self.read_request(cx, silent)?;
         }
         let was_full = self.up.output.len() >= WINDOW;
         if self.upstream_deaf {
@@ -333,6 +327,27 @@ impl<'a> Exchange<'a> {
             }
         }
         Ok(moved || (was_full && self.up.output.len() < WINDOW))
+    }
+
+    /// Reads from the client: of a large body as much as is there and goes up in one write.
+    fn read_request(&mut self, cx: &mut Context<'_>, silent: &mut Silent) -> Result<bool, Broken> {
+        let mut moved = false;
+        loop {
+            match self.client.poll_fill(cx) {
+                Poll::Pending => silent.client = true,
+                // It has said all that it had to say, and may still read.
+                Poll::Ready(Ok(0)) if self.request.done => return Ok(true),
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
+                Poll::Ready(Ok(_)) if self.request.done => {}
+                Poll::Ready(Ok(read)) => {
+                    moved = true;
+                    if read >= BULK && self.advance_request()? && !self.request.done && self.up.output.len() < WINDOW {
+                        continue;
+                    }
+                }
+            }
+            return Ok(moved);
+        }
     }
 
     fn advance_request(&mut self) -> Result<bool, Broken> {

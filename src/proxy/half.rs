@@ -15,6 +15,8 @@ use super::stream::Wire;
 pub const WINDOW: usize = 64 * 1024;
 /// A whole TLS record.
 const READ: usize = 16 * 1024;
+/// Who sends so much at once probably sends more.
+pub const BULK: usize = READ / 2;
 
 pub struct Half {
     pub io: Wire,
