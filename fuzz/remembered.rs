@@ -1,14 +1,19 @@
 //! What the engine remembers changes nothing: a conversation of any messages says turn by turn what it says to an engine that
 //! forgets, and teaches the same.
 
+use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use divulge::engine::{
     DecodeLimits, Engine, EngineParts, Facts, LineContext, OnError, Part, Policy, Request, RuleSet, Templates,
     finding_line,
 };
 use divulge::wire::RequestHead;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// Messages of one conversation.
 const MOST: usize = 6;
@@ -82,9 +87,31 @@ fn body(messages: &[Vec<u8>]) -> Vec<u8> {
     [br#"{"model":"m","messages":["#, &messages.join(&b","[..])[..], br#"],"stream":true}"#].concat()
 }
 
-/// A message with `bytes` in it: as they are, as a text, or as the whole of it.
+/// `text` in an encoding, or in two.
+fn wrapped(kind: u8, text: &str) -> String {
+    let document = || serde_json::json!({"note": {"lines": [text, "and so on"]}}).to_string();
+    let percent = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    match kind {
+        1 => document(),
+        2 => BASE64.encode(document()),
+        3 => document().bytes().map(percent).collect(),
+        4 => {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+            packed.write_all(document().as_bytes()).expect("memory");
+            format!("blob {} end", BASE64.encode(packed.finish().expect("memory")))
+        }
+        5 => serde_json::json!({ "inner": BASE64.encode(document()) }).to_string(),
+        6 => BASE64.encode(text),
+        _ => text.to_owned(),
+    }
+}
+
+/// A message with `bytes` in it: as they are, in an encoding, as a text, or as the whole of it.
 fn message(kind: u8, bytes: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = wrapped(kind / 4 % 8, &String::from_utf8_lossy(bytes));
     let padding = "w ".repeat(PADDING / 2);
     match kind % 4 {
         0 => format!(r#"{{"role":"user","pad":"{padding}","content":{text}}}"#).into_bytes(),
@@ -92,9 +119,7 @@ fn message(kind: u8, bytes: &[u8]) -> Vec<u8> {
             let content = serde_json::json!([{"type": "text", "text": text}]);
             format!(r#"{{"role":"assistant","content":{content},"pad":"{padding}"}}"#).into_bytes()
         }
-        2 => {
-            format!(r#"{{"content":{},"pad":"{padding}","role":"user"}}"#, serde_json::Value::from(&*text)).into_bytes()
-        }
+        2 => format!(r#"{{"content":{},"pad":"{padding}","role":"user"}}"#, serde_json::Value::from(text)).into_bytes(),
         _ => bytes.to_vec(),
     }
 }

@@ -1,5 +1,6 @@
 //! What the engine remembers of earlier requests saves time and changes nothing: with its memory off, the findings are the same.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -317,6 +318,72 @@ fn a_message_that_is_read_for_its_form_alone_keeps_its_role() {
         let known = Arc::new(templates.clone());
         with.set_templates(known.clone());
         without.set_templates(known);
+    }
+}
+
+/// A value in an encoding, or in two: `way` says in which.
+fn encoded(way: usize, value: &str) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let document = serde_json::json!({"note": {"cwd": value, "list": [{"text": format!("see {value} \"there\"")}]}});
+    let document = document.to_string();
+    let percent = |text: &str| -> String {
+        text.bytes()
+            .map(
+                |byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") },
+            )
+            .collect()
+    };
+    let gzip = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).expect("memory");
+        packed.finish().expect("memory")
+    };
+    match way {
+        0 => document,
+        1 => serde_json::json!({ "inner": document }).to_string(),
+        2 => STANDARD.encode(&document),
+        3 => URL_SAFE_NO_PAD.encode(&document),
+        4 => percent(&document),
+        5 => STANDARD.encode(gzip(&document)),
+        6 => format!("it came as {} and so on", STANDARD.encode(gzip(&document))),
+        7 => STANDARD.encode(STANDARD.encode(&document)),
+        8 => document.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        9 => document.replace('"', "&quot;"),
+        10 => format!("{}\n{}\n", document.replace('\n', " "), serde_json::json!({"other": value})),
+        11 => STANDARD.encode(value),
+        12 => percent(value),
+        _ => format!("eyJhbGciOiJub25lIn0.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(&document)),
+    }
+}
+const WAYS: usize = 14;
+
+#[test]
+fn a_known_element_tells_what_stands_in_its_encodings() {
+    let words = "Let me look at the handlers first, then run the tests of the module.\n".repeat(8);
+    let values = ["/home/anderson/src/billing", "/home/stranger/notes", "ann@acme.example", "Asia/Shanghai"];
+    for policy in ["audit", "balanced", "strict"] {
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let messages: Vec<serde_json::Value> = (0..WAYS * 2)
+            .map(|number| {
+                let (value, text) = (values[number % values.len()], words.clone());
+                let other = encoded((number * 5 + 3) % WAYS, values[number / 3 % values.len()]);
+                serde_json::json!({"role": "user", "payload": encoded(number % WAYS, value), "content": [{"type": "text",
+                    "text": text}, {"type": "text", "text": other}]})
+            })
+            .collect();
+        let mut deep = 0;
+        for turns in (1..=messages.len()).step_by(3).chain([messages.len(); 2]) {
+            let body = serde_json::json!({"model": "m", "turn": turns, "messages": messages[..turns]}).to_string();
+            let captured = request("/v1/messages", &body);
+            let expected = audit(&without, &captured);
+            deep = expected
+                .iter()
+                .filter(|line| line.contains("!b64!gzip!json:/note") || line.contains("!url!json"))
+                .count();
+            assert_eq!(audit(&with, &captured), expected, "{policy}, {turns} turns");
+        }
+        assert!(deep > 8, "only {deep} findings stand in encodings");
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
+
 use super::decode::{Layer, json_unescape};
-use super::detect::elements::{Spot, ToldElement};
+use super::detect::elements::{Needed, Spot, ToldElement};
 use super::detect::facts::{FactFindings, Met};
 use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan};
@@ -14,7 +16,9 @@ use super::detect::{RawFinding, Told, ToldKey, ToldRule, covert};
 use super::location::Location;
 use super::pseudonym::Vault;
 use super::settle::Recalled;
-use super::visit::{ElementAt, Inside, Known, Leaf, LeafKind, Place, Quoted, SHORTEST_KNOWN, Segment, Target, Visitor};
+use super::visit::{
+    ElementAt, Inside, Known, LayerId, Leaf, LeafKind, Place, Quoted, Reopen, SHORTEST_KNOWN, Segment, Target, Visitor,
+};
 
 /// Names that are remembered in one unit, and how long they may be.
 const MOST_NAMES: usize = 512;
@@ -166,7 +170,14 @@ impl Visitor for Detectors<'_> {
         self.rules.guess_element(rest).filter(|_| self.memory.is_none())
     }
 
-    fn element(&mut self, within: &[u8], target: Target, at: ElementAt, place: &dyn Place) -> Known {
+    fn element(
+        &mut self,
+        within: &[u8],
+        target: Target,
+        at: ElementAt,
+        place: &dyn Place,
+        layers: &mut dyn Reopen,
+    ) -> Known {
         self.rules.element();
         self.element = None;
         let raw = &within[target.raw.range()];
@@ -206,7 +217,8 @@ impl Visitor for Detectors<'_> {
             return Known::No;
         }
         if !told.is_plain() {
-            self.tell_element(&told, raw, target, &place.location());
+            let Some(opened) = told.open(raw, target, layers) else { return Known::No };
+            self.tell_element(&told, raw, target, &place.location(), &opened);
         }
         self.form_only = !whole;
         if whole { Known::Whole { spent: told.spent } } else { Known::Form }
@@ -221,8 +233,6 @@ impl Visitor for Detectors<'_> {
         if let Some(mut open) = self.element.take()
             && !open.more
             && found.2 == open.before.2
-            // What is found in another document is not at hand either.
-            && (inside.is_empty() || found == open.before)
         {
             open.system |= system;
             self.keep_element(&open, &within[open.target.raw.range()], inside);
@@ -316,8 +326,15 @@ impl Detectors<'_> {
     }
 
     /// Adds what the element `raw` came to where it stood before.
-    fn tell_element(&mut self, told: &ToldElement, raw: &[u8], target: Target, base: &Location) {
-        let mut texts = Texts { raw, target, last: None };
+    fn tell_element(
+        &mut self,
+        told: &ToldElement,
+        raw: &[u8],
+        target: Target,
+        base: &Location,
+        opened: &[(LayerId, Bytes)],
+    ) {
+        let mut texts = Texts { raw, opened, target, last: None };
         for (spot, rule) in &told.rules {
             self.rules.tell_one(rule, &texts.leaf(spot), spot.location(base));
         }
@@ -326,39 +343,36 @@ impl Detectors<'_> {
             facts.tell_one(fact, &texts.leaf(spot), spot.location(base), &mut self.found);
         }
         if let Some(beside) = &told.beside {
-            self.found.set_beside(&beside.text(raw));
+            self.found.set_beside(&beside.text(raw, opened));
         }
     }
 
     /// Keeps what the element came to, if the same comes out when it is told again.
     fn keep_element(&mut self, open: &Open, raw: &[u8], inside: &Inside<'_>) {
         let (target, base) = (open.target, &open.base);
-        let rules: Option<Box<[_]>> = self
-            .rules
-            .found_since(open.before.0)
-            .map(|(rule, finding, unsigned)| {
-                let spot = Spot::of(finding, base, target)?;
-                let window = finding.window.clone().unwrap_or(0..spot.text(raw).len());
-                Some((spot, ToldRule { rule, window, confidence: finding.confidence, unsigned }))
-            })
-            .collect();
-        let facts: Option<Box<[_]>> = self
-            .found
-            .since(open.before.1)
-            .map(|(fact, finding)| {
-                let spot = Spot::of(finding, base, target)?;
-                let whole = finding.window.is_none().then(|| spot.text(raw).len());
-                Some((spot, fact.in_text_of(whole)))
-            })
-            .collect();
-        let beside = open.beside.map(|beside| Spot::at(beside, target, ""));
-        let (Some(rules), Some(facts), true) = (rules, facts, beside.as_ref().is_none_or(Option::is_some)) else {
+        let mut needed = Needed::new(inside.layers, target, raw);
+        let mut rules = Vec::new();
+        for (rule, finding, unsigned) in self.rules.found_since(open.before.0) {
+            let Some(spot) = Spot::of(finding, base, &mut needed) else { return };
+            let window = finding.window.clone().unwrap_or(0..spot.text(raw, needed.opened()).len());
+            rules.push((spot, ToldRule { rule, window, confidence: finding.confidence, unsigned }));
+        }
+        let mut facts = Vec::new();
+        for (fact, finding) in self.found.since(open.before.1) {
+            let Some(spot) = Spot::of(finding, base, &mut needed) else { return };
+            let whole = finding.window.is_none().then(|| spot.text(raw, needed.opened()).len());
+            facts.push((spot, fact.in_text_of(whole)));
+        }
+        let beside = open.beside.map(|beside| Spot::at(beside, &mut needed));
+        if beside.as_ref().is_some_and(Option::is_none) {
             return;
-        };
+        }
+        let (inner, opened) = needed.into_parts();
+        let (rules, facts, beside) = (rules.into(), facts.into(), beside.flatten());
         let (holds, spent) = (!inside.is_empty(), inside.spent);
-        let told = ToldElement { rules, facts, beside: beside.flatten(), system: open.system, holds, spent };
+        let told = ToldElement { rules, facts, beside, system: open.system, holds, inner, spent };
         let (mark, fact_mark) = (self.rules.count(), self.found.count());
-        self.tell_element(&told, raw, target, base);
+        self.tell_element(&told, raw, target, base, &opened);
         let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);
         if same {
             self.rules.keep_element(open.key, told, raw);
@@ -391,6 +405,7 @@ impl Detectors<'_> {
 /// The texts of an element, each decoded once for all that was found in it.
 struct Texts<'a> {
     raw: &'a [u8],
+    opened: &'a [(LayerId, Bytes)],
     target: Target,
     last: Option<(Spot, Cow<'a, [u8]>)>,
 }
@@ -398,9 +413,10 @@ struct Texts<'a> {
 impl Texts<'_> {
     fn leaf(&mut self, spot: &Spot) -> Leaf<'_> {
         if self.last.as_ref().is_none_or(|(last, _)| !last.is_at(spot)) {
-            self.last = Some((spot.clone(), spot.text(self.raw)));
+            self.last = Some((spot.clone(), spot.text(self.raw, self.opened)));
         }
         let text = self.last.as_ref().map_or(&[][..], |(_, text)| text);
-        Leaf { kind: LeafKind::JsonString, name: "", text, runs: &[], target: spot.target(self.target) }
+        let target = spot.target(self.target, self.opened);
+        Leaf { kind: LeafKind::JsonString, name: "", text, runs: &[], target }
     }
 }

@@ -99,6 +99,11 @@ impl Step {
         }
     }
 
+    /// Bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.name().map_or(0, str::len)
+    }
+
     fn compresses(&self) -> bool {
         matches!(self, Step::Gzip | Step::Deflate | Step::Zlib | Step::Br | Step::Zstd)
     }

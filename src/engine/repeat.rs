@@ -160,7 +160,7 @@ impl Kept {
 }
 
 fn weight_of(location: &Location) -> usize {
-    location.steps.iter().map(|step| size_of::<Step>() + step.name().map_or(0, str::len)).sum()
+    location.steps.iter().map(Step::weight).sum()
 }
 
 impl Source {

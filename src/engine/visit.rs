@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use super::decode::Layer;
+use bytes::Bytes;
+
+use super::decode::{Codec, Layer};
 use super::location::Location;
 use crate::wire::span::Span;
 
@@ -131,6 +133,12 @@ pub struct ElementAt {
     pub guessed: bool,
 }
 
+/// Where layers of an element that is known are opened again.
+pub trait Reopen {
+    /// The layer that `codec` reads from `window` of the decoded text of `leaf`, which comes to `content`.
+    fn open(&mut self, content: Bytes, leaf: Target, window: Span, codec: Codec) -> LayerId;
+}
+
 /// What was opened while an element was read.
 pub struct Inside<'a> {
     /// All layers of the walk, and how many of them there were before it.
@@ -175,8 +183,15 @@ pub trait Visitor {
     }
 
     /// An object in a list of a document that no other holds, as it is spelled at `target` of `within`: a message, a tool. What it
-    /// comes to does not depend on what stands before it.
-    fn element(&mut self, _within: &[u8], _target: Target, _at: ElementAt, _place: &dyn Place) -> Known {
+    /// comes to does not depend on what stands before it. Where findings are noted in what it holds, that is opened by `layers`.
+    fn element(
+        &mut self,
+        _within: &[u8],
+        _target: Target,
+        _at: ElementAt,
+        _place: &dyn Place,
+        _layers: &mut dyn Reopen,
+    ) -> Known {
         Known::No
     }
 

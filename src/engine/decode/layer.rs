@@ -78,7 +78,7 @@ pub enum Codec {
 
 impl Codec {
     /// How many members are kept beside the content.
-    pub(super) fn members(&self) -> usize {
+    pub(in crate::engine) fn members(&self) -> usize {
         match self {
             Codec::Gzip(members) | Codec::Zstd(members) => members.len(),
             _ => 0,

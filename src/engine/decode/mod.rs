@@ -123,6 +123,23 @@ pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
     undone.whole.then_some(undone.content)
 }
 
+/// What `codec` reads from `text`, where that is settled by its text alone.
+pub(crate) fn read_again(codec: &Codec, text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    match codec {
+        Codec::Identity => out.extend_from_slice(text),
+        Codec::Percent => percent::decode(text, false, &mut out),
+        Codec::Html => html::decode(text, &mut out),
+        Codec::Base64(spelling) => return base64::decode(text, *spelling),
+        Codec::Qoder { exchanged } => return qoder::decode(text, *exchanged),
+        Codec::Gzip(_) | Codec::Zlib { .. } | Codec::Deflate { .. } | Codec::Br | Codec::Zstd(_) => {
+            return undo_codec(codec, text);
+        }
+        Codec::QuotedPrintable | Codec::Hex { .. } | Codec::Reversed(_) | Codec::AwsChunked => return None,
+    }
+    Some(out)
+}
+
 /// As [`undo_codec`], by the coding's name and within bounds.
 pub(crate) fn undo_bounded(coding: &str, coded: &[u8], bytes: usize, ratio: usize) -> Option<coding::Undone> {
     Some(coding::Coding::named(coding)?.undo(coded, coding::Bounds { bytes, ratio }))

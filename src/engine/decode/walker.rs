@@ -11,7 +11,7 @@ use super::{DecodeLimits, Decoded, entropy, pairs};
 use crate::engine::audit::{Part, Unit, Unread};
 use crate::engine::location::{Root, Step};
 use crate::engine::visit::{
-    ElementAt, Inside, Known, LayerId, Leaf, LeafKind, Quoted, SHORTEST_RUN, Spelling, Target, Visitor,
+    ElementAt, Inside, Known, LayerId, Leaf, LeafKind, Quoted, Reopen, SHORTEST_RUN, Spelling, Target, Visitor,
 };
 use crate::wire::span::Span;
 
@@ -35,6 +35,29 @@ pub(super) struct Walker<'v, V> {
     scratch: Vec<Vec<u8>>,
     /// Of the last leaf.
     runs: Vec<Range<usize>>,
+}
+
+/// What layers are added to.
+struct Opener<'w> {
+    layers: &'w mut Vec<Layer>,
+    weights: &'w mut Vec<f64>,
+}
+
+impl Opener<'_> {
+    fn push(&mut self, content: Bytes, origin: Origin, weight: f64) -> LayerId {
+        let id = LayerId(self.layers.len() as u32);
+        self.layers.push(Layer { content, origin, format: Format::Plain, whole: true });
+        self.weights.push(weight);
+        id
+    }
+}
+
+impl Reopen for Opener<'_> {
+    fn open(&mut self, content: Bytes, leaf: Target, window: Span, codec: Codec) -> LayerId {
+        let around = self.weights[leaf.layer.0 as usize];
+        let weight = around * leaf.raw.len() as f64 / content.len().max(1) as f64;
+        self.push(content, Origin::Leaf { leaf, window, codec }, weight)
+    }
 }
 
 /// What a layer costs beside its content, so that a million empty ones count as well.
@@ -308,16 +331,11 @@ impl<'v, V: Visitor> Walker<'v, V> {
 
     /// Opens the layer that `codec` reads from `window` of the decoded text of `leaf`.
     pub fn open(&mut self, content: Bytes, leaf: Target, window: Span, codec: Codec) -> LayerId {
-        let around = self.weights[leaf.layer.0 as usize];
-        let weight = around * leaf.raw.len() as f64 / content.len().max(1) as f64;
-        self.push(content, Origin::Leaf { leaf, window, codec }, weight)
+        Opener { layers: &mut self.layers, weights: &mut self.weights }.open(content, leaf, window, codec)
     }
 
     fn push(&mut self, content: Bytes, origin: Origin, weight: f64) -> LayerId {
-        let id = LayerId(self.layers.len() as u32);
-        self.layers.push(Layer { content, origin, format: Format::Plain, whole: true });
-        self.weights.push(weight);
-        id
+        Opener { layers: &mut self.layers, weights: &mut self.weights }.push(content, origin, weight)
     }
 
     pub fn content(&self, layer: LayerId) -> Bytes {
@@ -333,7 +351,9 @@ impl<'v, V: Visitor> Walker<'v, V> {
     /// Whether the visitor knows what the element of a list comes to that is spelled at `target` of `within`.
     pub fn element(&mut self, within: &[u8], target: Target, guessed: bool, tail: Tail<'_>) -> Known {
         let at = ElementAt { left: self.budget, guessed };
-        let known = self.visitor.element(within, target, at, &Here::new(&self.root, &self.steps, tail));
+        let place = Here::new(&self.root, &self.steps, tail);
+        let mut opener = Opener { layers: &mut self.layers, weights: &mut self.weights };
+        let known = self.visitor.element(within, target, at, &place, &mut opener);
         if let Known::Whole { spent } = known {
             // As if it had been read, so that what follows is read as far as it would be then.
             self.budget = self.budget.saturating_sub(spent);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! element, where it stands -> digest -> rules and facts that were found: where in the element, and the window there
+//!                                       what has to be decoded to get at them
 //!                                         + the bytes at hand -> the same findings
 //! ```
 //!
@@ -12,14 +13,17 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::RawFinding;
 use super::facts::ToldFact;
 use super::told::{Key, ToldRule};
-use crate::engine::decode::json_unescape;
+use crate::engine::decode::{Codec, Format, Layer, Member, Origin, read_again};
 use crate::engine::digest::{Digest, DigestKey};
 use crate::engine::location::{Location, Step};
 use crate::engine::remembered::Remembered;
-use crate::engine::visit::{Spelling, Target};
+use crate::engine::rewrite::spelled_text;
+use crate::engine::visit::{LayerId, Reopen, Spelling, Target};
 use crate::wire::span::Span;
 
 /// Bytes of the newer half of what is kept, and of what was seen once.
@@ -48,8 +52,10 @@ pub(in crate::engine) struct ToldElement {
     pub beside: Option<Spot>,
     /// It holds texts of a system prompt, at which others look as well.
     pub system: bool,
-    /// It holds other documents, in which nothing is found.
+    /// It holds other documents.
     pub holds: bool,
+    /// Those in which something is found, outer ones first.
+    pub inner: Box<[Inner]>,
     /// What it costs of what may be decoded in one unit.
     pub spent: usize,
 }
@@ -59,10 +65,30 @@ pub(in crate::engine) struct ToldElement {
 pub(in crate::engine) struct Spot {
     /// Its path below the element.
     pointer: Box<str>,
-    /// In the element's bytes.
+    /// From there inwards.
+    steps: Box<[Step]>,
+    stands: Stands,
+}
+
+/// The bytes of a value.
+#[derive(Clone, PartialEq)]
+struct Stands {
+    /// Which of the inner documents it stands in; none: the element's own.
+    inner: Option<u16>,
+    /// In the element's bytes, or in what is decoded.
     raw: Range<u32>,
     spelling: Spelling,
 }
+
+/// A layer in an element.
+pub(in crate::engine) struct Inner {
+    leaf: Stands,
+    window: Span,
+    codec: Codec,
+}
+
+/// The layers of an element that are open, in the order of its [`Inner`]s.
+pub(in crate::engine) type Opened = Vec<(LayerId, Bytes)>;
 
 impl Default for Elements {
     fn default() -> Self {
@@ -111,7 +137,8 @@ impl ToldElement {
         size_of::<Self>()
             + size_of_val(&self.rules[..])
             + size_of_val(&self.facts[..])
-            + spots.map(|spot| spot.pointer.len()).sum::<usize>()
+            + spots.map(Spot::weight).sum::<usize>()
+            + self.inner.iter().map(Inner::weight).sum::<usize>()
     }
 }
 
@@ -122,32 +149,136 @@ impl ToldElement {
     }
 }
 
+impl ToldElement {
+    /// Opens what something is found in again. `raw` is the element, which is spelled at `element`.
+    pub fn open(&self, raw: &[u8], element: Target, layers: &mut dyn Reopen) -> Option<Opened> {
+        let mut opened = Opened::with_capacity(self.inner.len());
+        for inner in &self.inner {
+            let content = inner.content(raw, &opened)?;
+            let leaf = inner.leaf.target(element, &opened)?;
+            let layer = layers.open(content.clone(), leaf, inner.window, inner.codec.clone());
+            opened.push((layer, content));
+        }
+        Some(opened)
+    }
+}
+
+impl Inner {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.codec.members() * size_of::<Member>()
+    }
+
+    /// What it comes to, decoded anew.
+    fn content(&self, raw: &[u8], opened: &[(LayerId, Bytes)]) -> Option<Bytes> {
+        let text = self.leaf.text(raw, opened)?;
+        let coded = text.get(self.window.range())?;
+        read_again(&self.codec, coded).map(Bytes::from)
+    }
+}
+
+/// The layers of an element that have to be opened for what is found in it.
+pub(in crate::engine) struct Needed<'a> {
+    layers: &'a [Layer],
+    element: Target,
+    raw: &'a [u8],
+    inner: Vec<Inner>,
+    opened: Opened,
+}
+
+impl<'a> Needed<'a> {
+    pub fn new(layers: &'a [Layer], element: Target, raw: &'a [u8]) -> Self {
+        Self { layers, element, raw, inner: Vec::new(), opened: Vec::new() }
+    }
+
+    /// Those that are needed so far.
+    pub fn opened(&self) -> &[(LayerId, Bytes)] {
+        &self.opened
+    }
+
+    pub fn into_parts(self) -> (Box<[Inner]>, Opened) {
+        (self.inner.into(), self.opened)
+    }
+
+    /// The bytes of `target`, once what they stand in is noted. None where it could not be opened again.
+    fn stands(&mut self, target: Target) -> Option<Stands> {
+        let whole = self.element.raw.range();
+        if target.layer == self.element.layer {
+            let part = target.raw.range();
+            let inside = whole.start <= part.start && part.end <= whole.end;
+            let raw = (part.start - whole.start.min(part.start)) as u32..(part.end - whole.start.min(part.end)) as u32;
+            return inside.then_some(Stands { inner: None, raw, spelling: target.spelling });
+        }
+        let inner = self.inner_of(target.layer)?;
+        Some(Stands { inner: Some(inner), raw: target.raw.start..target.raw.end, spelling: target.spelling })
+    }
+
+    fn inner_of(&mut self, id: LayerId) -> Option<u16> {
+        if let Some(at) = self.opened.iter().position(|(known, _)| *known == id) {
+            return Some(at as u16);
+        }
+        let layer = self.layers.get(id.0 as usize)?;
+        let Origin::Leaf { leaf, window, codec } = &layer.origin else { return None };
+        if !layer.whole || layer.format != Format::Plain {
+            return None;
+        }
+        let leaf = self.stands(*leaf)?;
+        let inner = Inner { leaf, window: *window, codec: codec.clone() };
+        if inner.content(self.raw, &self.opened)? != layer.content {
+            return None;
+        }
+        self.inner.push(inner);
+        self.opened.push((id, layer.content.clone()));
+        u16::try_from(self.inner.len() - 1).ok()
+    }
+}
+
+impl Stands {
+    fn target(&self, element: Target, opened: &[(LayerId, Bytes)]) -> Option<Target> {
+        let (layer, start) = match self.inner {
+            None => (element.layer, element.raw.start),
+            Some(inner) => (opened.get(usize::from(inner))?.0, 0),
+        };
+        let raw = Span::of(start as usize + self.raw.start as usize..start as usize + self.raw.end as usize);
+        Some(Target { layer, raw, spelling: self.spelling })
+    }
+
+    /// The decoded text; `raw` is the element.
+    fn text<'a>(&self, raw: &'a [u8], opened: &'a [(LayerId, Bytes)]) -> Option<Cow<'a, [u8]>> {
+        let content = match self.inner {
+            None => raw,
+            Some(inner) => &opened.get(usize::from(inner))?.1[..],
+        };
+        Some(spelled_text(self.spelling, content.get(self.raw.start as usize..self.raw.end as usize)?))
+    }
+}
+
 impl Spot {
-    /// Where `finding` stands in the element at `base`, which is spelled at `element`. None where it stands elsewhere.
-    pub fn of(finding: &RawFinding, base: &Location, element: Target) -> Option<Self> {
+    fn weight(&self) -> usize {
+        self.pointer.len() + self.steps.iter().map(Step::weight).sum::<usize>()
+    }
+
+    /// Where `finding` stands in the element at `base`. None where it stands elsewhere, or where nobody could get at it again.
+    pub fn of(finding: &RawFinding, base: &Location, needed: &mut Needed<'_>) -> Option<Self> {
         let steps = match finding.location.steps.split_last()? {
             (Step::Window(..), steps) if finding.window.is_some() => steps,
             _ => &finding.location.steps[..],
         };
         let (Step::Json(around), outer) = base.steps.split_last()? else { return None };
-        let (Step::Json(pointer), same) = steps.split_last()? else { return None };
-        if outer != same || finding.location.root != base.root {
+        let (Step::Json(pointer), inwards) = steps.strip_prefix(outer)?.split_first()? else { return None };
+        if finding.location.root != base.root {
             return None;
         }
         let pointer = pointer.strip_prefix(&**around)?;
-        Self::at(finding.target, element, pointer)
+        Some(Self { pointer: pointer.into(), steps: inwards.into(), stands: needed.stands(finding.target)? })
     }
 
-    /// Of the value at `target`.
-    pub fn at(target: Target, element: Target, pointer: &str) -> Option<Self> {
-        let (whole, part) = (element.raw.range(), target.raw.range());
-        let inside = target.layer == element.layer && whole.start <= part.start && part.end <= whole.end;
-        let raw = (part.start - whole.start.min(part.start)) as u32..(part.end - whole.start.min(part.end)) as u32;
-        inside.then(|| Self { pointer: pointer.into(), raw, spelling: target.spelling })
+    /// Of the value at `target`, of which nobody asks how it is called.
+    pub fn at(target: Target, needed: &mut Needed<'_>) -> Option<Self> {
+        Some(Self { pointer: "".into(), steps: Box::default(), stands: needed.stands(target)? })
     }
 
     pub fn location(&self, base: &Location) -> Location {
-        let mut steps = Vec::with_capacity(base.steps.len() + 1);
+        let mut steps = Vec::with_capacity(base.steps.len() + self.steps.len() + 1);
         match base.steps.split_last() {
             Some((Step::Json(around), outer)) => {
                 steps.extend_from_slice(outer);
@@ -155,28 +286,21 @@ impl Spot {
             }
             _ => steps.extend_from_slice(&base.steps),
         }
+        steps.extend_from_slice(&self.steps);
         Location { root: base.root.clone(), steps }
     }
 
-    pub fn target(&self, element: Target) -> Target {
-        let start = element.raw.range().start;
-        let raw = Span::of(start + self.raw.start as usize..start + self.raw.end as usize);
-        Target { layer: element.layer, raw, spelling: self.spelling }
+    pub fn target(&self, element: Target, opened: &[(LayerId, Bytes)]) -> Target {
+        self.stands.target(element, opened).unwrap_or(element)
     }
 
     /// The decoded text; `raw` is the element.
-    pub fn text<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
-        let spelled = raw.get(self.raw.start as usize..self.raw.end as usize).unwrap_or_default();
-        if self.spelling != Spelling::JsonString || memchr::memchr(b'\\', spelled).is_none() {
-            return Cow::Borrowed(spelled);
-        }
-        let mut text = Vec::with_capacity(spelled.len());
-        json_unescape(spelled, &mut text);
-        Cow::Owned(text)
+    pub fn text<'a>(&self, raw: &'a [u8], opened: &'a [(LayerId, Bytes)]) -> Cow<'a, [u8]> {
+        self.stands.text(raw, opened).unwrap_or_default()
     }
 
     /// Whether both are the same value.
     pub fn is_at(&self, other: &Self) -> bool {
-        self.raw == other.raw
+        self.stands == other.stands
     }
 }

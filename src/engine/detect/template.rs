@@ -39,7 +39,7 @@ use crate::engine::audit::Request;
 use crate::engine::decode::Layer;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{ElementAt, Inside, Known, Leaf, LeafKind, Place, Segment, Target, Visitor};
+use crate::engine::visit::{ElementAt, Inside, Known, Leaf, LeafKind, Place, Reopen, Segment, Target, Visitor};
 
 /// Findings of one unit.
 const MOST: usize = 128;
@@ -282,7 +282,7 @@ impl Visitor for Scan<'_> {
         }
     }
 
-    fn element(&mut self, within: &[u8], target: Target, _: ElementAt, place: &dyn Place) -> Known {
+    fn element(&mut self, within: &[u8], target: Target, _: ElementAt, place: &dyn Place, _: &mut dyn Reopen) -> Known {
         self.element_begins(within, target, place);
         Known::No
     }
