@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::error::{UpstreamError, UpstreamFault};
-use super::half::{BULK, Half, WINDOW};
+use super::half::{Half, Next, WINDOW};
 use super::intake::{Intake, Release};
 use super::presence::Presence;
 use super::restoring::{Counting, Restoring, recorded_head};
@@ -318,6 +318,9 @@ impl<'a> Exchange<'a> {
         if self.request.done && !self.judged && self.up.output.is_empty() {
             // Nothing can be changed any more, so the last bytes went out before they are inspected.
             self.judged = true;
+            // An answer may take long.
+            self.client.release_input();
+            self.up.release_output();
             let _ = self.intake.finish();
             // Those that were held are judged already.
             if self.request.trailers.is_none()
@@ -331,23 +334,19 @@ impl<'a> Exchange<'a> {
 
     /// Reads from the client: of a large body as much as is there and goes up in one write.
     fn read_request(&mut self, cx: &mut Context<'_>, silent: &mut Silent) -> Result<bool, Broken> {
-        let mut moved = false;
-        loop {
-            match self.client.poll_fill(cx) {
-                Poll::Pending => silent.client = true,
-                // It has said all that it had to say, and may still read.
-                Poll::Ready(Ok(0)) if self.request.done => return Ok(true),
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Broken::ClientGone),
-                Poll::Ready(Ok(_)) if self.request.done => {}
-                Poll::Ready(Ok(read)) => {
-                    moved = true;
-                    if read >= BULK && self.advance_request()? && !self.request.done && self.up.output.len() < WINDOW {
-                        continue;
-                    }
-                }
+        match self.client.poll_fill_all(cx) {
+            Poll::Pending => silent.client = true,
+            // It has said all that it had to say, and may still read.
+            Poll::Ready(Ok((0, _))) if self.request.done => return Ok(true),
+            Poll::Ready(Ok((0, _)) | Err(_)) => return Err(Broken::ClientGone),
+            Poll::Ready(Ok(_)) if self.request.done => {}
+            Poll::Ready(Ok((_, next))) => {
+                silent.client = next == Next::Silence;
+                self.advance_request()?;
+                return Ok(true);
             }
-            return Ok(moved);
         }
+        Ok(false)
     }
 
     fn advance_request(&mut self) -> Result<bool, Broken> {
@@ -386,23 +385,7 @@ impl<'a> Exchange<'a> {
         if room && !self.is_answered() {
             moved |= self.advance_response()?;
             if !moved && !self.is_answered() && !silent.upstream {
-                match self.up.poll_fill(cx) {
-                    Poll::Pending => silent.upstream = true,
-                    Poll::Ready(Ok(0)) => {
-                        self.upstream_ended(true)?;
-                        moved = true;
-                    }
-                    Poll::Ready(Err(error)) => {
-                        // No close_notify, a reset: whatever ends only here is cut short.
-                        tracing::debug!(%error, "upstream ended");
-                        self.upstream_ended(false)?;
-                        moved = true;
-                    }
-                    Poll::Ready(Ok(_)) => {
-                        self.advance_response()?;
-                        moved = true;
-                    }
-                }
+                moved = self.read_response(cx, silent)?;
             }
         }
         let waiting = self.client.output.len();
@@ -413,6 +396,27 @@ impl<'a> Exchange<'a> {
         let left = self.client.output.len();
         // A client that takes what waits is there, however slowly it reads.
         Ok(moved || (waiting >= WINDOW && left < WINDOW) || (self.client.eof && left < waiting))
+    }
+
+    /// Reads from the upstream: of a large body as much as is there and goes down in one write.
+    fn read_response(&mut self, cx: &mut Context<'_>, silent: &mut Silent) -> Result<bool, Broken> {
+        match self.up.poll_fill_all(cx) {
+            Poll::Pending => {
+                silent.upstream = true;
+                return Ok(false);
+            }
+            Poll::Ready(Ok((0, _))) => self.upstream_ended(true)?,
+            Poll::Ready(Err(error)) => {
+                // No close_notify, a reset: whatever ends only here is cut short.
+                tracing::debug!(%error, "upstream ended");
+                self.upstream_ended(false)?;
+            }
+            Poll::Ready(Ok((_, next))) => {
+                silent.upstream = next == Next::Silence;
+                self.advance_response()?;
+            }
+        }
+        Ok(true)
     }
 
     /// All of the response has come.

@@ -16,7 +16,7 @@ pub const WINDOW: usize = 64 * 1024;
 /// A whole TLS record.
 const READ: usize = 16 * 1024;
 /// Who sends so much at once probably sends more.
-pub const BULK: usize = READ / 2;
+const BULK: usize = READ / 2;
 
 pub struct Half {
     pub io: Wire,
@@ -28,11 +28,32 @@ pub struct Half {
     pub written: u64,
     /// Written to since the last flush: TLS may hold bytes of it back.
     dirty: bool,
+    /// The last read brought much, and so may the next.
+    bulk: bool,
+    /// How reading ended behind bytes that had come before.
+    failed: Option<io::Error>,
+}
+
+/// What comes behind bytes that were read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Nothing for now: the waker is set.
+    Silence,
+    Unknown,
 }
 
 impl Half {
     pub fn new(io: Wire) -> Self {
-        Self { io, input: BytesMut::new(), output: BytesMut::new(), eof: false, written: 0, dirty: false }
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            eof: false,
+            written: 0,
+            dirty: false,
+            bulk: false,
+            failed: None,
+        }
     }
 
     /// Reads once. `Ok(0)` is the peer's clean end; over TLS an end without close_notify is an error.
@@ -40,7 +61,10 @@ impl Half {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        let n = if self.input.is_empty() {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        let n = if self.input.is_empty() && !self.bulk {
             // An idle connection owns no buffer: read on the stack, then keep what has come.
             let mut space = [MaybeUninit::<u8>::uninit(); READ];
             let mut buf = ReadBuf::uninit(&mut space);
@@ -54,7 +78,31 @@ impl Half {
         if n == 0 {
             self.eof = true;
         }
+        self.bulk = n >= BULK;
         Poll::Ready(Ok(n))
+    }
+
+    /// Reads as much of a large body as is there and fits, or once of a small one, and says what follows. `Ok(0)` and errors
+    /// are as those of [`Half::poll_fill`]; behind bytes that came they are told by the next call.
+    pub fn poll_fill_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, Next)>> {
+        let mut all = 0;
+        loop {
+            match self.poll_fill(cx) {
+                Poll::Pending if all > 0 => return Poll::Ready(Ok((all, Next::Silence))),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) if all > 0 => {
+                    self.failed = Some(error);
+                    return Poll::Ready(Ok((all, Next::Unknown)));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(n)) => {
+                    all += n;
+                    if n < BULK || self.input.len() >= WINDOW {
+                        return Poll::Ready(Ok((all, Next::Unknown)));
+                    }
+                }
+            }
+        }
     }
 
     /// Writes what waits. Ready when nothing waits any more, neither here nor in TLS.
@@ -85,9 +133,18 @@ impl Half {
 
     /// Gives back the memory of empty buffers, before the connection waits for its next request.
     pub fn release_buffers(&mut self) {
+        self.release_input();
+        self.release_output();
+    }
+
+    pub fn release_input(&mut self) {
+        self.bulk = false;
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+    }
+
+    pub fn release_output(&mut self) {
         if self.output.is_empty() {
             self.output = BytesMut::new();
         }
