@@ -36,6 +36,9 @@ pub struct Release {
     pub payload: Bytes,
 }
 
+/// What a sender announces is taken at its word so far; a larger body makes its room as it comes.
+const MOST_EXPECTED: usize = 1 << 20;
+
 enum Shape {
     /// No body: the head is all.
     Bare,
@@ -65,6 +68,8 @@ pub struct Intake {
     shape: Shape,
     hold: bool,
     limit: usize,
+    /// Bytes of the body for which there is room from the start.
+    expected: usize,
     on_error: OnError,
     reveal: bool,
     learner: Learner,
@@ -127,6 +132,10 @@ impl Intake {
             shape,
             hold,
             limit: settings.body_limit,
+            expected: match framing {
+                Framing::Length(length) => usize::try_from(length).unwrap_or(MOST_EXPECTED).min(MOST_EXPECTED),
+                _ => 0,
+            },
             on_error: settings.on_error,
             reveal: settings.reveal,
             learner: settings.learner.clone(),
@@ -206,7 +215,12 @@ impl Intake {
     /// A copy of body data that went on as it came.
     pub fn observe(&mut self, data: &[u8]) {
         match &mut self.shape {
-            Shape::Document(body) if body.len() + data.len() <= self.limit => body.extend_from_slice(data),
+            Shape::Document(body) if body.len() + data.len() <= self.limit => {
+                if body.is_empty() {
+                    body.reserve(self.expected.max(data.len()));
+                }
+                body.extend_from_slice(data);
+            }
             Shape::Document(_) => {
                 // What was copied is still inspected; what follows is reported as unread.
                 let _ = self.finish_document();
@@ -231,7 +245,13 @@ impl Intake {
     pub fn take(&mut self, data: &mut BytesMut) -> Result<Release, Refusal> {
         match &mut self.shape {
             Shape::Document(body) if body.len() + data.len() <= self.limit => {
-                body.unsplit(data.split());
+                if body.is_empty() && data.len() < self.expected {
+                    body.reserve(self.expected);
+                    body.extend_from_slice(data);
+                    data.clear();
+                } else {
+                    body.unsplit(data.split());
+                }
                 Ok(Release::default())
             }
             Shape::Document(_) => self.over_limit(data),

@@ -299,6 +299,29 @@ fn a_stream_that_its_upstream_abandons_never_looks_whole() {
 }
 
 #[test]
+fn all_of_a_large_answer_that_came_before_its_connection_failed_arrives() {
+    bounded(async {
+        // Records of 16 KiB: some, and more than wait in one direction.
+        for size in [20_000, 60_000, 130_000] {
+            let authority = Authority::new();
+            let upstream = Upstream::scripted(&authority, &["http/1.1"], move |mut served| async move {
+                served.request().await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", size + 1);
+                served.wire.send([head.as_bytes(), &vec![b'x'; size]].concat()).await;
+                // Dropped without close_notify.
+            })
+            .await;
+            let divulge = Divulge::before(&authority, upstream.address).await;
+            let mut client = Route::through(&divulge).http1().await;
+            client.send(GET).await;
+            soon("the head", client.response_head()).await.expect("a head");
+            let (body, end) = soon("the end", client.rest()).await;
+            assert_eq!((body.len(), end), (size, End::Cut));
+        }
+    });
+}
+
+#[test]
 fn an_http2_stream_that_its_upstream_abandons_is_reset() {
     bounded(async {
         let (go, wait) = gate();
