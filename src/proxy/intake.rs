@@ -36,8 +36,8 @@ pub struct Release {
     pub payload: Bytes,
 }
 
-/// What a sender announces is taken at its word so far; a larger body makes its room as it comes.
-const MOST_EXPECTED: usize = 1 << 20;
+/// Room that is made for a body because its sender announces it; more is made once a quarter of that has come.
+const FIRST_ROOM: usize = 256 << 10;
 
 enum Shape {
     /// No body: the head is all.
@@ -68,7 +68,7 @@ pub struct Intake {
     shape: Shape,
     hold: bool,
     limit: usize,
-    /// Bytes of the body for which there is room from the start.
+    /// Bytes of the body, as far as its head tells.
     expected: usize,
     on_error: OnError,
     reveal: bool,
@@ -133,7 +133,7 @@ impl Intake {
             hold,
             limit: settings.body_limit,
             expected: match framing {
-                Framing::Length(length) => usize::try_from(length).unwrap_or(MOST_EXPECTED).min(MOST_EXPECTED),
+                Framing::Length(length) => usize::try_from(length).unwrap_or(settings.body_limit),
                 _ => 0,
             },
             on_error: settings.on_error,
@@ -216,9 +216,7 @@ impl Intake {
     pub fn observe(&mut self, data: &[u8]) {
         match &mut self.shape {
             Shape::Document(body) if body.len() + data.len() <= self.limit => {
-                if body.is_empty() {
-                    body.reserve(self.expected.max(data.len()));
-                }
+                make_room(body, data.len(), self.expected);
                 body.extend_from_slice(data);
             }
             Shape::Document(_) => {
@@ -245,12 +243,12 @@ impl Intake {
     pub fn take(&mut self, data: &mut BytesMut) -> Result<Release, Refusal> {
         match &mut self.shape {
             Shape::Document(body) if body.len() + data.len() <= self.limit => {
-                if body.is_empty() && data.len() < self.expected {
-                    body.reserve(self.expected);
+                if body.is_empty() && data.len() >= self.expected {
+                    *body = data.split();
+                } else {
+                    make_room(body, data.len(), self.expected);
                     body.extend_from_slice(data);
                     data.clear();
-                } else {
-                    body.unsplit(data.split());
                 }
                 Ok(Release::default())
             }
@@ -572,6 +570,15 @@ enum Piece {
 impl Drop for Intake {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Room for `more` bytes behind those of `body`, and for what is `expected` of it in all, so that it is copied once at most as it
+/// grows.
+fn make_room(body: &mut BytesMut, more: usize, expected: usize) {
+    if body.capacity() - body.len() < more {
+        let most = FIRST_ROOM.max(body.len().saturating_mul(4));
+        body.reserve(more.max(expected.min(most).saturating_sub(body.len())));
     }
 }
 
