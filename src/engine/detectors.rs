@@ -407,13 +407,13 @@ struct Texts<'a> {
     raw: &'a [u8],
     opened: &'a [(LayerId, Bytes)],
     target: Target,
-    last: Option<(Spot, Cow<'a, [u8]>)>,
+    last: Option<(&'a Spot, Cow<'a, [u8]>)>,
 }
 
-impl Texts<'_> {
-    fn leaf(&mut self, spot: &Spot) -> Leaf<'_> {
+impl<'a> Texts<'a> {
+    fn leaf(&mut self, spot: &'a Spot) -> Leaf<'_> {
         if self.last.as_ref().is_none_or(|(last, _)| !last.is_at(spot)) {
-            self.last = Some((spot.clone(), spot.text(self.raw, self.opened)));
+            self.last = Some((spot, spot.text(self.raw, self.opened)));
         }
         let text = self.last.as_ref().map_or(&[][..], |(_, text)| text);
         let target = spot.target(self.target, self.opened);

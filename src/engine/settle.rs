@@ -467,18 +467,24 @@ fn merge(decided: Vec<Decided>) -> Vec<Decided> {
 
 /// Leaves out what a line of a prompt yields by chance inside a longer value: the first name in a full name.
 fn without_parts(mut decided: Vec<Decided>) -> Vec<Decided> {
-    // Only what stands in the same value can hold it: without this a body of many findings costs their square.
-    let mut by_value: HashMap<(LayerId, u32, u32), Vec<usize>, Keyed> = HashMap::default();
-    for (index, one) in decided.iter().enumerate() {
-        let target = one.raw.target;
-        by_value.entry((target.layer, target.raw.start, target.raw.end)).or_default().push(index);
+    if decided.iter().all(|one| one.raw.detector != Detector::Prompt) {
+        return decided;
     }
+    // Only what stands in the same value can hold it: without this a body of many findings costs their square.
+    let value = |index: usize| {
+        let target = decided[index].raw.target;
+        (target.layer, target.raw.start, target.raw.end)
+    };
+    let mut sorted: Vec<usize> = (0..decided.len()).collect();
+    sorted.sort_by_key(|&index| {
+        let window = decided[index].window();
+        (value(index), window.start, Reverse(window.end))
+    });
     let mut outer: Vec<Option<usize>> = vec![None; decided.len()];
-    for members in by_value.values_mut() {
-        members.sort_by_key(|&index| (decided[index].window().start, Reverse(decided[index].window().end)));
+    for members in sorted.chunk_by(|&a, &b| value(a) == value(b)) {
         // What has begun and not ended, as far as the text is gone through: nothing else can hold what comes.
         let mut open: Vec<usize> = Vec::new();
-        for &index in &*members {
+        for &index in members {
             let inner = &decided[index];
             let window = inner.window();
             open.retain(|&other| decided[other].window().end > window.start);

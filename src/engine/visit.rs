@@ -41,7 +41,7 @@ pub enum LeafKind {
 }
 
 /// Names one layer of the decoded unit (the head, the content-decoded body, a JSON text inside a string …).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LayerId(pub u32);
 
 /// How the leaf's text is spelled in its layer, so that an edit of decoded bytes finds the raw ones.

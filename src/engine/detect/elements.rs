@@ -78,6 +78,8 @@ struct Stands {
     /// In the element's bytes, or in what is decoded.
     raw: Range<u32>,
     spelling: Spelling,
+    /// As it is decoded.
+    plain: bool,
 }
 
 /// A layer in an element.
@@ -206,10 +208,11 @@ impl<'a> Needed<'a> {
             let part = target.raw.range();
             let inside = whole.start <= part.start && part.end <= whole.end;
             let raw = (part.start - whole.start.min(part.start)) as u32..(part.end - whole.start.min(part.end)) as u32;
-            return inside.then_some(Stands { inner: None, raw, spelling: target.spelling });
+            return inside.then(|| Stands::new(None, raw, target.spelling, self.raw));
         }
         let inner = self.inner_of(target.layer)?;
-        Some(Stands { inner: Some(inner), raw: target.raw.start..target.raw.end, spelling: target.spelling })
+        let content = &self.opened.get(usize::from(inner))?.1;
+        Some(Stands::new(Some(inner), target.raw.start..target.raw.end, target.spelling, content))
     }
 
     fn inner_of(&mut self, id: LayerId) -> Option<u16> {
@@ -233,6 +236,12 @@ impl<'a> Needed<'a> {
 }
 
 impl Stands {
+    fn new(inner: Option<u16>, raw: Range<u32>, spelling: Spelling, content: &[u8]) -> Self {
+        let spelled = content.get(raw.start as usize..raw.end as usize).unwrap_or_default();
+        let plain = matches!(spelled_text(spelling, spelled), Cow::Borrowed(_));
+        Self { inner, raw, spelling, plain }
+    }
+
     fn target(&self, element: Target, opened: &[(LayerId, Bytes)]) -> Option<Target> {
         let (layer, start) = match self.inner {
             None => (element.layer, element.raw.start),
@@ -248,7 +257,8 @@ impl Stands {
             None => raw,
             Some(inner) => &opened.get(usize::from(inner))?.1[..],
         };
-        Some(spelled_text(self.spelling, content.get(self.raw.start as usize..self.raw.end as usize)?))
+        let spelled = content.get(self.raw.start as usize..self.raw.end as usize)?;
+        Some(if self.plain { Cow::Borrowed(spelled) } else { spelled_text(self.spelling, spelled) })
     }
 }
 
@@ -278,7 +288,8 @@ impl Spot {
     }
 
     pub fn location(&self, base: &Location) -> Location {
-        let mut steps = Vec::with_capacity(base.steps.len() + self.steps.len() + 1);
+        // Room for a window, too.
+        let mut steps = Vec::with_capacity(base.steps.len() + self.steps.len() + 2);
         match base.steps.split_last() {
             Some((Step::Json(around), outer)) => {
                 steps.extend_from_slice(outer);
