@@ -391,6 +391,11 @@ impl<'a> Exchange<'a> {
         let waiting = self.client.output.len();
         match self.client.poll_drain(cx) {
             Poll::Ready(Err(_)) => return Err(Broken::ClientGone),
+            // A stream that began with a burst may stay open for hours.
+            Poll::Ready(Ok(())) if self.up.is_overgrown() => {
+                self.up.release_input();
+                self.client.release_output();
+            }
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let left = self.client.output.len();

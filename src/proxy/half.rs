@@ -30,6 +30,8 @@ pub struct Half {
     dirty: bool,
     /// The last read brought much, and so may the next.
     bulk: bool,
+    /// Buffers have become larger than a read since they were last given back.
+    grown: bool,
     /// How reading ended behind bytes that had come before.
     failed: Option<io::Error>,
 }
@@ -52,6 +54,7 @@ impl Half {
             written: 0,
             dirty: false,
             bulk: false,
+            grown: false,
             failed: None,
         }
     }
@@ -87,6 +90,7 @@ impl Half {
     pub fn poll_fill_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, Next)>> {
         let mut all = 0;
         loop {
+            self.grown |= all > 0;
             match self.poll_fill(cx) {
                 Poll::Pending if all > 0 => return Poll::Ready(Ok((all, Next::Silence))),
                 Poll::Pending => return Poll::Pending,
@@ -135,6 +139,11 @@ impl Half {
     pub fn release_buffers(&mut self) {
         self.release_input();
         self.release_output();
+    }
+
+    /// What came in large pieces comes in small ones now, and the buffers are still those of the large: says so once.
+    pub fn is_overgrown(&mut self) -> bool {
+        !self.bulk && std::mem::take(&mut self.grown)
     }
 
     pub fn release_input(&mut self) {

@@ -133,7 +133,7 @@ impl Intake {
             hold,
             limit: settings.body_limit,
             expected: match framing {
-                Framing::Length(length) => usize::try_from(length).unwrap_or(settings.body_limit),
+                Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX).min(settings.body_limit),
                 _ => 0,
             },
             on_error: settings.on_error,
