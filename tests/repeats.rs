@@ -387,6 +387,25 @@ fn a_known_element_tells_what_stands_in_its_encodings() {
     }
 }
 
+/// More documents than are kept of one element, and a deep one behind them.
+#[test]
+fn an_element_with_hundreds_of_encoded_documents_says_the_same() {
+    let (with, without) = (Arc::new(engine("audit")), Arc::new(engine("audit").without_memory()));
+    let turn = |count: usize, turn: usize| {
+        let parts: Vec<String> = (0..count).map(|n| encoded(2 + n % 2, &format!("/home/anderson/src/{n}"))).collect();
+        let body = serde_json::json!({"turn": turn, "messages": [{"role": "user", "parts": parts, "last": encoded(7, "/home/anderson/x")}]});
+        request("/v1/messages", &body.to_string())
+    };
+    for count in [200, 400] {
+        for number in 0..3 {
+            let captured = turn(count, number);
+            let expected = audit(&without, &captured);
+            assert!(expected.len() > count, "{}", expected.len());
+            assert_eq!(audit(&with, &captured), expected, "{count}, turn {number}");
+        }
+    }
+}
+
 /// What is odd about a request, if anything is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Odd {

@@ -123,7 +123,7 @@ pub(crate) fn undo_codec(codec: &Codec, coded: &[u8]) -> Option<Vec<u8>> {
     undone.whole.then_some(undone.content)
 }
 
-/// What `codec` reads from `text`, where that is settled by its text alone.
+/// What `codec` reads from `text`, where that is settled by its text alone: of a text that was read whole and within bounds before.
 pub(crate) fn read_again(codec: &Codec, text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match codec {

@@ -34,6 +34,8 @@ const SHORTEST: usize = 512;
 const HALF_ENDS: usize = 1 << 20;
 /// Bytes at either end by which an element that comes again is guessed.
 const ENDS: usize = 64;
+/// Documents inside one element in which something is found; one with more is read anew each time.
+const MOST_INNER: usize = 256;
 /// Bytes at its beginning by which its end is guessed: results of tools have an identifier among them.
 const BEGINNING: usize = 128;
 
@@ -149,9 +151,7 @@ impl ToldElement {
     pub fn is_plain(&self) -> bool {
         self.rules.is_empty() && self.facts.is_empty() && self.beside.is_none()
     }
-}
 
-impl ToldElement {
     /// Opens what something is found in again. `raw` is the element, which is spelled at `element`.
     pub fn open(&self, raw: &[u8], element: Target, layers: &mut dyn Reopen) -> Option<Opened> {
         let mut opened = Opened::with_capacity(self.inner.len());
@@ -218,6 +218,10 @@ impl<'a> Needed<'a> {
     fn inner_of(&mut self, id: LayerId) -> Option<u16> {
         if let Some(at) = self.opened.iter().position(|(known, _)| *known == id) {
             return Some(at as u16);
+        }
+        // They are searched one by one, and decoded once more before they are kept.
+        if self.inner.len() >= MOST_INNER {
+            return None;
         }
         let layer = self.layers.get(id.0 as usize)?;
         let Origin::Leaf { leaf, window, codec } = &layer.origin else { return None };
