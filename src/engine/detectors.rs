@@ -1,6 +1,5 @@
 //! All detectors at once, and the names that none of them has anything to say about.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::decode::{Layer, json_unescape};
-use super::detect::elements::{Needed, Spot, ToldElement};
+use super::detect::elements::{Needed, Spot, ToldElement, Visited};
 use super::detect::facts::{FactFindings, Met};
 use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan};
@@ -334,13 +333,17 @@ impl Detectors<'_> {
         base: &Location,
         opened: &[(LayerId, Bytes)],
     ) {
-        let mut texts = Texts { raw, opened, target, last: None };
-        for (spot, rule) in &told.rules {
-            self.rules.tell_one(rule, &texts.leaf(spot), spot.location(base));
+        let mut spots = Visited::new(told, raw, target, base, opened);
+        for at in &told.rules {
+            if let Some((location, value)) = spots.excerpt(at, &at.told.window) {
+                self.rules.tell_one(&at.told, &value, location);
+            }
         }
         let Some(facts) = self.facts else { return };
-        for (spot, fact) in &told.facts {
-            facts.tell_one(fact, &texts.leaf(spot), spot.location(base), &mut self.found);
+        for at in &told.facts {
+            if let Some((location, value)) = spots.excerpt(at, &at.told.window()) {
+                facts.tell_one(&at.told, &value, location, &mut self.found);
+            }
         }
         if let Some(beside) = &told.beside {
             self.found.set_beside(&beside.text(raw, opened));
@@ -350,27 +353,28 @@ impl Detectors<'_> {
     /// Keeps what the element came to, if the same comes out when it is told again.
     fn keep_element(&mut self, open: &Open, raw: &[u8], inside: &Inside<'_>) {
         let (target, base) = (open.target, &open.base);
-        let mut needed = Needed::new(inside.layers, target, raw);
+        let mut needed = Needed::new(inside.layers, target, base, raw);
         let mut rules = Vec::new();
         for (rule, finding, unsigned) in self.rules.found_since(open.before.0) {
-            let Some(spot) = Spot::of(finding, base, &mut needed) else { return };
-            let window = finding.window.clone().unwrap_or(0..spot.text(raw, needed.opened()).len());
-            rules.push((spot, ToldRule { rule, window, confidence: finding.confidence, unsigned }));
+            let (window, confidence) = (finding.window.clone(), finding.confidence);
+            let told = |length| ToldRule { rule, window: window.unwrap_or(0..length), confidence, unsigned };
+            let Some(at) = needed.at(finding, told) else { return };
+            rules.push(at);
         }
         let mut facts = Vec::new();
         for (fact, finding) in self.found.since(open.before.1) {
-            let Some(spot) = Spot::of(finding, base, &mut needed) else { return };
-            let whole = finding.window.is_none().then(|| spot.text(raw, needed.opened()).len());
-            facts.push((spot, fact.in_text_of(whole)));
+            let whole = finding.window.is_none();
+            let Some(at) = needed.at(finding, |length| fact.in_text_of(whole.then_some(length))) else { return };
+            facts.push(at);
         }
         let beside = open.beside.map(|beside| Spot::at(beside, &mut needed));
         if beside.as_ref().is_some_and(Option::is_none) {
             return;
         }
-        let (inner, opened) = needed.into_parts();
+        let (spots, inner, opened) = needed.into_parts();
         let (rules, facts, beside) = (rules.into(), facts.into(), beside.flatten());
         let (holds, spent) = (!inside.is_empty(), inside.spent);
-        let told = ToldElement { rules, facts, beside, system: open.system, holds, inner, spent };
+        let told = ToldElement { spots, rules, facts, beside, system: open.system, holds, inner, spent };
         let (mark, fact_mark) = (self.rules.count(), self.found.count());
         self.tell_element(&told, raw, target, base, &opened);
         let same = self.rules.is_repeated(open.before.0, mark) && self.found.is_repeated(open.before.1, fact_mark);
@@ -399,24 +403,5 @@ impl Detectors<'_> {
         let (unlike, lesson) = self.template.finish(layers);
         found.extend(unlike);
         (found, lesson)
-    }
-}
-
-/// The texts of an element, each decoded once for all that was found in it.
-struct Texts<'a> {
-    raw: &'a [u8],
-    opened: &'a [(LayerId, Bytes)],
-    target: Target,
-    last: Option<(&'a Spot, Cow<'a, [u8]>)>,
-}
-
-impl<'a> Texts<'a> {
-    fn leaf(&mut self, spot: &'a Spot) -> Leaf<'_> {
-        if self.last.as_ref().is_none_or(|(last, _)| !last.is_at(spot)) {
-            self.last = Some((spot, spot.text(self.raw, self.opened)));
-        }
-        let text = self.last.as_ref().map_or(&[][..], |(_, text)| text);
-        let target = spot.target(self.target, self.opened);
-        Leaf { kind: LeafKind::JsonString, name: "", text, runs: &[], target }
     }
 }

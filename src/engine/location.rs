@@ -3,6 +3,7 @@
 //! A root, then the decoding steps, outermost first; all counts from 0. Printed forms: `docs/findings.md`.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Where in the message the outermost bytes stand.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -23,7 +24,7 @@ pub enum Root {
     Message(u64),
 }
 
-/// One step inwards.
+/// One step inwards. Names are shared by all that is found at one place.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Step {
     Gzip,
@@ -41,21 +42,21 @@ pub enum Step {
     Qoder,
     /// `!jwt:/0` (header) or `!jwt:/1` (claims)
     Jwt(u8),
-    Cookie(Box<str>),
+    Cookie(Arc<str>),
     /// `!event:/<n>`: the n-th message of an AWS event stream.
     Event(u64),
     /// `!header:/<lower-case name>`: a header of what the steps so far hold: an event, a part, gRPC-Web trailers.
-    Header(Box<str>),
+    Header(Arc<str>),
     /// RFC 6901 pointer into the decoded document, unescaped names joined later: kept as printed (`/a/b~10`).
-    Json(Box<str>),
+    Json(Arc<str>),
     /// `!msgpack:/a/0`: a pointer, as in JSON.
-    MsgPack(Box<str>),
-    Form(Box<str>),
-    Multipart(Box<str>),
+    MsgPack(Arc<str>),
+    Form(Arc<str>),
+    Multipart(Arc<str>),
     Lines(u64),
     Frame(u64),
     /// `/1/5.1/7`
-    Pb(Box<str>),
+    Pb(Arc<str>),
     /// `@a-b`: bytes of the decoded leaf.
     Window(u32, u32),
 }

@@ -137,7 +137,7 @@ impl Judge<'_> {
             rule: raw.rule.clone(),
             severity: raw.severity,
             confidence: raw.confidence,
-            value: raw.value.as_str().into(),
+            value: raw.value.clone(),
             observed: raw.observed.as_deref().map(Into::into),
             part: None,
             span: None,

@@ -17,7 +17,7 @@ fn raw(kind: &str, detector: Detector, window: Option<Range<usize>>, action: Opt
         rule: Some("r".into()),
         severity: Severity::Medium,
         confidence: 0.9,
-        value: TEXT[window.clone().unwrap_or(0..TEXT.len())].to_owned(),
+        value: TEXT[window.clone().unwrap_or(0..TEXT.len())].into(),
         observed: None,
         target: Target { layer: LayerId(1), raw: Span::of(9..9 + TEXT.len()), spelling: Spelling::JsonString },
         window,

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::engine::location::{Location, Root, Step, write_name};
 use crate::engine::visit::{Place, Segment};
@@ -61,7 +62,7 @@ impl Tail<'_> {
     }
 }
 
-fn pointer(segments: &[Segment<'_>]) -> Box<str> {
+fn pointer(segments: &[Segment<'_>]) -> Arc<str> {
     // As long as it will be, unless a name has escapes: it is made for every finding.
     let length = |segment: &Segment<'_>| match *segment {
         Segment::Name(name) => name.len(),
@@ -80,7 +81,7 @@ fn pointer(segments: &[Segment<'_>]) -> Box<str> {
     out.into()
 }
 
-fn pb_path(path: &[PbStep]) -> Box<str> {
+fn pb_path(path: &[PbStep]) -> Arc<str> {
     let mut out = String::with_capacity(path.len() * 3);
     for step in path {
         let _ = match step.repeat {
@@ -96,6 +97,8 @@ pub(super) struct Here<'a> {
     steps: &'a [Step],
     tail: Tail<'a>,
     single: [Segment<'a>; 1],
+    /// The step of the tail, once it was asked for.
+    step: OnceCell<Option<Step>>,
 }
 
 impl<'a> Here<'a> {
@@ -110,7 +113,7 @@ impl<'a> Here<'a> {
             Tail::Path(segment) => Segment::Index(segment.into()),
             _ => Segment::Index(0),
         };
-        Self { root, steps, tail, single: [single] }
+        Self { root, steps, tail, single: [single], step: OnceCell::new() }
     }
 }
 
@@ -119,7 +122,7 @@ impl Place for Here<'_> {
         // Room for the tail, and for a window in it.
         let mut steps = Vec::with_capacity(self.steps.len() + 2);
         steps.extend_from_slice(self.steps);
-        steps.extend(self.tail.step());
+        steps.extend(self.step.get_or_init(|| self.tail.step()).clone());
         Location { root: self.tail.root().unwrap_or_else(|| self.root.clone()), steps }
     }
 

@@ -55,7 +55,7 @@ fn finding(mark: Mark, leaf: &Leaf<'_>, place: &dyn Place) -> Option<RawFinding>
         rule: None,
         severity: mark.severity,
         confidence: mark.confidence,
-        value,
+        value: value.into(),
         observed,
         target: leaf.target,
         window,

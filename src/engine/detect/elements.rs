@@ -10,6 +10,7 @@
 //! values stand, never a value, as for whole requests.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,11 +18,13 @@ use bytes::Bytes;
 
 use super::RawFinding;
 use super::facts::ToldFact;
-use super::told::{Key, ToldRule};
+use super::hash::Keyed;
+use super::told::{Excerpt, Key, ToldRule};
 use crate::engine::decode::{Codec, Format, Layer, Member, Origin, read_again};
 use crate::engine::digest::{Digest, DigestKey};
 use crate::engine::location::{Location, Step};
 use crate::engine::remembered::Remembered;
+use crate::engine::rewrite::spell::{Marks, Script};
 use crate::engine::rewrite::spelled_text;
 use crate::engine::visit::{LayerId, Reopen, Spelling, Target};
 use crate::wire::span::Span;
@@ -48,8 +51,10 @@ pub(crate) struct Elements {
 
 /// What one element came to.
 pub(in crate::engine) struct ToldElement {
-    pub rules: Box<[(Spot, ToldRule)]>,
-    pub facts: Box<[(Spot, ToldFact)]>,
+    /// Where something was found, each place once.
+    pub spots: Box<[Spot]>,
+    pub rules: Box<[At<ToldRule>]>,
+    pub facts: Box<[At<ToldFact>]>,
     /// The last text of a list in it.
     pub beside: Option<Spot>,
     /// It holds texts of a system prompt, at which others look as well.
@@ -62,8 +67,16 @@ pub(in crate::engine) struct ToldElement {
     pub spent: usize,
 }
 
+/// What was found in one of the spots of an element.
+pub(in crate::engine) struct At<T> {
+    pub spot: u32,
+    /// Where in the bytes of the spot its window begins, if what stands there is spelled as it is.
+    pub verbatim: Option<u32>,
+    pub told: T,
+}
+
 /// A value in an element.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(in crate::engine) struct Spot {
     /// Its path below the element.
     pointer: Box<str>,
@@ -137,11 +150,11 @@ impl Elements {
 
 impl ToldElement {
     fn weight(&self) -> usize {
-        let spots = self.rules.iter().map(|(spot, _)| spot).chain(self.facts.iter().map(|(spot, _)| spot));
         size_of::<Self>()
             + size_of_val(&self.rules[..])
             + size_of_val(&self.facts[..])
-            + spots.map(Spot::weight).sum::<usize>()
+            + size_of_val(&self.spots[..])
+            + self.spots.iter().map(Spot::weight).sum::<usize>()
             + self.inner.iter().map(Inner::weight).sum::<usize>()
     }
 }
@@ -172,33 +185,70 @@ impl Inner {
 
     /// What it comes to, decoded anew.
     fn content(&self, raw: &[u8], opened: &[(LayerId, Bytes)]) -> Option<Bytes> {
-        let text = self.leaf.text(raw, opened)?;
+        let text = self.leaf.decoded(self.leaf.spelled(raw, opened)?);
         let coded = text.get(self.window.range())?;
         read_again(&self.codec, coded).map(Bytes::from)
     }
 }
 
-/// The layers of an element that have to be opened for what is found in it.
+/// The layer of a value, and its bytes there.
+type Bytewise = (u32, u32, u32);
+
+/// The places of what is found in an element, and its layers that have to be opened to get there.
 pub(in crate::engine) struct Needed<'a> {
     layers: &'a [Layer],
     element: Target,
     raw: &'a [u8],
+    /// Where its findings say that it stands.
+    base: &'a Location,
+    spots: Vec<Spot>,
+    /// Those at the bytes of a value, and places in these.
+    by_bytes: HashMap<Bytewise, (Vec<u32>, Marks), Keyed>,
+    /// The last text that had to be decoded.
+    decoded: Option<(Bytewise, Vec<u8>)>,
     inner: Vec<Inner>,
     opened: Opened,
 }
 
 impl<'a> Needed<'a> {
-    pub fn new(layers: &'a [Layer], element: Target, raw: &'a [u8]) -> Self {
-        Self { layers, element, raw, inner: Vec::new(), opened: Vec::new() }
+    pub fn new(layers: &'a [Layer], element: Target, base: &'a Location, raw: &'a [u8]) -> Self {
+        let (spots, by_bytes, decoded, inner, opened) = Default::default();
+        Self { layers, element, raw, base, spots, by_bytes, decoded, inner, opened }
     }
 
-    /// Those that are needed so far.
-    pub fn opened(&self) -> &[(LayerId, Bytes)] {
-        &self.opened
+    pub fn into_parts(self) -> (Box<[Spot]>, Box<[Inner]>, Opened) {
+        (self.spots.into(), self.inner.into(), self.opened)
     }
 
-    pub fn into_parts(self) -> (Box<[Inner]>, Opened) {
-        (self.inner.into(), self.opened)
+    /// What `told` is told of, the finding, found in the element. None where it could not be told again.
+    pub fn at<T>(&mut self, finding: &RawFinding, told: impl FnOnce(usize) -> T) -> Option<At<T>> {
+        let spot = Spot::of(finding, self.base, self)?;
+        let target = finding.target;
+        let spelled = spot.stands.spelled(self.raw, &self.opened)?;
+        let key = (target.layer.0, target.raw.start, target.raw.end);
+        let (same, marks) = self.by_bytes.entry(key).or_default();
+        let (verbatim, length) = if spot.stands.plain {
+            (None, spelled.len())
+        } else {
+            if self.decoded.as_ref().is_none_or(|(last, _)| *last != key) {
+                self.decoded = Some((key, spot.stands.decoded(spelled).into_owned()));
+            }
+            let (_, text) = self.decoded.as_ref()?;
+            let verbatim = finding.window.clone().and_then(|window| {
+                let raw = marks.locate(Script::of(target.spelling), spelled, window.clone())?;
+                (spelled.get(raw.clone())? == text.get(window)?).then_some(raw.start as u32)
+            });
+            (verbatim, text.len())
+        };
+        let told = told(length);
+        let spots = &mut self.spots;
+        let number = same.iter().copied().find(|&number| spots.get(number as usize) == Some(&spot));
+        let spot = number.unwrap_or_else(|| {
+            same.push(spots.len() as u32);
+            spots.push(spot);
+            spots.len() as u32 - 1
+        });
+        Some(At { spot, verbatim, told })
     }
 
     /// The bytes of `target`, once what they stand in is noted. None where it could not be opened again.
@@ -255,14 +305,18 @@ impl Stands {
         Some(Target { layer, raw, spelling: self.spelling })
     }
 
-    /// The decoded text; `raw` is the element.
-    fn text<'a>(&self, raw: &'a [u8], opened: &'a [(LayerId, Bytes)]) -> Option<Cow<'a, [u8]>> {
+    /// The bytes; `raw` is the element.
+    fn spelled<'a>(&self, raw: &'a [u8], opened: &'a [(LayerId, Bytes)]) -> Option<&'a [u8]> {
         let content = match self.inner {
             None => raw,
             Some(inner) => &opened.get(usize::from(inner))?.1[..],
         };
-        let spelled = content.get(self.raw.start as usize..self.raw.end as usize)?;
-        Some(if self.plain { Cow::Borrowed(spelled) } else { spelled_text(self.spelling, spelled) })
+        content.get(self.raw.start as usize..self.raw.end as usize)
+    }
+
+    /// What `spelled` comes to.
+    fn decoded<'a>(&self, spelled: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.plain { Cow::Borrowed(spelled) } else { spelled_text(self.spelling, spelled) }
     }
 }
 
@@ -291,7 +345,7 @@ impl Spot {
         Some(Self { pointer: "".into(), steps: Box::default(), stands: needed.stands(target)? })
     }
 
-    pub fn location(&self, base: &Location) -> Location {
+    fn location(&self, base: &Location) -> Location {
         // Room for a window, too.
         let mut steps = Vec::with_capacity(base.steps.len() + self.steps.len() + 2);
         match base.steps.split_last() {
@@ -305,17 +359,53 @@ impl Spot {
         Location { root: base.root.clone(), steps }
     }
 
-    pub fn target(&self, element: Target, opened: &[(LayerId, Bytes)]) -> Target {
-        self.stands.target(element, opened).unwrap_or(element)
-    }
-
     /// The decoded text; `raw` is the element.
     pub fn text<'a>(&self, raw: &'a [u8], opened: &'a [(LayerId, Bytes)]) -> Cow<'a, [u8]> {
-        self.stands.text(raw, opened).unwrap_or_default()
+        self.stands.spelled(raw, opened).map(|spelled| self.stands.decoded(spelled)).unwrap_or_default()
+    }
+}
+
+/// The spots of an element that is told, each gone to once.
+pub(in crate::engine) struct Visited<'a> {
+    raw: &'a [u8],
+    element: Target,
+    base: &'a Location,
+    opened: &'a [(LayerId, Bytes)],
+    spots: &'a [Spot],
+    locations: Vec<Option<Location>>,
+    /// The last text that had to be decoded.
+    decoded: Option<(u32, Cow<'a, [u8]>)>,
+}
+
+impl<'a> Visited<'a> {
+    /// `raw` is the element, which is spelled at `element` and stands at `base`.
+    pub fn new(
+        told: &'a ToldElement,
+        raw: &'a [u8],
+        element: Target,
+        base: &'a Location,
+        opened: &'a [(LayerId, Bytes)],
+    ) -> Self {
+        let locations = vec![None; told.spots.len()];
+        Self { raw, element, base, opened, spots: &told.spots, locations, decoded: None }
     }
 
-    /// Whether both are the same value.
-    pub fn is_at(&self, other: &Self) -> bool {
-        self.stands == other.stands
+    /// The location of the value in which `at` was found, and what stands in the window.
+    pub fn excerpt<T>(&mut self, at: &At<T>, window: &Range<usize>) -> Option<(Location, Excerpt<'_>)> {
+        let spot = self.spots.get(at.spot as usize)?;
+        let location = self.locations.get_mut(at.spot as usize)?;
+        let location = location.get_or_insert_with(|| spot.location(self.base)).clone();
+        let target = spot.stands.target(self.element, self.opened)?;
+        let spelled = spot.stands.spelled(self.raw, self.opened)?;
+        if let Some(start) = at.verbatim {
+            let text = spelled.get(start as usize..)?.get(..window.len())?;
+            return Some((location, Excerpt { text, whole: false, target }));
+        }
+        if self.decoded.as_ref().is_none_or(|(last, _)| *last != at.spot) {
+            self.decoded = Some((at.spot, spot.stands.decoded(spelled)));
+        }
+        let (_, text) = self.decoded.as_ref()?;
+        let value = text.get(window.clone())?;
+        Some((location, Excerpt { text: value, whole: value.len() == text.len(), target }))
     }
 }

@@ -22,7 +22,7 @@ use super::region::{self, Region};
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
-use super::told::{Context, Key, Told, ToldRule, Whole};
+use super::told::{Context, Excerpt, Key, Told, ToldRule, Whole};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
@@ -140,7 +140,8 @@ impl<'r> Inspector<'r> {
     pub(crate) fn finish_all(mut self) -> (Vec<RawFinding>, Vec<Strange>) {
         self.settle();
         let rules = self.rules.rules();
-        let mut best: HashMap<Spot, usize, Keyed> = HashMap::default();
+        let mut best: HashMap<Spot, usize, Keyed> =
+            HashMap::with_capacity_and_hasher(self.found.len(), Keyed::default());
         let mut kept: Vec<Option<Found>> = Vec::with_capacity(self.found.len());
         for found in self.found.drain(..) {
             let target = found.finding.target;
@@ -411,9 +412,9 @@ impl<'r> Inspector<'r> {
         self.found.iter().skip(from).map(|found| (found.rule, &found.finding, found.unsigned))
     }
 
-    /// Adds a finding that is known by its window in `leaf`.
-    pub(crate) fn tell_one(&mut self, told: &ToldRule, leaf: &Leaf<'_>, location: Location) {
-        self.add(told.rule, leaf, location, told.window.clone(), told.confidence);
+    /// Adds a finding that is known, with what stands in its window.
+    pub(crate) fn tell_one(&mut self, told: &ToldRule, value: &Excerpt<'_>, location: Location) {
+        self.push(told.rule, value, location, told.window.clone(), told.confidence);
         if let Some(found) = self.found.last_mut() {
             found.unsigned = told.unsigned;
         }
@@ -437,7 +438,7 @@ impl<'r> Inspector<'r> {
             let finding = &found.finding;
             let window = finding.window.clone().unwrap_or(0..leaf.text.len());
             let rule = rules.get(usize::from(found.rule))?;
-            let plain = finding.value == String::from_utf8_lossy(leaf.text.get(window.clone())?)
+            let plain = *finding.value == *String::from_utf8_lossy(leaf.text.get(window.clone())?)
                 && (&finding.kind, finding.detector, finding.severity) == (&rule.kind, rule.detector, rule.severity)
                 && (finding.action, &finding.observed, &finding.restored) == (rule.action, &None, &None);
             plain.then_some(ToldRule {
@@ -453,7 +454,9 @@ impl<'r> Inspector<'r> {
     /// Adds what was found in `leaf` where it stood before.
     pub(crate) fn tell(&mut self, told: &[ToldRule], leaf: &Leaf<'_>, place: &dyn Place) {
         for told in told {
-            self.tell_one(told, leaf, place.location());
+            if let Some(value) = Excerpt::of(leaf, &told.window) {
+                self.tell_one(told, &value, place.location());
+            }
         }
     }
 
@@ -462,14 +465,25 @@ impl<'r> Inspector<'r> {
         &mut self,
         number: u16,
         leaf: &Leaf<'_>,
+        location: Location,
+        window: Range<usize>,
+        confidence: f32,
+    ) {
+        if let Some(value) = Excerpt::of(leaf, &window) {
+            self.push(number, &value, location, window, confidence);
+        }
+    }
+
+    fn push(
+        &mut self,
+        number: u16,
+        value: &Excerpt<'_>,
         mut location: Location,
         window: Range<usize>,
         confidence: f32,
     ) {
         let Some(rule) = self.rules.rules().get(usize::from(number)) else { return };
-        let Some(bytes) = leaf.text.get(window.clone()) else { return };
-        let value = String::from_utf8_lossy(bytes).into_owned();
-        let window = (window != (0..leaf.text.len())).then_some(window);
+        let window = (!value.whole).then_some(window);
         if let Some(window) = &window {
             location.steps.push(Step::Window(window.start as u32, window.end as u32));
         }
@@ -480,9 +494,9 @@ impl<'r> Inspector<'r> {
             rule: Some(rule.id.clone()),
             severity: rule.severity,
             confidence,
-            value,
+            value: String::from_utf8_lossy(value.text).into(),
             observed: None,
-            target: leaf.target,
+            target: value.target,
             window,
             action: rule.action,
             restored: None,

@@ -61,7 +61,7 @@ pub struct RawFinding {
     /// 0 to 1.
     pub confidence: f32,
     /// The fact itself, raw.
-    pub value: String,
+    pub value: Arc<str>,
     /// The text as it stands, where that is not the value.
     pub observed: Option<String>,
     pub target: Target,

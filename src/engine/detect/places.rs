@@ -63,7 +63,7 @@ fn once_in_each_reading(found: &mut Vec<RawFinding>, layers: &[Layer]) {
         .iter()
         .map(|raw| {
             outwards(raw.target, layers).any(|target| {
-                let Some(spans) = inner.get(&(&*raw.kind, raw.value.as_str(), target.layer)) else { return false };
+                let Some(spans) = inner.get(&(&*raw.kind, &*raw.value, target.layer)) else { return false };
                 let (start, end) = (target.raw.start, target.raw.end);
                 // Where in it the value stands is known of what is spelled there, not of what is behind an encoding.
                 let at = raw.window.as_ref().filter(|_| target == raw.target).map(|window| start + window.start as u32);

@@ -410,7 +410,7 @@ pub(super) fn confirm_homes<'a>(findings: impl Iterator<Item = &'a mut RawFindin
     for finding in findings {
         if finding.confidence < super::DEFAULT_CONFIDENCE
             && &*finding.kind == "path.home"
-            && known.contains(&finding.value)
+            && known.contains(&*finding.value)
         {
             finding.confidence = IN_BLOCK;
         }

@@ -30,15 +30,16 @@ pub(super) fn are_strangers<'f>(found: &'f [Found], facts: &Matcher) -> (Vec<boo
     };
     let says: Vec<Option<Says>> = findings.iter().map(&mut says).collect();
     let start = |finding: &RawFinding| finding.window.as_ref().map_or(0, |window| window.start);
-    let mut by_value: HashMap<(u32, u32, u32), Vec<usize>, Keyed> = HashMap::default();
-    for (index, finding) in findings.iter().enumerate() {
-        let target = finding.target;
-        by_value.entry((target.layer.0, target.raw.start, target.raw.end)).or_default().push(index);
-    }
+    let value = |index: usize| {
+        let target = findings[index].target;
+        (target.layer.0, target.raw.start, target.raw.end)
+    };
+    // They come in this order, all but a few.
+    let mut sorted: Vec<usize> = (0..findings.len()).collect();
+    sorted.sort_by_key(|&index| (value(index), start(findings[index])));
     let mut strangers = vec![false; findings.len()];
     let mut places = Vec::new();
-    for members in by_value.values_mut() {
-        members.sort_by_key(|&index| start(findings[index]));
+    for members in sorted.chunk_by(|&a, &b| value(a) == value(b)) {
         let mut at = 0;
         while at < members.len() {
             let mut end = at + 1;

@@ -258,7 +258,7 @@ fn raw(
         rule: None,
         severity,
         confidence,
-        value,
+        value: value.into(),
         observed: None,
         target,
         window: None,

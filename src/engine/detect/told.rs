@@ -15,7 +15,7 @@ use super::facts::ToldFact;
 use super::region::Region;
 use crate::engine::digest::{Digest, DigestKey};
 use crate::engine::remembered::Remembered;
-use crate::engine::visit::{Place, Segment};
+use crate::engine::visit::{Leaf, Place, Segment, Target};
 
 /// Bytes of the newer half of what is kept.
 const HALF: usize = 4 << 20;
@@ -41,6 +41,22 @@ pub(crate) struct ToldRule {
     pub window: Range<usize>,
     pub confidence: f32,
     pub unsigned: bool,
+}
+
+/// What stands in a window of a leaf.
+pub(crate) struct Excerpt<'a> {
+    pub text: &'a [u8],
+    /// It is all of the leaf.
+    pub whole: bool,
+    pub target: Target,
+}
+
+impl<'a> Excerpt<'a> {
+    /// None beyond the leaf's end.
+    pub fn of(leaf: &Leaf<'a>, window: &Range<usize>) -> Option<Self> {
+        let text = leaf.text.get(window.clone())?;
+        Some(Self { text, whole: text.len() == leaf.text.len(), target: leaf.target })
+    }
 }
 
 impl Default for Tales {

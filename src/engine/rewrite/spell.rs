@@ -122,7 +122,7 @@ fn hex(digit: u8) -> u8 {
 /// Raw places of decoded positions, in whatever order they are asked for: some on the way are kept, so that none is gone to
 /// from the beginning again.
 #[derive(Default)]
-pub(super) struct Marks(Vec<(usize, usize)>);
+pub(in crate::engine) struct Marks(Vec<(usize, usize)>);
 
 impl Marks {
     /// Decoded bytes between two of them.

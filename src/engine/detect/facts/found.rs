@@ -91,11 +91,16 @@ impl ToldFact {
         }
     }
 
+    /// In the decoded text.
+    pub(in crate::engine) fn window(&self) -> Range<usize> {
+        self.range.start as usize..self.range.end as usize
+    }
+
     /// The match that it was. What made it count does not matter any more.
     pub(super) fn hit(&self) -> Hit {
         Hit {
             fact: self.fact,
-            range: self.range.start as usize..self.range.end as usize,
+            range: self.window(),
             confidence: self.confidence,
             weak: false,
             telling: self.telling,

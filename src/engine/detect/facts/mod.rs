@@ -25,6 +25,7 @@ use super::RawFinding;
 use super::hash::ShortMap;
 use super::scanner::FormHit;
 use super::support::{self, Support};
+use super::told::Excerpt;
 use crate::engine::decode::{is_wide, pairs};
 use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
@@ -236,7 +237,8 @@ impl Matcher {
             beside.clear();
         }
         if !hits.is_empty() {
-            found.extend(hits.drain(..).map(|hit| self.found(hit, leaf, place.location())));
+            let value = |hit: &Hit| Excerpt::of(leaf, &hit.range);
+            found.extend(hits.drain(..).filter_map(|hit| Some(self.found(&value(&hit)?, hit, place.location()))));
         }
     }
 
@@ -248,18 +250,22 @@ impl Matcher {
         place: &dyn Place,
         findings: &mut FactFindings,
     ) {
-        findings.found.extend(told.iter().map(|told| self.found(told.hit(), leaf, place.location())));
+        for told in told {
+            if let Some(value) = Excerpt::of(leaf, &told.window()) {
+                self.tell_one(told, &value, place.location(), findings);
+            }
+        }
     }
 
-    /// Adds to `findings` one that is known by its window in `leaf`.
+    /// Adds to `findings` one that is known, with what stands in its window.
     pub(in crate::engine) fn tell_one(
         &self,
         told: &ToldFact,
-        leaf: &Leaf<'_>,
+        value: &Excerpt<'_>,
         location: Location,
         findings: &mut FactFindings,
     ) {
-        findings.found.push(self.found(told.hit(), leaf, location));
+        findings.found.push(self.found(value, told.hit(), location));
     }
 
     fn inspect_text(&self, at: At<'_>, forms: &[FormHit], hits: &mut Vec<Hit>) {
@@ -461,14 +467,12 @@ impl Matcher {
         }
     }
 
-    fn found(&self, hit: Hit, leaf: &Leaf<'_>, mut location: Location) -> Found {
+    fn found(&self, value: &Excerpt<'_>, hit: Hit, mut location: Location) -> Found {
         let known = &self.facts[hit.fact as usize];
-        let whole = hit.range.len() == leaf.text.len();
-        if !whole {
+        if !value.whole {
             location.steps.push(Step::Window(hit.range.start as u32, hit.range.end as u32));
         }
-        let text = String::from_utf8_lossy(&leaf.text[hit.range.clone()]);
-        let as_it_stands = *text == *known.value;
+        let as_it_stands = *value.text == *known.value.as_bytes();
         let finding = RawFinding {
             kind: known.kind.clone(),
             location,
@@ -476,10 +480,10 @@ impl Matcher {
             rule: None,
             severity: known.severity,
             confidence: hit.confidence,
-            value: known.value.to_string(),
-            observed: (!as_it_stands).then(|| text.into_owned()),
-            target: leaf.target,
-            window: (!whole).then_some(hit.range),
+            value: known.value.clone(),
+            observed: (!as_it_stands).then(|| String::from_utf8_lossy(value.text).into_owned()),
+            target: value.target,
+            window: (!value.whole).then_some(hit.range),
             action: None,
             restored: None,
         };

@@ -146,7 +146,7 @@ fn digests_are_found_and_shown_as_they_stand() {
     for text in [of_value.clone(), of_lower.to_uppercase(), base64.clone(), format!("id={base64}=")] {
         let found = find(&matcher, "x", &text);
         assert_eq!(found.len(), 1, "{text}");
-        assert_eq!(found[0].value, "00:1B:44:11:3A:B7");
+        assert_eq!(&*found[0].value, "00:1B:44:11:3A:B7");
         assert!(found[0].observed.as_ref().is_some_and(|observed| text.contains(observed.as_str())));
     }
     assert!(find(&matcher, "x", &format!("a{of_value}")).is_empty(), "the middle of something longer");
