@@ -78,6 +78,8 @@ pub struct Exchange<'a> {
     upstream_deaf: bool,
     judged: bool,
     progress: Instant,
+    /// Which was in the last poll.
+    moved: bool,
     /// When a client that has ended its sending side was last found to be there.
     found: Instant,
 }
@@ -224,6 +226,7 @@ impl<'a> Exchange<'a> {
             upstream_deaf: false,
             judged: false,
             progress: now,
+            moved: false,
             found: now,
         }
     }
@@ -257,13 +260,13 @@ impl<'a> Exchange<'a> {
 
     pub async fn run(mut self) -> Result<End, Broken> {
         poll_fn(|cx| {
-            match self.poll(cx) {
+            let mut now = match self.poll(cx) {
                 Poll::Ready(end) => return Poll::Ready(end),
-                Poll::Pending => {}
-            }
+                Poll::Pending => self.moved.then_some(self.progress),
+            };
             loop {
                 let (deadline, phase) = self.deadline();
-                match self.alarm.poll(cx, deadline) {
+                match self.alarm.poll(cx, deadline, now.take()) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) if matches!(phase, Phase::HalfClosed) && self.client_may_read() => {}
                     Poll::Ready(()) => return Poll::Ready(Err(self.timed_out(phase))),
@@ -288,6 +291,7 @@ impl<'a> Exchange<'a> {
             }
             progress = true;
         }
+        self.moved = progress;
         if progress {
             self.progress = Instant::now();
         }

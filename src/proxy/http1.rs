@@ -251,7 +251,7 @@ impl Http1 {
             }
             match client.poll_fill(cx) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
-                Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
+                Poll::Pending => alarm.poll(cx, deadline, None).map(|()| None),
             }
         })
         .await

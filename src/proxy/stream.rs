@@ -70,6 +70,14 @@ impl ClientSocket {
         Ok((tcp.peer_addr()?, tcp.local_addr()?))
     }
 
+    /// The socket, where nothing lies between it and us.
+    fn socket(&self) -> Option<&TcpStream> {
+        match &self.carrier {
+            Carrier::Tcp(tcp) if self.ahead.is_empty() => Some(tcp),
+            _ => None,
+        }
+    }
+
     /// What carries the bytes, and what was read ahead of it.
     pub fn into_parts(self) -> (Carrier, Bytes) {
         (self.carrier, self.ahead)
@@ -128,6 +136,16 @@ pub enum Transport {
     Memory(DuplexStream),
 }
 
+impl Transport {
+    /// The socket, where nothing lies between it and us.
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Transport::Tcp(tcp) => Some(tcp),
+            Transport::ProxyTls(_) | Transport::Memory(_) => None,
+        }
+    }
+}
+
 /// Either side of an exchange.
 pub enum Wire {
     ClientPlain(ClientSocket),
@@ -141,6 +159,22 @@ impl Wire {
     /// end of file the end that the peer meant.
     pub fn is_tls(&self) -> bool {
         matches!(self, Wire::ClientTls(_) | Wire::UpstreamTls(_))
+    }
+
+    /// Whether nothing is there to be read, and the waker is set for when something is. False where only reading would tell.
+    pub fn poll_silent(&self, cx: &mut Context<'_>) -> bool {
+        // Only what was decrypted and not read yet keeps TLS from wanting more.
+        let socket = match self {
+            Wire::ClientPlain(client) => client.socket(),
+            Wire::ClientTls(tls) => {
+                Some(tls.get_ref()).filter(|(_, tls)| tls.wants_read()).and_then(|(io, _)| io.socket())
+            }
+            Wire::UpstreamPlain(transport) => transport.socket(),
+            Wire::UpstreamTls(tls) => {
+                Some(tls.get_ref()).filter(|(_, tls)| tls.wants_read()).and_then(|(io, _)| io.socket())
+            }
+        };
+        socket.is_some_and(|socket| socket.poll_read_ready(cx).is_pending())
     }
 
     /// Whether the client at the other end is still there, where that can be known.

@@ -225,7 +225,7 @@ pub async fn serve(
                 match connection.poll_accept(cx) {
                     Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
                     Poll::Pending if streams.is_empty() => {
-                        ready!(alarm.poll(cx, rested + shared.deadlines.idle));
+                        ready!(alarm.poll(cx, rested + shared.deadlines.idle, None));
                         Poll::Ready(None)
                     }
                     Poll::Pending => Poll::Pending,
