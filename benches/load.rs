@@ -1,5 +1,6 @@
 //! What interception costs: `cargo bench --bench load [-- --requests N --connections N --idle N --rounds N]`, and whether
-//! that depends on how many connections there are: `cargo bench --bench load -- --held 10,100,1000,9000`.
+//! that depends on how many connections there are: `cargo bench --bench load -- --held 10,100,1000,9000`; what policies that
+//! edit and restore cost beside `audit`: `cargo bench --bench load -- --policies audit,balanced,strict`.
 //!
 //! ```text
 //! load (this process) -> divulge (release) -> upstream (this process)
@@ -26,6 +27,8 @@ const UNDER_WAY: usize = 10;
 struct Plan {
     /// How many connections to hold, one number after another; then nothing else is measured.
     held: Vec<usize>,
+    /// Policies to compare; then nothing else is measured.
+    policies: Vec<String>,
     requests: usize,
     connections: usize,
     idle: usize,
@@ -33,7 +36,8 @@ struct Plan {
 }
 
 fn main() {
-    let mut plan = Plan { held: Vec::new(), requests: 6000, connections: 16, idle: 256, rounds: 3 };
+    let mut plan =
+        Plan { held: Vec::new(), policies: Vec::new(), requests: 6000, connections: 16, idle: 256, rounds: 3 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let into = match word.as_str() {
@@ -52,8 +56,19 @@ fn main() {
                 plan.held = numbers;
                 continue;
             }
+            "--policies" => {
+                let names = words.next().unwrap_or_default();
+                plan.policies = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+                if plan.policies.is_empty() {
+                    eprintln!("load: --policies needs names with commas between them");
+                    std::process::exit(2);
+                }
+                continue;
+            }
             other => {
-                eprintln!("load: `{other}` is none of --held N,N, --requests N, --connections N, --idle N, --rounds N");
+                eprintln!(
+                    "load: `{other}` is none of --held N,N, --policies NAME,NAME, --requests N, --connections N, --idle N, --rounds N"
+                );
                 std::process::exit(2);
             }
         };
@@ -65,11 +80,117 @@ fn main() {
             }
         }
     }
-    if plan.held.is_empty() {
+    if !plan.policies.is_empty() {
+        common::within(Duration::from_secs(1200), policies(plan));
+    } else if plan.held.is_empty() {
         common::within(Duration::from_secs(600), load(plan));
     } else {
         common::within(Duration::from_secs(1200), held(plan));
     }
+}
+
+/// Texts of the conversation that is sent with every request, two of each turn.
+const TEXTS: usize = 24;
+/// Events of an answer.
+const EVENTS: usize = 400;
+const HOME: &str = "/home/kanarienvogel";
+
+/// CPU of a turn under each policy: one with a short answer, and one whose answer is a stream that names a path of the request
+/// in every tenth event, as the model was shown it.
+async fn policies(plan: Plan) {
+    let authority = Authority::new();
+    let mut proxies = Vec::new();
+    for policy in &plan.policies {
+        let upstream = Upstream::scripted(&authority, &["http/1.1"], |mut served| async move {
+            while let Some(head) = served.wire.head().await {
+                let body = served.wire.body(&head, true).await;
+                let answer = match head.windows(10).any(|part| part == b"x-stream: ") {
+                    true => stream(&String::from_utf8_lossy(&body.data)),
+                    false => ok("ok"),
+                };
+                if !body.complete || !served.wire.send(answer).await {
+                    return;
+                }
+            }
+        })
+        .await;
+        let facts = [("user.name", "kanarienvogel"), ("path.home", HOME)];
+        let serve = Divulge::serve().intercept("all").trusting(&authority).to(upstream.address).facts(&facts);
+        let divulge = serve.arg(format!("--policy={policy}")).start().await;
+        let wire = Route::through(&divulge).http1().await;
+        proxies.push((policy, divulge, wire, upstream, Vec::new(), Vec::new()));
+    }
+    let mut turn = 0;
+    // The first round teaches what clients always spell alike, and does not count.
+    for round in 0..=plan.rounds {
+        for (_, divulge, wire, _, plain, streamed) in &mut proxies {
+            for (streams, costs) in [(false, plain), (true, streamed)] {
+                let requests = plan.requests / 10;
+                let before = processor_time(divulge.pid());
+                for _ in 0..requests {
+                    turn += 1;
+                    wire.send(conversation(turn, streams)).await;
+                    let response = wire.response().await;
+                    assert!(response.status == 200 && response.text().contains(HOME) == streams, "{}", response.text());
+                }
+                let spent = processor_time(divulge.pid()) - before;
+                if round > 0 {
+                    costs.push(spent.as_secs_f64() / requests as f64 * 1e6);
+                }
+            }
+        }
+        eprintln!("{round} of {} rounds", plan.rounds);
+    }
+    println!("policy       µs of a turn   an answer of {EVENTS} events more, µs   an event, µs");
+    for (policy, _, _, _, plain, streamed) in &mut proxies {
+        let [plain, streamed] = [plain, streamed].map(|costs| {
+            costs.sort_by(f64::total_cmp);
+            costs[costs.len() / 2]
+        });
+        let more = streamed - plain;
+        println!("{policy:<12} {plain:>12.0} {more:>34.0} {:>14.2}", more / EVENTS as f64);
+    }
+}
+
+/// A conversation of which all but the last text was in the request before, 50 KB.
+fn conversation(turn: usize, streams: bool) -> Vec<u8> {
+    let text = |number: usize| {
+        let words = "plain words about plain code, ".repeat(64);
+        format!("{number}: {HOME}/src/main.rs says {words}")
+    };
+    let texts = (0..TEXTS).chain([TEXTS + turn]).map(text);
+    let messages = texts.enumerate().map(|(number, text)| {
+        serde_json::json!({"role": if number % 2 == 0 { "user" } else { "assistant" }, "content": text})
+    });
+    let body = serde_json::json!({"model": "model-1", "stream": streams, "messages": messages.collect::<Vec<_>>()});
+    let (body, streams) = (body.to_string(), if streams { "x-stream: 1\r\n" } else { "" });
+    format!(
+        "POST /v1/messages HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: load/1\r\nContent-Type: application/json\r\n\
+         X-Api-Key: dummy\r\n{streams}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// An answer of Anthropic Messages about the first path of the request.
+fn stream(request: &str) -> Vec<u8> {
+    let at = request.find("/home/").expect("the request names a home");
+    let path = request[at..].split(' ').next().expect("it ends somewhere");
+    let mut out = String::new();
+    let mut event = |name: &str, rest: serde_json::Value| {
+        let mut data = serde_json::json!({"type": name, "index": 0});
+        data.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
+        out.push_str(&format!("event: {name}\ndata: {data}\n\n"));
+    };
+    event("content_block_start", serde_json::json!({"content_block": {"type": "text", "text": ""}}));
+    for number in 0..EVENTS {
+        let text = if number % 10 == 0 { path } else { " a few plain words of an answer" };
+        event("content_block_delta", serde_json::json!({"delta": {"type": "text_delta", "text": text}}));
+    }
+    event("content_block_stop", serde_json::json!({}));
+    event("message_stop", serde_json::json!({}));
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length";
+    format!("{head}: {}\r\n\r\n{out}", out.len()).into_bytes()
 }
 
 /// CPU per request on connections that are already open, each number of them before a proxy of its own. Each has a connection
