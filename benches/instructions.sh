@@ -50,7 +50,9 @@ for case in "$@"; do
     # In hundredths of a per cent, since a shell has no fractions.
     change=$(((number - before) * 10000 / before))
     if [ "$change" -gt $((${ALLOWED:-2} * 100)) ]; then failed=true mark=' MORE'; else mark=; fi
-    line=$(printf '%s %+4d.%02d%%%s' "$line" $((change / 100)) $((change < 0 ? -change % 100 : change % 100)) "$mark")
+    sign=+
+    if [ "$change" -lt 0 ]; then sign=- change=$((-change)); fi
+    line=$(printf '%s  %s%d.%02d%%%s' "$line" "$sign" $((change / 100)) $((change % 100)) "$mark")
   fi
   printf '%s\n' "$line"
   if [ -n "${PROFILE:-}" ]; then

@@ -112,7 +112,7 @@ impl Entry {
         // The place before the text counts, and so does the bound before the needle.
         let start = (at + usize::from(self.before)).checked_sub(self.offset as usize + 1)?;
         let end = start + self.length as usize;
-        let ends = (fold(*text.get(start)?), fold(*text.get(end.checked_sub(1)?)?));
+        let ends = (folded(*text.get(start)?), folded(*text.get(end.checked_sub(1)?)?));
         (ends == (self.first, self.last)).then_some((start, end))
     }
 }
@@ -298,7 +298,7 @@ impl Needles {
         };
         // Most of what has a gram in common with a needle has nothing more.
         let differs = |wanted: Option<u8>, place: Option<usize>| {
-            let there = place.map_or(JOINT, |place| text.get(place).map_or(JOINT, |&byte| fold(byte)));
+            let there = place.map_or(JOINT, |place| text.get(place).map_or(JOINT, |&byte| folded(byte)));
             wanted.is_some_and(|wanted| wanted != there)
         };
         if differs(slot.before, at.checked_sub(2)) || differs(slot.after, (at + GRAM).checked_sub(1)) {
@@ -311,11 +311,11 @@ impl Needles {
                 continue;
             };
             let same = match (needle.loose, needle.fold) {
-                (true, _) => found.iter().zip(&needle.bytes).all(|(&there, &wanted)| fold(there) == fold(wanted)),
+                (true, _) => found.iter().zip(&needle.bytes).all(|(&there, &wanted)| folded(there) == folded(wanted)),
                 (false, true) => found.eq_ignore_ascii_case(&needle.bytes),
                 (false, false) => *found == *needle.bytes,
             };
-            let bound = |wanted: bool, byte: Option<&u8>| !wanted || byte.is_none_or(|&byte| fold(byte) == JOINT);
+            let bound = |wanted: bool, byte: Option<&u8>| !wanted || byte.is_none_or(|&byte| folded(byte) == JOINT);
             let before = start.checked_sub(1).and_then(|at| text.get(at));
             if same && bound(needle.before, before) && bound(needle.after, text.get(end)) {
                 hit(entry.needle, start, needle.bytes.len());
@@ -328,8 +328,9 @@ impl Needles {
 /// forms: `：` follows a label as `:` does.
 const JOINT: u8 = b' ';
 
+/// For many bytes at a time; for one there is [`folded`].
 #[inline(always)]
-fn fold(byte: u8) -> u8 {
+const fn fold(byte: u8) -> u8 {
     let lower = byte | 0x20;
     let letter = lower.wrapping_sub(b'a') < 26;
     let kept = byte.wrapping_sub(b'0') < 10 || (byte >= 0x80 && byte != 0xef);
@@ -340,6 +341,20 @@ fn fold(byte: u8) -> u8 {
     } else {
         JOINT
     }
+}
+
+#[inline(always)]
+fn folded(byte: u8) -> u8 {
+    static FOLDED: [u8; 256] = {
+        let mut all = [0; 256];
+        let mut byte = 0;
+        while byte < all.len() {
+            all[byte] = fold(byte as u8);
+            byte += 1;
+        }
+        all
+    };
+    FOLDED[usize::from(byte)]
 }
 
 /// Of the two halves of a piece: the compiler makes eight of them at a time. With these factors the hashes of what prose and

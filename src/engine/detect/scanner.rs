@@ -34,8 +34,8 @@ pub(crate) struct Scanner {
 /// What a needle is there for.
 #[derive(Clone, Copy, Debug)]
 enum What {
-    /// A literal of text rules, by its number.
-    Literal { number: u32, label: bool, sign: bool },
+    /// A literal of text rules, by its number. `only_label`: nothing asks for it where it is none.
+    Literal { number: u32, label: bool, only_label: bool, sign: bool },
     /// A form of a fact, by its number.
     Form(u32),
     /// The same where it is a word of its own.
@@ -118,13 +118,13 @@ impl Scanner {
         let mut rare = Vec::new();
         for (number, (text, meaning)) in (0u32..).zip(literals.texts.iter().zip(&literals.meanings)) {
             let label = !meaning.label.is_empty();
-            let what = What::Literal { number, label, sign: meaning.sign };
-            let alone = meaning.near.is_empty() && !meaning.sign;
-            let needle = literal_needle(text, alone);
+            let only_label = meaning.near.is_empty() && !meaning.sign;
+            let what = What::Literal { number, label, only_label, sign: meaning.sign };
+            let needle = literal_needle(text, only_label);
             if needle.is_long_enough() {
                 long.0.push(needle);
                 long.1.push(what);
-            } else if alone {
+            } else if only_label {
                 short.0.push(needle.bytes);
                 short.1.push(what);
             } else {
@@ -173,15 +173,12 @@ impl Scanner {
         let small = text.len() <= SMALL;
         self.needles.find(text, room, |number, start, length| {
             let Some(what) = self.meanings.get(number as usize) else { return };
-            note(*what, text, start..start + length, literals, forms);
-            if matches!(what, What::Literal { sign: true, .. }) && announces(text, start) {
+            let labels = note(*what, text, start..start + length, literals, forms);
+            let sign = matches!(what, What::Literal { sign: true, .. });
+            if sign && announces(text, start) {
                 signs.push(start);
             }
-            if let What::Literal { label, sign, .. } = *what
-                && !small
-                && windows.len() < MOST_WINDOWS
-                && (sign || label && literals.last().is_some_and(|hit| hit.labels))
-            {
+            if (sign || labels) && !small && windows.len() < MOST_WINDOWS {
                 windows.push(start.saturating_sub(AROUND)..(start + length + AROUND).min(text.len()));
             }
         });
@@ -229,12 +226,23 @@ impl Scanner {
     }
 }
 
-fn note(what: What, text: &[u8], range: Range<usize>, literals: &mut Vec<LiteralHit>, forms: &mut Vec<FormHit>) {
+/// Whether it is a label.
+#[inline]
+fn note(
+    what: What,
+    text: &[u8],
+    range: Range<usize>,
+    literals: &mut Vec<LiteralHit>,
+    forms: &mut Vec<FormHit>,
+) -> bool {
     let Range { start, end } = range;
     match what {
-        What::Literal { number, label, .. } => {
+        What::Literal { number, label, only_label, .. } => {
             let labels = label && is_label(text, start, end);
-            literals.push(LiteralHit { end, start, number, labels });
+            if labels || !only_label {
+                literals.push(LiteralHit { end, start, number, labels });
+            }
+            return labels;
         }
         What::Form(form) => forms.push(FormHit { start, end, form }),
         What::Token(form) => {
@@ -245,6 +253,7 @@ fn note(what: What, text: &[u8], range: Range<usize>, literals: &mut Vec<Literal
             }
         }
     }
+    false
 }
 
 /// What is too short by itself is looked for with the bounds that a label has, or a token's beginning.
