@@ -15,6 +15,10 @@ fn the_built_in_packs_pass_every_check_of_the_loader() {
 #[test]
 fn every_rule_finds_what_its_examples_say_and_no_more() {
     let rules = RuleSet::builtin();
+    for rule in rules.rules() {
+        let finds = |finds: bool| rule.examples().iter().any(|example| example.expect.is_empty() != finds);
+        assert!(finds(true) && finds(false), "{} has examples of both sorts", rule.id);
+    }
     let failures: Vec<_> = examples::failures(&rules).iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{} examples fail:\n{}", failures.len(), failures.join("\n"));
 }

@@ -224,7 +224,7 @@ fn show(rules: &RuleSet, id: &str) -> ExitCode {
     }
     rows.extend(rule.references.iter().map(|reference| ["reference".to_owned(), reference.clone()]));
     let mut page = table(&rows);
-    for example in &rule.examples {
+    for example in rule.examples().iter() {
         let expect = if example.expect.is_empty() { "nothing".to_owned() } else { example.expect.join(", ") };
         page.push_str(&format!("\nExample: {}\nfinds {expect}\n", example.name));
         for line in example.request.trim().lines() {
@@ -243,7 +243,7 @@ fn test(rules: &RuleSet, ids: &[String]) -> ExitCode {
     let mut count = 0;
     let mut failures = Vec::new();
     for rule in &chosen {
-        for example in &rule.examples {
+        for example in rule.examples().iter() {
             count += 1;
             failures.extend(examples::check(rules, rule, example));
         }
@@ -260,7 +260,7 @@ fn as_json(rule: &Rule) -> serde_json::Value {
         "id": *rule.id, "kind": *rule.kind, "title": rule.title, "severity": rule.severity.name(),
         "action": rule.action.map(|action| action.name()), "confidence": (f64::from(rule.confidence) * 100.0).round() / 100.0,
         "pack": *rule.pack, "why": rule.why, "references": rule.references, "file": rule.file,
-        "examples": rule.examples.len(),
+        "examples": rule.examples().len(),
     })
 }
 

@@ -31,7 +31,10 @@ pub fn failures(rules: &RuleSet) -> Vec<Failure> {
     rules
         .rules()
         .iter()
-        .flat_map(|rule| rule.examples.iter().filter_map(|example| check(rules, rule, example)))
+        .flat_map(|rule| {
+            let examples = rule.examples();
+            examples.iter().filter_map(|example| check(rules, rule, example)).collect::<Vec<_>>()
+        })
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! A rule, compiled and checked.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use regex::{Regex, RegexBuilder};
@@ -9,6 +10,7 @@ use super::error::{RuleError, Source};
 use super::file::{ExampleFile, MatchFile, OneOrMany, RuleFile, SelectFile};
 use super::glob::{self, PointerGlob};
 use super::names::Words;
+use super::ruleset::RuleSet;
 use super::validate::{self, Validator};
 use crate::engine::finding::{Action, Detector, Severity};
 use crate::engine::kinds;
@@ -34,7 +36,8 @@ pub struct Rule {
     pub matching: Matching,
     /// Beginnings of credentials and the hosts that those are for.
     pub issuers: Vec<(String, Vec<String>)>,
-    pub examples: Vec<Example>,
+    /// None of a built-in rule: [`Rule::examples`] reads them when they are asked for.
+    examples: Option<Vec<Example>>,
     /// The file it was written in, for messages.
     pub file: String,
     /// Yields to rules that know the client.
@@ -104,6 +107,23 @@ impl JsonType {
     }
 }
 
+impl Rule {
+    /// Requests in which it finds something, and those that it leaves alone.
+    pub fn examples(&self) -> Cow<'_, [Example]> {
+        if let Some(examples) = &self.examples {
+            return examples.into();
+        }
+        // They take as much memory as all rules do, and no proxy asks for them.
+        let source = RuleSet::builtin_sources().iter().find(|source| source.name == self.file);
+        let read = source.and_then(|source| {
+            let source = Source { name: source.name, text: source.text };
+            let file = RuleFile::read(source).ok()?;
+            Compiler { source, check: Check::Now }.examples(file.examples, &file.id).ok()
+        });
+        read.unwrap_or_default().into()
+    }
+}
+
 /// A request with the exact locations that a rule finds in it.
 #[derive(Clone, Debug)]
 pub struct Example {
@@ -144,7 +164,8 @@ impl Pattern {
     }
 }
 
-/// The built-in rules are compiled by the tests of this repository, so a process compiles only those it meets.
+/// The built-in rules are compiled by the tests of this repository, so a process compiles only those it meets, and reads no
+/// examples.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Check {
     Now,
@@ -212,7 +233,10 @@ impl<'a> Compiler<'a> {
                 return Err(self.error(given, format!("confidence {}", given.get_ref()), "a number from 0 to 1"));
             }
         };
-        let examples = self.examples(file.examples, &file.id)?;
+        let examples = match self.check {
+            Check::Now => Some(self.examples(file.examples, &file.id)?),
+            Check::OnUse => None,
+        };
         let mut issuers = Vec::with_capacity(file.issuers.len());
         for (prefix, hosts) in file.issuers {
             for host in &hosts {

@@ -109,7 +109,8 @@ impl RuleSet {
 
     fn of(groups: &[(&[PackSource<'_>], Check)]) -> Result<Self, RuleError> {
         let mut packs: Vec<Pack> = Vec::new();
-        let mut rules: Vec<Rule> = Vec::new();
+        // Nearly every file is a rule.
+        let mut rules: Vec<Rule> = Vec::with_capacity(groups.iter().map(|(sources, _)| sources.len()).sum());
         let mut ids: HashMap<Arc<str>, usize> = HashMap::new();
         for &(sources, check) in groups {
             let mut folders: BTreeMap<&str, Vec<PackSource<'_>>> = BTreeMap::new();
