@@ -387,6 +387,46 @@ fn a_known_element_tells_what_stands_in_its_encodings() {
     }
 }
 
+/// Values behind escapes, between them and with escapes of their own, many in one text.
+#[test]
+fn a_known_text_of_escapes_tells_what_stands_among_them() {
+    let spelled = [
+        "/home/anderson/src/billing/main.rs",
+        r"\/home\/anderson\/src\/billing",
+        r"\u002fhome\u002fanderson\u002fsrc",
+        r"C:\\Users\\anderson\\billing",
+        r"ann@acme.exam\u0070le",
+        "ann@acme.example",
+        r"/home/stranger\tnotes",
+    ];
+    let lines = |number: usize| -> String {
+        let line = |at: usize| {
+            let value = spelled[(number + at * at) % spelled.len()];
+            format!(r#"{at}:\t\"{value}\" \u00e9t\u00e9 \ud83d\ude00 \\n {value}\n"#)
+        };
+        (0..20).map(line).collect()
+    };
+    let message = |number: usize| {
+        let (text, other) = (lines(number), spelled[number % spelled.len()]);
+        let whole = format!(r#"{{"type":"text","text":"{other}"}}"#);
+        format!(
+            r#"{{"role":"user","content":[{{"type":"text","text":"\n{text}"}},{whole}],"input":{{"path":"{other}"}}}}"#
+        )
+    };
+    for policy in ["audit", "balanced", "strict"] {
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let mut found = 0;
+        for turns in [1, 3, 8, 8, 14, 14] {
+            let messages: Vec<String> = (0..turns).map(message).collect();
+            let captured = request("/v1/messages", &format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(",")));
+            let expected = audit(&without, &captured);
+            assert_eq!(audit(&with, &captured), expected, "{policy}, {turns} turns");
+            found = expected.len();
+        }
+        assert!(found > 500, "only {found} lines");
+    }
+}
+
 /// More documents than are kept of one element, and a deep one behind them.
 #[test]
 fn an_element_with_hundreds_of_encoded_documents_says_the_same() {
