@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use super::loopback::unpaced;
 use super::{Peer, Shared, Way, entry};
 
 /// Binds, with a message that says what to do when the address is taken.
@@ -36,6 +37,8 @@ fn bind_with(address: SocketAddr, prepare: impl FnOnce(&socket2::Socket) -> io::
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     prepare(&socket)?;
+    // Connections that are accepted are as their listener is.
+    unpaced(&socket, address);
     socket.bind(&address.into()).map_err(|error| explain(error, address))?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())

@@ -17,6 +17,7 @@ pub mod http1;
 pub mod http2;
 pub mod intake;
 pub mod listener;
+mod loopback;
 pub mod origin;
 pub mod pool;
 pub mod presence;

@@ -15,10 +15,11 @@ use bytes::BytesMut;
 use quick_cache::sync::Cache;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::error::{UpstreamError, UpstreamFault};
+use super::loopback::unpaced;
 pub use super::origin::Origin;
 use super::stream::{Transport, Wire};
 use super::verify::{Crl, Excepted, UpstreamVerifier};
@@ -386,7 +387,7 @@ impl Dialer {
                 last = refused;
                 continue;
             }
-            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            match tokio::time::timeout(share, connect(address)).await {
                 Ok(Ok(tcp)) => {
                     if self.is_ourselves(&tcp) {
                         return Err(UpstreamError::new(UpstreamFault::Denied, "that is this proxy itself"));
@@ -425,6 +426,12 @@ impl Dialer {
         }
         Ok(())
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    unpaced(&socket, address);
+    socket.connect(address).await
 }
 
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
