@@ -70,7 +70,7 @@ impl Half {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
-        // Asking the socket takes a third of what asking TLS takes.
+        // Asking the socket takes less than half of what asking TLS takes.
         if self.dry && self.io.poll_silent(cx) {
             return Poll::Pending;
         }
