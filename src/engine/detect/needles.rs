@@ -1,14 +1,16 @@
 //! Thousands of short texts looked for in one pass, at a cost that hardly depends on how many there are.
 //!
 //! ```text
-//! text -> folded (one case, one byte for all that joins words) -> every second four bytes, and what stands beside them
-//!      -> a byte for each hash (64 KiB, of which text uses a corner) -> table -> compared with the text itself
+//! text -> folded (one case, one byte for all that joins words) -> every second four bytes
+//!      -> a byte for each hash (64 KiB, of which text uses a corner)     one place in five is left
+//!      -> a bit for the five bytes from there, and from the byte before  one in sixty
+//!      -> table -> compared with the text itself
 //! ```
 //!
-//! Only every second place is looked at, so a needle stands in the table with two neighbouring four-byte pieces:
-//! wherever it occurs, one of them is hit, and just one. Which two is chosen so that ordinary text holds them
-//! rarely. With the first piece it is known what follows, with the second what stands before: the byte of the hash says by
-//! two bits of it whether it can be that, which three in four that have the piece are not. An automaton over the same needles would be larger than any cache and read every byte through it.
+//! Each needle is known by five bytes of its folded form, chosen so that ordinary text holds them rarely. Only every second
+//! place is looked at, so both the first four of the five and the last four are in the filter: wherever the needle occurs, one
+//! of them is met, and just one. Both filters are passed without a branch. An automaton over the same needles would be
+//! larger than any cache and read every byte through it.
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -25,45 +27,45 @@ pub(crate) struct Needle {
 
 /// Places looked at are this far apart.
 const STRIDE: usize = 2;
-/// Bytes that are looked up at once.
+/// Bytes that are hashed at once.
 const GRAM: usize = 4;
-/// Shorter ones, with the bounds that they have, cannot be found this way.
+/// Bytes by which a needle is known: shorter ones, with the bounds that they have, cannot be found this way.
 pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
 
 /// As wide as a hash.
 const FILTER_BITS: u32 = u16::BITS;
+/// Bits of the second filter.
+const WINDOW_BITS: u32 = 17;
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
 const BLOCK: usize = 2048;
-
+/// Places in a block.
+const PLACES: usize = BLOCK / STRIDE;
+/// Where a block begins among the folded bytes, of which the one before is the last of the block before.
+const LEAD: usize = 8;
 /// A block with what may stand behind it.
-const ROOM: usize = BLOCK + 24;
+const ROOM: usize = LEAD + BLOCK + 24;
 
 /// What a search needs beside its text. Kept from text to text.
 pub(crate) struct Room {
-    folded: Box<[u8]>,
+    folded: Box<[u8; ROOM]>,
     /// Of the pieces of `folded`.
-    hashes: Box<[u16]>,
-    /// What stands beside each of them; as wide as they are, so that both are made in one go.
-    beside: Box<[u16]>,
-    /// Where one of eight of them has to be looked up.
-    places: Box<[u16]>,
+    hashes: Box<[u16; PLACES]>,
+    /// Where something may be.
+    places: Box<[u16; PLACES]>,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            folded: vec![0; ROOM].into(),
-            hashes: vec![0; BLOCK / STRIDE].into(),
-            beside: vec![0; BLOCK / STRIDE].into(),
-            places: vec![0; BLOCK / STRIDE / 8].into(),
-        }
+        Self { folded: Box::new([0; ROOM]), hashes: Box::new([0; PLACES]), places: Box::new([0; PLACES]) }
     }
 }
 
 pub(crate) struct Needles {
-    /// What can stand behind a piece of this hash that is a first one, and before one that is a second, as in [`beside`].
+    /// 1 for the hash of every piece.
     filter: Box<[u8; 1 << FILTER_BITS]>,
-    /// Open addressing by gram; `count` 0 is empty.
+    /// A bit for the hash of every window.
+    windows: Box<[u64; 1 << (WINDOW_BITS - 6)]>,
+    /// Open addressing by window; `count` 0 is empty.
     slots: Box<[Slot]>,
     entries: Box<[Entry]>,
     needles: Box<[Needle]>,
@@ -71,20 +73,17 @@ pub(crate) struct Needles {
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    gram: u32,
+    window: u64,
     first: u32,
     count: u32,
-    /// The folded bytes beside the gram, where all entries have the same.
-    before: Option<u8>,
-    after: Option<u8>,
 }
 
-/// A piece of a needle: which one, and how far into its folded form.
+/// The window of a needle: which one, and how far into its folded form.
 #[derive(Clone, Copy)]
 struct Entry {
     needle: u32,
     offset: u32,
-    /// What tells nearly all that have the piece in common apart, so that the needle itself need not be fetched: its length,
+    /// What tells nearly all that have the window in common apart, so that the needle itself need not be fetched: its length,
     /// and the first and the last of its bytes, folded.
     length: u32,
     first: u8,
@@ -106,7 +105,7 @@ impl Entry {
         }
     }
 
-    /// Where the needle would stand in `text` if this piece of it is at `at`; none where its ends do not.
+    /// Where the needle would stand in `text` if its window is at `at`; none where its ends do not.
     #[inline(always)]
     fn range(&self, text: &[u8], at: usize) -> Option<(usize, usize)> {
         // The place before the text counts, and so does the bound before the needle.
@@ -143,167 +142,130 @@ impl Needles {
                 *shared.entry(gram).or_default() += 1;
             }
         }
-        let mut pieces: Vec<(u32, Entry)> = Vec::with_capacity(folded.len() * STRIDE);
+        let mut known: Vec<(u64, Entry)> = Vec::with_capacity(folded.len());
         let mut filter = Box::new([0u8; 1 << FILTER_BITS]);
-        for (number, text) in (0u32..).zip(&folded) {
+        let mut windows = Box::new([0u64; 1 << (WINDOW_BITS - 6)]);
+        for (number, (text, needle)) in (0u32..).zip(folded.iter().zip(&needles)) {
             let places = (0..(text.len() + 1).saturating_sub(SHORTEST)).min_by_key(|&at| cost(&text[at..], &shared));
             let Some(best) = places else { continue };
-            let Some(&[before, .., after]) = text.get(best..).and_then(|rest| rest.first_chunk::<SHORTEST>()) else {
+            let Some(&[a, b, c, d, e]) = text.get(best..).and_then(|rest| rest.first_chunk::<SHORTEST>()) else {
                 continue;
             };
-            for (offset, beside) in [(best, behind(after.into())), (best + 1, ahead(before.into()))] {
-                if let Some(gram) = text.get(offset..offset + GRAM).and_then(gram_of) {
-                    let [a, b, c, d] = gram.to_le_bytes();
-                    filter[usize::from(hash_of([a, b], [c, d]))] |= beside as u8;
-                    pieces.extend(needles.get(number as usize).map(|needle| (gram, Entry::of(number, offset, needle))));
-                }
-            }
+            filter[usize::from(hash_of([a, b], [c, d]))] = 1;
+            filter[usize::from(hash_of([b, c], [d, e]))] = 1;
+            let window = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]);
+            let bit = bit_of(window);
+            windows[bit >> 6] |= 1 << (bit & 63);
+            known.push((window, Entry::of(number, best, needle)));
         }
-        pieces.sort_by_key(|(gram, entry)| (*gram, entry.needle, entry.offset));
-        let mut slots = vec![Slot::default(); (pieces.len() * 2).next_power_of_two().max(16)];
+        known.sort_by_key(|(window, entry)| (*window, entry.needle));
+        let mut slots = vec![Slot::default(); (known.len() * 2).next_power_of_two().max(16)];
         let mut start = 0;
-        while let Some(&(gram, _)) = pieces.get(start) {
-            let count = pieces[start..].iter().take_while(|(other, _)| *other == gram).count();
-            let mut at = slot_of(gram, slots.len());
+        while let Some(&(window, _)) = known.get(start) {
+            let count = known[start..].iter().take_while(|(other, _)| *other == window).count();
+            let mut at = slot_of(window, slots.len());
             while slots[at].count > 0 {
                 at = (at + 1) & (slots.len() - 1);
             }
-            let beside = |at: &dyn Fn(usize) -> Option<usize>| {
-                let byte = |entry: &Entry| Some(*folded.get(entry.needle as usize)?.get(at(entry.offset as usize)?)?);
-                let mut bytes = pieces[start..start + count].iter().map(|(_, entry)| byte(entry));
-                let first = bytes.next().flatten()?;
-                bytes.all(|byte| byte == Some(first)).then_some(first)
-            };
-            let before = beside(&|offset| offset.checked_sub(1));
-            let after = beside(&|offset| Some(offset + GRAM));
-            slots[at] = Slot { gram, first: start as u32, count: count as u32, before, after };
+            slots[at] = Slot { window, first: start as u32, count: count as u32 };
             start += count;
         }
-        let entries = pieces.into_iter().map(|(_, entry)| entry).collect();
-        Self { filter, slots: slots.into(), entries, needles: needles.into() }
+        let entries = known.into_iter().map(|(_, entry)| entry).collect();
+        Self { filter, windows, slots: slots.into(), entries, needles: needles.into() }
     }
 
     /// Calls `hit` with the number, the start and the length of every needle in `text`, in order of what was looked at.
     pub fn find(&self, text: &[u8], room: &mut Room, mut hit: impl FnMut(u32, usize, usize)) {
         // Around the text stands what joins words, so that its ends are bounds: place 0 is the one before it.
         let length = text.len() + 2;
-        let Room { folded, hashes, beside, places } = room;
         let mut base = 0;
+        // No needle begins before place 0.
+        let mut before = 0;
         while base + GRAM <= length {
             let wanted = (length - base).min(BLOCK + 8);
-            let from = base.saturating_sub(1);
-            let to = (base + wanted - 1).min(text.len());
             let lead = usize::from(base == 0);
-            let source = text.get(from..to).unwrap_or_default();
-            folded[0] = JOINT;
-            for (folded, &byte) in folded[lead..].iter_mut().zip(source) {
+            let source = text.get((base + lead - 1)..(base + wanted - 1).min(text.len())).unwrap_or_default();
+            let folded = &mut *room.folded;
+            folded[LEAD - 1] = before;
+            folded[LEAD] = JOINT;
+            for (folded, &byte) in folded[LEAD + lead..].iter_mut().zip(source) {
                 *folded = fold(byte);
             }
-            let mut filled = lead + source.len();
-            if filled < wanted {
+            let mut filled = LEAD + lead + source.len();
+            if filled < LEAD + wanted {
                 folded[filled] = JOINT;
                 filled += 1;
             }
             // Zeros behind the last place: no folded text holds one.
-            folded[filled..filled + 8].fill(0);
-            let used = filled.next_multiple_of(8).min(BLOCK);
-            let folded = &folded[..used + 2 * STRIDE];
-            let (hashes, beside) = (&mut hashes[..used / STRIDE], &mut beside[..used / STRIDE]);
-            let (units, _) = folded.as_chunks::<2>();
+            folded[filled..filled + 16].fill(0);
+            before = folded[LEAD + BLOCK - 1];
+            let used = wanted.next_multiple_of(8 * STRIDE).min(BLOCK);
+            let (units, _) = folded[LEAD..].as_chunks::<STRIDE>();
+            let hashes = &mut room.hashes[..used / STRIDE];
             for (hash, (first, second)) in hashes.iter_mut().zip(units.iter().zip(&units[1..])) {
                 *hash = hash_of(*first, *second);
             }
-            // What stands before a block is not at hand.
-            beside[0] = ANYTHING;
-            for (beside, (before, after)) in beside[1..].iter_mut().zip(units.iter().zip(&units[3..])) {
-                *beside = ahead(u16::from_le_bytes(*before) >> 8) | behind(u16::from_le_bytes(*after));
+            let count = self.sift(hashes, &mut room.places);
+            let count = self.sift_again(folded, &mut room.places, count);
+            for &place in room.places.get(..count).unwrap_or_default() {
+                let at = usize::from(place) * STRIDE;
+                let (here, before) = windows_at(folded, at);
+                self.look_up(here, text, base + at, &mut hit);
+                self.look_up(before, text, (base + at).wrapping_sub(1), &mut hit);
             }
-            self.find_in_block(folded, (hashes, beside), places, &mut |gram, place| {
-                self.look_up(gram, text, base + place, &mut hit);
-            });
             base += BLOCK;
         }
     }
 
-    /// Calls `look_up` with what may be a piece of a needle, and its place.
+    /// Fills `places` with those whose hash is that of a piece, and says how many there are.
     #[inline(always)]
-    fn find_in_block(
-        &self,
-        folded: &[u8],
-        (hashes, beside): (&[u16], &[u16]),
-        places: &mut [u16],
-        look_up: &mut impl FnMut(u32, usize),
-    ) {
-        // First all places, without a branch on what stands there, then those where there may be something.
+    fn sift(&self, hashes: &[u16], places: &mut [u16; PLACES]) -> usize {
         let mut count = 0;
-        for (index, (eight, beside)) in hashes.chunks(8).zip(beside.chunks(8)).enumerate() {
-            if let Some(place) = places.get_mut(count) {
-                *place = index as u16;
+        let mut place = 0;
+        for eight in hashes.as_chunks::<8>().0 {
+            for (lane, &hash) in (0u16..).zip(eight) {
+                // Written in any case, kept where there may be something: no branch.
+                places[count % PLACES] = place + lane;
+                count += usize::from(self.filter[usize::from(hash)]);
             }
-            count += usize::from(self.any_held(eight, beside));
+            place += 8;
         }
-        for &index in places.get(..count).unwrap_or_default() {
-            let first = usize::from(index) * 8;
-            let (Some(eight), Some(beside)) =
-                (hashes.get(first..hashes.len().min(first + 8)), beside.get(first..beside.len().min(first + 8)))
-            else {
-                continue;
-            };
-            let mut held = self.held(eight, beside);
-            while held != 0 {
-                let byte = held.trailing_zeros() as usize / 8;
-                held &= !(0xff << (byte * 8));
-                let place = (first + byte) * STRIDE;
-                if let Some(gram) = folded.get(place..).and_then(|rest| rest.first_chunk()) {
-                    look_up(u32::from_le_bytes(*gram), place);
-                }
-            }
-        }
+        count
     }
 
-    /// Whether there is one of up to eight hashes with which something may be a piece of a needle, given what stands beside it.
+    /// Keeps of the first `count` those at which a window may be, and says how many there are.
     #[inline(always)]
-    fn any_held(&self, eight: &[u16], beside: &[u16]) -> bool {
-        let held = |hash: u16, beside: u16| self.filter[usize::from(hash)] & beside as u8;
-        match (eight.first_chunk::<8>(), beside.first_chunk::<8>()) {
-            (Some(&[a, b, c, d, e, f, g, h]), Some(&[i, j, k, l, m, n, o, p])) => {
-                (held(a, i) | held(b, j) | held(c, k) | held(d, l))
-                    | (held(e, m) | held(f, n) | held(g, o) | held(h, p))
-                    != 0
-            }
-            _ => self.held(eight, beside) != 0,
+    fn sift_again(&self, folded: &[u8; ROOM], places: &mut [u16; PLACES], count: usize) -> usize {
+        let mut kept = 0;
+        for number in 0..count {
+            let place = places[number % PLACES];
+            let (here, before) = windows_at(folded, usize::from(place) * STRIDE);
+            places[kept % PLACES] = place;
+            kept += usize::from(self.may_hold(here) | self.may_hold(before));
         }
+        kept
     }
 
-    /// A byte for each of up to eight hashes: none where nothing with it may be a piece of a needle.
     #[inline(always)]
-    fn held(&self, eight: &[u16], beside: &[u16]) -> u64 {
-        let both = eight.iter().zip(beside).rev();
-        both.fold(0, |word, (&hash, &beside)| word << 8 | u64::from(self.filter[usize::from(hash)] & beside as u8))
+    fn may_hold(&self, window: u64) -> bool {
+        let bit = bit_of(window);
+        self.windows[bit >> 6] >> (bit & 63) & 1 == 1
     }
 
-    /// Compares what has `gram` with the text around place `at`.
-    #[inline(never)]
-    fn look_up(&self, gram: u32, text: &[u8], at: usize, hit: &mut impl FnMut(u32, usize, usize)) {
-        let mut place = slot_of(gram, self.slots.len());
-        let slot = loop {
-            let slot = self.slots[place];
-            if slot.count == 0 {
-                return;
-            }
-            if slot.gram == gram {
-                break slot;
+    /// Compares what has `window` with the text around place `at`.
+    #[inline(always)]
+    fn look_up(&self, window: u64, text: &[u8], at: usize, hit: &mut impl FnMut(u32, usize, usize)) {
+        let mut place = slot_of(window, self.slots.len());
+        while let Some(slot) = self.slots.get(place).filter(|slot| slot.count > 0) {
+            if slot.window == window {
+                return self.compare(slot, text, at, hit);
             }
             place = (place + 1) & (self.slots.len() - 1);
-        };
-        // Most of what has a gram in common with a needle has nothing more.
-        let differs = |wanted: Option<u8>, place: Option<usize>| {
-            let there = place.map_or(JOINT, |place| text.get(place).map_or(JOINT, |&byte| folded(byte)));
-            wanted.is_some_and(|wanted| wanted != there)
-        };
-        if differs(slot.before, at.checked_sub(2)) || differs(slot.after, (at + GRAM).checked_sub(1)) {
-            return;
         }
+    }
+
+    #[inline(never)]
+    fn compare(&self, slot: &Slot, text: &[u8], at: usize, hit: &mut impl FnMut(u32, usize, usize)) {
         let entries = self.entries.get(slot.first as usize..).unwrap_or_default();
         for entry in entries.iter().take(slot.count as usize) {
             let Some((start, end)) = entry.range(text, at) else { continue };
@@ -322,6 +284,15 @@ impl Needles {
             }
         }
     }
+}
+
+/// The windows that begin at place `at` of a block, and at the one before.
+#[inline(always)]
+fn windows_at(folded: &[u8; ROOM], at: usize) -> (u64, u64) {
+    const WINDOW: u64 = (1 << (8 * SHORTEST)) - 1;
+    let bytes = folded.get(at + LEAD - 1..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+    let bytes = u64::from_le_bytes(bytes);
+    (bytes >> 8 & WINDOW, bytes & WINDOW)
 }
 
 /// Stands for all ASCII characters that are neither letter nor digit, and for the first byte of the full-width
@@ -365,25 +336,16 @@ fn hash_of(first: [u8; 2], second: [u8; 2]) -> u16 {
     first.wrapping_mul(0x0de7).wrapping_add(second.wrapping_mul(0xa3c1))
 }
 
-/// What can stand beside a piece, as one of four: a bit for each value of the two lowest of `byte`, others of which do not count.
-/// What follows takes the lower half of a byte, what stands before the upper one.
+/// Which bit of the second filter is a window's.
 #[inline(always)]
-fn behind(byte: u16) -> u16 {
-    // Each bit as a mask: the compiler makes eight of them at a time.
-    let all = |bit: u32| ((byte << (15 - bit)).cast_signed() >> 15).cast_unsigned();
-    (0b0101 ^ all(0)) & (0b0011 ^ all(1)) & 0b1111
+fn bit_of(window: u64) -> usize {
+    (window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - WINDOW_BITS)) as usize
 }
-
-#[inline(always)]
-fn ahead(byte: u16) -> u16 {
-    behind(byte) << 4
-}
-
-const ANYTHING: u16 = 0xff;
 
 #[inline]
-fn slot_of(gram: u32, slots: usize) -> usize {
-    (gram.wrapping_mul(0x85eb_ca6b) >> 7) as usize & (slots - 1)
+fn slot_of(window: u64, slots: usize) -> usize {
+    // Bits that are not those of the filter, which all have in common that come here.
+    (window.wrapping_mul(0xc2b2_ae3d_27d4_eb4f) >> 24) as usize & (slots - 1)
 }
 
 fn gram_of(bytes: &[u8]) -> Option<u32> {
