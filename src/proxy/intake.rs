@@ -54,8 +54,9 @@ enum Shape {
 }
 
 pub struct Intake {
-    /// Until the flow is closed.
+    /// From when something is asked of it until it is closed.
     flow: Option<Flow>,
+    opened: bool,
     request: Arc<Request>,
     engine: Arc<Engine>,
     /// What became of pseudonyms in the answer.
@@ -95,7 +96,7 @@ pub struct IntakeSettings {
 }
 
 impl Intake {
-    /// Opens the flow. `framing` tells whether a body follows and whether its length is known.
+    /// `framing` tells whether a body follows and whether its length is known.
     pub fn new(shared: &Shared, treatment: &Treatment, peer: &Peer, request: Request, framing: Framing) -> Self {
         let (engine, recorder, settings) = (&treatment.engine, &shared.recorder, treatment.intake(shared));
         let (id, user) = (shared.next_flow(), peer.user.as_ref());
@@ -105,23 +106,22 @@ impl Intake {
         let shape = shape_of(&request, framing, hold, settings.body_limit);
         let tape = settings.tape.as_ref().map(|tape| tape.flow(&id, &request));
         let request = Arc::new(request);
-        let flow = engine.open_for(id.clone(), request.clone(), group.clone());
         let told = Told::new(&recorder.session, &id, engine.may_warn(&request, group.as_deref()));
-        let client = flow.client();
         let meta = FlowMeta {
             flow: id,
             host: request.host.clone(),
             method: Some(request.head.method().to_owned()),
             path: None,
-            client: client.map(|(client, _)| client.to_owned()),
-            client_version: client.and_then(|(_, version)| version.map(str::to_owned)),
+            client: None,
+            client_version: None,
             user: user.and_then(|user| user.shown.clone()),
             group,
         };
         recorder.counters.flows.fetch_add(1, Ordering::Relaxed);
         recorder.counters.active.fetch_add(1, Ordering::Relaxed);
         Self {
-            flow: Some(flow),
+            flow: None,
+            opened: false,
             request,
             engine: engine.clone(),
             restored: Arc::default(),
@@ -144,6 +144,20 @@ impl Intake {
             head_due: true,
             began: Instant::now(),
         }
+    }
+
+    /// Opens the flow, which need not be before a request leaves that nothing can change.
+    fn open(&mut self) {
+        if std::mem::replace(&mut self.opened, true) {
+            return;
+        }
+        let meta = Arc::make_mut(&mut self.meta);
+        let flow = self.engine.open_for(meta.flow.clone(), self.request.clone(), meta.group.clone());
+        if let Some((client, version)) = flow.client() {
+            meta.client = Some(client.to_owned());
+            meta.client_version = version.map(str::to_owned);
+        }
+        self.flow = Some(flow);
     }
 
     pub fn request(&self) -> &Arc<Request> {
@@ -279,6 +293,7 @@ impl Intake {
 
     /// The end of the body.
     pub fn finish(&mut self) -> Result<Release, Refusal> {
+        self.open();
         let release = self.finish_body();
         self.told.judged();
         // Now, not when the flow has ended: the next turn may be under way before that.
@@ -319,6 +334,7 @@ impl Intake {
 
     /// Ends the flow: its line is written. A body that broke off before is inspected as far as it came.
     pub fn close(&mut self) {
+        self.open();
         if self.flow.is_none() {
             return;
         }
@@ -349,6 +365,7 @@ impl Intake {
 
     /// Notes that the upstream never saw anything of the request.
     pub fn nothing_left(&mut self) {
+        self.open();
         if let Some(flow) = &mut self.flow {
             flow.withhold();
         }
@@ -356,6 +373,7 @@ impl Intake {
 
     /// The refusal of a unit that the engine itself would have let pass.
     pub(super) fn refuse(&mut self, reason: &'static str, message: String) -> Refusal {
+        self.open();
         if let Some(flow) = &mut self.flow {
             flow.withhold();
         }
@@ -391,6 +409,7 @@ impl Intake {
     }
 
     fn note_unread(&mut self, root: Root, bytes: u64, reason: &'static str) {
+        self.open();
         if let Some(flow) = &mut self.flow {
             let finding = flow.unread(Location { root, steps: Vec::new() }, bytes, reason);
             self.recorder.note(&self.meta, vec![finding]);
@@ -526,6 +545,7 @@ impl Intake {
     }
 
     fn judge(&mut self, part: Part, audit: impl FnOnce(&mut Flow, Part) -> Audit) -> Result<Release, Refusal> {
+        self.open();
         let Some(flow) = &mut self.flow else { return Ok(Release::default()) };
         if let Some(tape) = &self.tape {
             match &part {
