@@ -139,6 +139,10 @@ impl StandIns<'_> {
             kind if ["os.", "hw.", "sw.", "env."].iter().any(|family| kind.starts_with(family)) => {
                 coarse::of_machine(kind, value)
             }
+            // Of a kind that is not listed, as facts of a library's user may be: what these are redacted to is what they are here.
+            kind if ["tz.", "time.", "locale."].iter().any(|family| kind.starts_with(family)) => {
+                Some(coarse::placeholder(kind, value))
+            }
             _ => Some(self.redact(kind, value)),
         }
     }
@@ -208,6 +212,17 @@ mod tests {
         ] {
             assert_eq!(stand_in(Action::Generalize, kind, value).as_deref(), Some(expected), "{kind} {value}");
         }
+    }
+
+    #[test]
+    fn kinds_that_are_not_listed_have_a_stand_in() {
+        for family in ["tz", "time", "locale", "os", "hw", "path", "user", "net", "id", "geo", "other"] {
+            for action in [Action::Generalize, Action::Redact, Action::Pseudonym] {
+                let written = stand_in(action, &format!("{family}.unheard_of"), "Acme 17");
+                assert_ne!(written.as_deref(), Some("Acme 17"), "{family} {action:?}");
+            }
+        }
+        assert_eq!(stand_in(Action::Redact, "locale.unheard_of", "Acme 17").as_deref(), Some("redacted"));
     }
 
     #[test]
