@@ -88,7 +88,7 @@ fn every_request_says_the_same_the_second_time() {
     let requests = requests();
     assert!(requests.len() > 40, "only {} requests", requests.len());
     for policy in ["audit", "balanced", "strict"] {
-        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory().without_repeats()));
         for round in 0..2 {
             for (path, captured) in &requests {
                 let expected = audit(&without, captured);
@@ -128,7 +128,7 @@ fn turn(turns: usize) -> Captured {
 #[test]
 fn a_conversation_says_the_same_turn_by_turn() {
     for policy in ["audit", "strict"] {
-        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory().without_repeats()));
         for turns in 1..12 {
             let captured = turn(turns);
             let expected = audit(&without, &captured);
@@ -182,7 +182,7 @@ fn a_text_that_is_known_is_judged_by_its_place() {
         |text| serde_json::json!({"contents": [{"role": "model", "parts": [{"functionResponse": {"response": {"output": text}}}]}]}),
     ];
     for policy in ["audit", "balanced", "strict"] {
-        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory().without_repeats()));
         for round in 0..4 {
             for (number, text) in texts.iter().enumerate() {
                 for (place, document) in placed.iter().enumerate() {
@@ -200,12 +200,142 @@ fn a_text_that_is_known_is_judged_by_its_place() {
     }
 }
 
+/// Texts of a few letters, which say something under some names and beside some neighbours, each of them many times in a document.
+#[test]
+fn a_short_text_is_judged_by_its_place_each_time() {
+    let facts = [
+        ("user.name", "ann"),
+        ("host.name", "dev"),
+        ("tz.iana", "Asia/Shanghai"),
+        ("tz.abbr", "CST"),
+        ("locale.posix", "zh_CN.UTF-8"),
+        ("hw.cores", "8"),
+        ("hw.mem", "3136"),
+        ("os.name", "Linux"),
+        ("os.arch", "x64"),
+        ("net.ip.local", "10.0.0.17"),
+    ];
+    let texts = [
+        "ann",
+        "YW5u",
+        "616e6e",
+        "%61nn",
+        "dev",
+        "CST",
+        "8",
+        "3136",
+        "Linux",
+        "linux",
+        "x64",
+        "en",
+        "text",
+        "user",
+        "role",
+        "timezone",
+        "os",
+        "cpu_count",
+        "hostname",
+        "10.0.0.17",
+        "10.0.0.1",
+        "Asia/Shanghai",
+        "zh_CN.UTF-8",
+        "os:linux",
+        "host=dev",
+        "a\u{200b}b",
+        "C:\\Users\\ann",
+        "~/src",
+        "",
+        " ",
+        "/home/ann",
+        "env:prod,host:dev",
+        "9f86d081",
+        "true",
+        "<env>",
+        "Shell: zsh",
+    ];
+    let names = [
+        "text",
+        "type",
+        "name",
+        "key",
+        "value",
+        "role",
+        "os",
+        "os_name",
+        "hostname",
+        "user",
+        "cpus",
+        "cpu_count",
+        "timezone",
+        "locale",
+        "arch",
+        "tags",
+        "ddtags",
+        "id",
+        "path",
+        "cwd",
+        "ip",
+        "label",
+        "content",
+        "stringValue",
+        "version",
+    ];
+    let mut seed = 11u64;
+    let mut draw = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let facts = Facts::of(facts.map(|(kind, value)| (kind.to_owned(), value.to_owned())));
+    let engine = || {
+        Engine::new(EngineParts {
+            rules: RuleSet::builtin(),
+            facts: facts.clone(),
+            policy: Policy::preset("balanced").expect("a preset"),
+            digest_key: [7; 32],
+            limits: DecodeLimits::default(),
+            on_error: OnError::Open,
+        })
+    };
+    let (with, without) = (Arc::new(engine().without_memory()), Arc::new(engine().without_memory().without_repeats()));
+    let mut found = 0;
+    for round in 0..300 {
+        let object = |draw: &mut dyn FnMut(usize) -> usize| {
+            let members = (0..3 + draw(5)).map(|_| {
+                let (name, text) = (names[draw(names.len())], texts[draw(texts.len())]);
+                let zones = ["text", "user", "UTC", "Asia/Tokyo", "Asia/Shanghai"];
+                let value = match draw(8) {
+                    0 => format!("[{text:?}, {:?}]", texts[draw(texts.len())]),
+                    // What stands before the fifth and those behind it tells what list it is.
+                    3 => {
+                        let zones: Vec<_> = (0..7).map(|_| zones[draw(zones.len())]).collect();
+                        format!("{{\"timezone\": {zones:?}}}")
+                    }
+                    1 => format!("{{{:?}: {text:?}}}", names[draw(names.len())]),
+                    2 => ["true", "null", "8", "3136"][draw(4)].to_owned(),
+                    _ => serde_json::json!(text).to_string(),
+                };
+                format!("{name:?}: {}", value.replace("\\u{200b}", "\u{200b}"))
+            });
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        };
+        let objects: Vec<_> = (0..12).map(|_| object(&mut draw)).collect();
+        let path = ["/v1/messages", "/api/telemetry"][round % 2];
+        let body =
+            format!("{{\"messages\": [{0}], \"events\": [{0}], \"metadata\": {1}}}", objects.join(", "), objects[0]);
+        let captured = request(path, &body);
+        let expected = audit(&without, &captured);
+        found += expected.len() - 2;
+        assert_eq!(audit(&with, &captured), expected, "{body}");
+    }
+    assert!(found > 3000, "only {found} lines");
+}
+
 /// What is learned of a client is the same, and what differs from it is found, whether texts are known or not.
 #[test]
 fn a_known_text_teaches_what_it_taught() {
     let mut templates = Templates::default();
     let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
-    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory().without_repeats()));
     let told =
         "<system-reminder>\nToday's date is 2026-03-04. Do not mention it unless it's asked for.\n</system-reminder>\n";
     let words = "Please read src/handlers/request.rs and say what the handler does with an empty body.\n".repeat(5);
@@ -250,7 +380,7 @@ fn a_known_text_teaches_what_it_taught() {
 #[test]
 fn a_known_element_is_compared_as_it_was() {
     let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
-    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory().without_repeats()));
     let lesson = |engine: &Arc<Engine>, captured: &Captured| {
         let mut flow = engine.open("flow".to_owned(), captured.request.clone());
         flow.audit(captured.part());
@@ -288,7 +418,7 @@ fn a_known_element_is_compared_as_it_was() {
 #[test]
 fn a_message_that_is_read_for_its_form_alone_keeps_its_role() {
     let learning = |engine: Engine| Arc::new(engine.with_templates(Arc::default(), true));
-    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory()));
+    let (with, without) = (learning(engine("audit")), learning(engine("audit").without_memory().without_repeats()));
     let block = "<env>\nIt's so, and that's that: don't read it.\n</env>\n";
     let words = "It reads the file and says what stands in it, a line for each.\n".repeat(10);
     let mut templates = Templates::default();
@@ -363,7 +493,7 @@ fn a_known_element_tells_what_stands_in_its_encodings() {
     let words = "Let me look at the handlers first, then run the tests of the module.\n".repeat(8);
     let values = ["/home/anderson/src/billing", "/home/stranger/notes", "ann@acme.example", "Asia/Shanghai"];
     for policy in ["audit", "balanced", "strict"] {
-        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory().without_repeats()));
         let messages: Vec<serde_json::Value> = (0..WAYS * 2)
             .map(|number| {
                 let (value, text) = (values[number % values.len()], words.clone());
@@ -414,7 +544,7 @@ fn a_known_text_of_escapes_tells_what_stands_among_them() {
         )
     };
     for policy in ["audit", "balanced", "strict"] {
-        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory()));
+        let (with, without) = (Arc::new(engine(policy)), Arc::new(engine(policy).without_memory().without_repeats()));
         let mut found = 0;
         for turns in [1, 3, 8, 8, 14, 14] {
             let messages: Vec<String> = (0..turns).map(message).collect();
@@ -430,7 +560,7 @@ fn a_known_text_of_escapes_tells_what_stands_among_them() {
 /// More documents than are kept of one element, and a deep one behind them.
 #[test]
 fn an_element_with_hundreds_of_encoded_documents_says_the_same() {
-    let (with, without) = (Arc::new(engine("audit")), Arc::new(engine("audit").without_memory()));
+    let (with, without) = (Arc::new(engine("audit")), Arc::new(engine("audit").without_memory().without_repeats()));
     let turn = |count: usize, turn: usize| {
         let parts: Vec<String> = (0..count).map(|n| encoded(2 + n % 2, &format!("/home/anderson/src/{n}"))).collect();
         let body = serde_json::json!({"turn": turn, "messages": [{"role": "user", "parts": parts, "last": encoded(7, "/home/anderson/x")}]});

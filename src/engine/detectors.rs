@@ -13,6 +13,7 @@ use super::detect::hash::Keyed;
 use super::detect::template::{Lesson, Scan};
 use super::detect::{RawFinding, Told, ToldKey, ToldRule, covert};
 use super::location::Location;
+use super::plain::{Plain, PlainTexts};
 use super::pseudonym::Vault;
 use super::settle::Recalled;
 use super::visit::{
@@ -64,6 +65,7 @@ pub(super) struct Detectors<'e> {
     pub names: Arc<Names>,
     /// Those of this unit: the same few stand in a document again and again. Whether they are as plain in any other.
     pub fresh: HashMap<Box<[u8]>, bool, Keyed>,
+    pub texts: PlainTexts,
     pub template: Scan<'e>,
     /// Where texts of earlier answers are remembered, if any are.
     pub memory: Option<&'e Vault>,
@@ -127,17 +129,14 @@ impl Visitor for Detectors<'_> {
             return;
         }
         let before = (self.rules.count(), self.found.count(), self.marks.len());
-        self.rules.leaf(leaf, place);
-        if let Some(facts) = self.facts {
-            let hits = self.rules.hits();
-            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(leaf, place) };
-            match self.rules.label() {
-                Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
-                None => facts.inspect(leaf, place, &met, &mut self.found),
+        let plain = self.texts.of(leaf);
+        if plain == Plain::Yes {
+            self.rules.pass(leaf, place);
+            if self.facts.is_some() {
+                self.found.pass(leaf, place);
             }
-        }
-        if !self.rules.is_unmarked() {
-            covert::inspect(leaf, place, &mut self.marks);
+        } else {
+            self.look(leaf, place);
         }
         self.template.leaf(leaf, place);
         if self.unknown.is_some() {
@@ -155,6 +154,9 @@ impl Visitor for Detectors<'_> {
         if name && nothing && self.fresh.len() < MOST_NAMES {
             let hits = self.rules.hits();
             self.fresh.insert(leaf.text.into(), hits.literals.is_empty() && hits.forms.is_empty());
+        }
+        if plain == Plain::Unknown {
+            self.texts.keep(leaf, nothing, &self.rules, self.facts);
         }
     }
 
@@ -279,6 +281,23 @@ impl Visitor for Detectors<'_> {
 }
 
 impl Detectors<'_> {
+    /// Has all of them look at a leaf.
+    #[inline]
+    fn look(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.rules.leaf(leaf, place);
+        if let Some(facts) = self.facts {
+            let hits = self.rules.hits();
+            let met = Met { forms: &hits.forms, signs: &hits.signs, shared: &|| self.rules.is_shared(leaf, place) };
+            match self.rules.label() {
+                Some(name) => facts.inspect(&Leaf { name, ..*leaf }, place, &met, &mut self.found),
+                None => facts.inspect(leaf, place, &met, &mut self.found),
+            }
+        }
+        if !self.rules.is_unmarked() {
+            covert::inspect(leaf, place, &mut self.marks);
+        }
+    }
+
     /// Notes what a text came to, all that was found since there were `before` findings.
     fn note(&mut self, before: (usize, usize, usize), leaf: &Leaf<'_>) {
         let marked = self.marks.len() > before.2;

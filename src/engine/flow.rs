@@ -18,6 +18,7 @@ use super::digest::Digest;
 use super::finding::{Action, Detector, Finding, PartOf, Severity};
 use super::location::{Location, Root, Step};
 use super::names::Names;
+use super::plain::PlainTexts;
 use super::policy::{Mode, Policy, Question, Subject};
 use super::pseudonym::{Family, RestoreStats, Vault};
 use super::replace::{Drawing, StandIns};
@@ -358,6 +359,7 @@ impl Engine {
             marks: Vec::new(),
             names: self.plain_names.as_ref().map(PlainNames::known).unwrap_or_default(),
             fresh: HashMap::default(),
+            texts: PlainTexts::new(self.repeated_texts),
             template: self.scan(unit, sender.client, templates),
             memory: vault.filter(|vault| policy.may_restore() && vault.remembers()),
             recalled: Vec::new(),

@@ -22,6 +22,7 @@ pub mod kinds;
 pub mod line;
 pub mod location;
 pub mod names;
+mod plain;
 pub mod policy;
 pub mod pseudonym;
 pub mod refusal;
@@ -93,6 +94,8 @@ pub struct Engine {
     repeats: repeat::Repeats,
     scans: Option<detect::Scans>,
     plain_names: Option<detectors::PlainNames>,
+    /// Short texts that are plain are known again within a unit.
+    repeated_texts: bool,
 }
 
 impl Engine {
@@ -118,6 +121,7 @@ impl Engine {
             repeats,
             scans: Some(detect::Scans::default()),
             plain_names: Some(detectors::PlainNames::default()),
+            repeated_texts: true,
         };
         engine.know_facts();
         engine
@@ -182,6 +186,12 @@ impl Engine {
         self.texts = detect::template::Cache::off();
         self.repeats = repeat::Repeats::off();
         (self.scans, self.plain_names) = (None, None);
+        self
+    }
+
+    /// Looks at a short text as often as it stands in a unit: for comparisons as well.
+    pub fn without_repeats(mut self) -> Self {
+        self.repeated_texts = false;
         self
     }
 

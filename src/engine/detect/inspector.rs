@@ -98,9 +98,9 @@ impl<'r> Inspector<'r> {
             contexts: Default::default(),
             unmarked: false,
             hits: SPARE.take().unwrap_or_default(),
+            memory: rules.remembered(&active),
             active,
             floor: DEFAULT_CONFIDENCE,
-            memory: rules.remembered(),
             fresh: NameMemory::default(),
             label: Label::default(),
             labelled: false,
@@ -177,7 +177,7 @@ impl<'r> Inspector<'r> {
 
     fn settle(&mut self) {
         SPARE.set(Some(std::mem::take(&mut self.hits).spare()));
-        self.rules.remember(std::mem::take(&mut self.fresh));
+        self.rules.remember(&self.active, std::mem::take(&mut self.fresh));
         super::prompt::confirm_homes(self.found.iter_mut().map(|found| &mut found.finding));
         let floor = self.floor;
         self.found.retain(|found| found.finding.confidence >= floor);
@@ -239,19 +239,60 @@ impl<'r> Inspector<'r> {
         }
     }
 
+    /// As [`Visitor::leaf`] of a text in which nothing is.
+    pub(crate) fn pass(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.try_name(leaf, place);
+        self.unmarked = false;
+        self.next = Next::Unknown;
+        self.hits.clear();
+    }
+
     pub(super) fn is_active(&self, rule: u16) -> bool {
         self.active.get(usize::from(rule) / 64).is_some_and(|bits| bits >> (rule % 64) & 1 == 1)
     }
 
+    /// Of the rules that look at the request: many call for a name like `text`, and hardly one of them for any client.
     fn candidates(&mut self, name: &str) -> Candidates {
         if let Some(candidates) = self.memory.get(name).or_else(|| self.fresh.get(name)) {
             return candidates.clone();
         }
-        let candidates = self.rules.candidates(name);
+        let candidates = self.rules.candidates(name, |number| self.is_active(number));
         if self.fresh.len() < FRESH_NAMES && name.len() <= 64 {
             self.fresh.insert(name.into(), candidates.clone());
         }
         candidates
+    }
+
+    /// What the name of a leaf, or its neighbour's, says about it.
+    #[inline]
+    fn try_name(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        self.role.note(leaf, place);
+        let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
+        self.labelled = labelled;
+        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
+        if !name && (1..=LONGEST_VALUE).contains(&leaf.text.len()) {
+            let candidates = if labelled {
+                let label = std::mem::take(&mut self.label);
+                let candidates = self.candidates(label.text());
+                self.label = label;
+                candidates
+            } else {
+                self.candidates(leaf.name)
+            };
+            for &number in candidates.rules.iter() {
+                self.try_named(number, leaf, place);
+            }
+            if labelled && leaf.name.is_empty() {
+                // The text before a field of protobuf need not be its name: what speaks for itself does so anyway.
+                let nameless = self.candidates(leaf.name);
+                for &number in nameless.rules.iter().filter(|number| !candidates.rules.contains(number)) {
+                    self.try_named(number, leaf, place);
+                }
+            }
+            if candidates.vague && !labelled {
+                self.try_qualified(&candidates, leaf, place);
+            }
+        }
     }
 
     /// `{"os":{"version":…}}` says what `{"os_version":…}` says.
@@ -507,36 +548,7 @@ impl<'r> Inspector<'r> {
 
 impl Visitor for Inspector<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        self.role.note(leaf, place);
-        let labelled = leaf.kind != LeafKind::FieldName && self.label.step(leaf, place, self.rules.labels());
-        self.labelled = labelled;
-        let name = matches!(leaf.kind, LeafKind::JsonName | LeafKind::FieldName);
-        if !name && (1..=LONGEST_VALUE).contains(&leaf.text.len()) {
-            let candidates = if labelled {
-                let label = std::mem::take(&mut self.label);
-                let candidates = self.candidates(label.text());
-                self.label = label;
-                candidates
-            } else {
-                self.candidates(leaf.name)
-            };
-            // Many rules call for a name like `text`, and hardly one of them for any client.
-            for &number in candidates.rules.iter() {
-                if self.is_active(number) {
-                    self.try_named(number, leaf, place);
-                }
-            }
-            if labelled && leaf.name.is_empty() {
-                // The text before a field of protobuf need not be its name: what speaks for itself does so anyway.
-                let nameless = self.candidates(leaf.name);
-                for &number in nameless.rules.iter().filter(|number| !candidates.rules.contains(number)) {
-                    self.try_named(number, leaf, place);
-                }
-            }
-            if candidates.vague && !labelled {
-                self.try_qualified(&candidates, leaf, place);
-            }
-        }
+        self.try_name(leaf, place);
         self.scan(leaf);
         self.try_text(leaf, place);
         for (name, range) in pairs::of(leaf) {

@@ -24,8 +24,9 @@ pub struct PackSource<'a> {
 
 include!(concat!(env!("OUT_DIR"), "/packs.rs"));
 
-/// Most names whose rules are remembered between units.
+/// Most names whose rules are remembered between units that the same rules look at, and most such sets of rules.
 const REMEMBERED: usize = 4096;
+const SETS: usize = 32;
 
 /// What a name calls for.
 #[derive(Clone, Debug)]
@@ -56,8 +57,8 @@ pub struct RuleSet {
     labels: LabelTables,
     hosts: HostSet,
     telemetry: HostSet,
-    /// What names were asked for: real clients send the same few hundred again and again.
-    memory: RwLock<Arc<NameMemory>>,
+    /// What names were asked for, by the rules that look at the request: real clients send the same few hundred again and again.
+    memory: RwLock<HashMap<Box<[u64]>, Arc<NameMemory>, Keyed>>,
     /// What requests call for.
     asked: Memory,
     /// A rule tells elements of a list apart.
@@ -269,17 +270,22 @@ impl RuleSet {
         &self.labels
     }
 
-    pub(crate) fn remembered(&self) -> Arc<NameMemory> {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What names call for in units that the rules of `active` look at, a bit for each.
+    pub(crate) fn remembered(&self, active: &[u64]) -> Arc<NameMemory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner).get(active).cloned().unwrap_or_default()
     }
 
     /// Keeps what a unit asked for, for those that follow.
-    pub(crate) fn remember(&self, fresh: NameMemory) {
-        if fresh.is_empty() || self.remembered().len() >= REMEMBERED {
+    pub(crate) fn remember(&self, active: &[u64], fresh: NameMemory) {
+        if fresh.is_empty() || self.remembered(active).len() >= REMEMBERED {
             return;
         }
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        let mut grown = NameMemory::clone(&memory);
+        if memory.len() >= SETS && !memory.contains_key(active) {
+            return;
+        }
+        let memory = memory.entry(active.into()).or_default();
+        let mut grown = NameMemory::clone(memory);
         for (name, rules) in fresh {
             if grown.len() >= REMEMBERED {
                 break;
@@ -289,8 +295,10 @@ impl RuleSet {
         *memory = Arc::new(grown);
     }
 
-    pub(crate) fn candidates(&self, name: &str) -> Candidates {
-        Candidates { rules: self.names.candidates(name, &self.rules).into(), vague: names::is_vague(name) }
+    /// The rules of which `is_active` that `name` calls for.
+    pub(crate) fn candidates(&self, name: &str, is_active: impl Fn(u16) -> bool) -> Candidates {
+        let rules = self.names.candidates(name, &self.rules).into_iter().filter(|&number| is_active(number));
+        Candidates { rules: rules.collect(), vague: names::is_vague(name) }
     }
 }
 

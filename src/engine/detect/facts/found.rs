@@ -156,6 +156,17 @@ impl FactFindings {
         })
     }
 
+    /// Notes what the next leaf stands beside.
+    pub(in crate::engine) fn pass(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
+        let listed = leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_)));
+        if listed || leaf.kind == LeafKind::PathSegment {
+            self.set_beside(leaf.text);
+        } else if matches!(leaf.kind, LeafKind::QueryValue | LeafKind::Header) {
+            // The path is over.
+            self.beside.clear();
+        }
+    }
+
     /// Sets the last short text of a list.
     pub(in crate::engine) fn set_beside(&mut self, text: &[u8]) {
         self.beside.clear();

@@ -31,7 +31,7 @@ use crate::engine::facts::Fact;
 use crate::engine::finding::{Detector, Severity};
 use crate::engine::kinds::{self, Entropy};
 use crate::engine::location::{Location, Step};
-use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
+use crate::engine::visit::{Leaf, LeafKind, Place};
 use digests::Digests;
 pub(crate) use forms::Form;
 use forms::{Context, Forms, Spelling};
@@ -184,6 +184,15 @@ impl Matcher {
         self.exact.get(text.to_lowercase().as_bytes()).copied()
     }
 
+    /// Whether a short text without runs of letters could stand for a fact, under some name at some place.
+    pub(in crate::engine) fn may_mean(&self, text: &[u8]) -> bool {
+        let trimmed = text.trim_ascii();
+        !self.short.get(trimmed).is_empty()
+            || coded_runs(text).next().is_some()
+            || self.bare(text).is_some()
+            || self.bare_short(trimmed).is_some()
+    }
+
     /// Adds to `findings` every fact that `leaf` holds.
     pub(in crate::engine) fn inspect(
         &self,
@@ -193,7 +202,7 @@ impl Matcher {
         findings: &mut FactFindings,
     ) {
         let forms = met.forms;
-        let FactFindings { found, hits, beside } = findings;
+        let FactFindings { found, hits, beside } = &mut *findings;
         hits.clear();
         match leaf.kind {
             LeafKind::Method | LeafKind::JsonBool | LeafKind::JsonNull => return,
@@ -228,18 +237,11 @@ impl Matcher {
         if hits.iter().any(|hit| hit.weak || hit.lonely || hit.public) {
             drop_alone(hits, met, leaf, place);
         }
-        let listed = leaf.kind == LeafKind::JsonString && matches!(place.pointer().last(), Some(Segment::Index(_)));
-        if listed || leaf.kind == LeafKind::PathSegment {
-            beside.clear();
-            beside.extend_from_slice(leaf.text.get(..64).unwrap_or(leaf.text));
-        } else if matches!(leaf.kind, LeafKind::QueryValue | LeafKind::Header) {
-            // The path is over.
-            beside.clear();
-        }
         if !hits.is_empty() {
             let value = |hit: &Hit| Excerpt::of(leaf, &hit.range);
             found.extend(hits.drain(..).filter_map(|hit| Some(self.found(&value(&hit)?, hit, place.location()))));
         }
+        findings.pass(leaf, place);
     }
 
     /// Adds to `findings` what was found in `leaf` where it stood before.
