@@ -193,35 +193,54 @@ fn stream(request: &str) -> Vec<u8> {
     format!("{head}: {}\r\n\r\n{out}", out.len()).into_bytes()
 }
 
-/// CPU per request on connections that are already open, each number of them before a proxy of its own. Each has a connection
-/// to the upstream as well, which is here: both processes need twice as many descriptors.
+/// CPU per request on connections that are already open, each number of them before a proxy of its own, and before one that
+/// hands the same bytes on unread: what the system takes for so many connections. Each has a connection to the upstream as
+/// well, which is here: both processes need twice as many descriptors.
 async fn held(plan: Plan) {
     let authority = Authority::new();
-    println!("connections   CPU per request, µs: median (least, most) of {} rounds of {}", plan.rounds, plan.requests);
+    println!("CPU per request, µs: median (least, most) of {} rounds of {}", plan.rounds, plan.requests);
+    println!("connections   {:<24}{:<24}difference", "inspected", "tunnelled unread");
     for &count in &plan.held {
-        let upstream = Upstream::answering(&authority, |_| ok("ok")).await;
-        let divulge = Divulge::before(&authority, upstream.address).await;
-        let through = Route::through(&divulge);
-        let mut wires = Vec::with_capacity(count);
-        for opened in 0..count {
-            if opened % 1000 == 999 {
-                eprintln!("{} of {count} connections", opened + 1);
-            }
-            wires.push(through.http1().await);
-        }
-        // Each has had a request, and what a client always sends is learned.
-        spread(&mut wires, count.max(1000)).await;
-        let mut costs = Vec::with_capacity(plan.rounds);
-        for _ in 0..plan.rounds {
-            let before = processor_time(divulge.pid());
-            spread(&mut wires, plan.requests).await;
-            let spent = processor_time(divulge.pid()) - before;
-            costs.push(spent.as_secs_f64() / plan.requests as f64 * 1e6);
-        }
-        costs.sort_by(f64::total_cmp);
-        let (least, median, most) = (costs[0], costs[costs.len() / 2], costs[costs.len() - 1]);
-        println!("{count:>11}   {median:.1} ({least:.1}, {most:.1})");
+        let inspected = cost_of_one_among(count, "all", &authority, &plan).await;
+        let tunnelled = cost_of_one_among(count, "another.example", &authority, &plan).await;
+        let shown = [&inspected, &tunnelled].map(|costs| {
+            let (least, most) = (costs[0], costs[costs.len() - 1]);
+            format!("{:.1} ({least:.1}, {most:.1})", median(costs))
+        });
+        println!("{count:>11}   {:<24}{:<24}{:.1}", shown[0], shown[1], median(&inspected) - median(&tunnelled));
     }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+/// CPU per request, round by round and sorted, of a proxy that intercepts `what` and has `count` connections open.
+async fn cost_of_one_among(count: usize, what: &str, authority: &Authority, plan: &Plan) -> Vec<f64> {
+    let upstream = Upstream::answering(authority, |_| ok("ok")).await;
+    let divulge = Divulge::serve().intercept(what).trusting(authority).to(upstream.address).start().await;
+    let through = match what {
+        "all" => Route::through(&divulge),
+        _ => Route::through(&divulge).trusting(authority.file()),
+    };
+    let mut wires = Vec::with_capacity(count);
+    for opened in 0..count {
+        if opened % 1000 == 999 {
+            eprintln!("{} of {count} connections, intercepting {what}", opened + 1);
+        }
+        wires.push(through.http1().await);
+    }
+    // Each has had a request, and what a client always sends is learned.
+    spread(&mut wires, count.max(1000)).await;
+    let mut costs = Vec::with_capacity(plan.rounds);
+    for _ in 0..plan.rounds {
+        let before = processor_time(divulge.pid());
+        spread(&mut wires, plan.requests).await;
+        let spent = processor_time(divulge.pid()) - before;
+        costs.push(spent.as_secs_f64() / plan.requests as f64 * 1e6);
+    }
+    costs.sort_by(f64::total_cmp);
+    costs
 }
 
 /// `count` requests, one after another on each of `wires` in turn, a few at a time.

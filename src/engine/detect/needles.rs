@@ -12,6 +12,8 @@
 //! of them is met, and just one. Both filters are passed without a branch. An automaton over the same needles would be
 //! larger than any cache and read every byte through it.
 
+use std::collections::HashMap;
+
 /// What is looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Needle {
@@ -34,6 +36,8 @@ pub(crate) const SHORTEST: usize = GRAM + STRIDE - 1;
 
 /// As wide as a hash.
 const FILTER_BITS: u32 = u16::BITS;
+/// Needles of one window that cost as much to compare as a step in how common it is.
+const COMPARED: u32 = 12;
 /// Bits of the second filter.
 const WINDOW_BITS: u32 = 17;
 /// Folded bytes at a time: fits the stack, and the first cache beside the filter.
@@ -136,10 +140,10 @@ impl Needles {
     /// Numbered as they stand in `needles`; none is shorter than [`SHORTEST`].
     pub fn new(needles: Vec<Needle>) -> Self {
         let folded: Vec<Vec<u8>> = needles.iter().map(Needle::folded).collect();
-        let mut shared: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
+        let mut shared: Shared<'_> = HashMap::new();
         for text in &folded {
-            for gram in text.windows(GRAM).filter_map(gram_of) {
-                *shared.entry(gram).or_default() += 1;
+            for piece in text.windows(GRAM).chain(text.windows(SHORTEST)) {
+                *shared.entry(piece).or_default() += 1;
             }
         }
         let mut known: Vec<(u64, Entry)> = Vec::with_capacity(folded.len());
@@ -348,13 +352,12 @@ fn slot_of(window: u64, slots: usize) -> usize {
     (window.wrapping_mul(0xc2b2_ae3d_27d4_eb4f) >> 24) as usize & (slots - 1)
 }
 
-fn gram_of(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|gram| u32::from_le_bytes(*gram))
-}
+/// How many needles hold a piece.
+type Shared<'t> = HashMap<&'t [u8], u32>;
 
-/// How often the first pieces of `text` are likely to be met in vain: by the pairs of letters of which prose and code are
-/// full, and by how many needles have them.
-fn cost(text: &[u8], shared: &std::collections::HashMap<u32, u32>) -> u32 {
+/// How often the first window of `text` is likely to be met in vain, and what that costs: by the pairs of letters of which prose
+/// and code are full, by how many needles have its pieces, and by how many would have to be compared.
+fn cost(text: &[u8], shared: &Shared<'_>) -> u32 {
     const COMMON: &[u8] = b"thheinerannreatenndontiesortenateofedisitalarsttontngsehaasouioleveco\
         medehirroicneearacelichllbemasiomurpeprctutadisarnctrlyunmofiexacpoifgesoelflin";
     const ENDS: &[u8] = b"etdsnryfloaicpmwrb";
@@ -367,8 +370,10 @@ fn cost(text: &[u8], shared: &std::collections::HashMap<u32, u32>) -> u32 {
         _ => 0,
     };
     let pairs: u32 = text.windows(2).take(SHORTEST - 1).map(common).sum();
-    let others = |gram: &[u8]| gram_of(gram).and_then(|gram| shared.get(&gram)).map_or(0, |count| count.ilog2());
-    pairs + text.windows(GRAM).take(STRIDE).map(others).sum::<u32>()
+    let count = |piece: &[u8]| shared.get(piece).copied().unwrap_or(1);
+    let pieces: u32 = text.windows(GRAM).take(STRIDE).map(|gram| count(gram).ilog2()).sum();
+    let compared = text.get(..SHORTEST).map_or(0, |window| (count(window) - 1) / COMPARED);
+    pairs + pieces + compared
 }
 
 #[cfg(test)]
