@@ -24,8 +24,8 @@ pub struct PackSource<'a> {
 
 include!(concat!(env!("OUT_DIR"), "/packs.rs"));
 
-/// Most names whose rules are remembered between units that the same rules look at, and most such sets of rules.
-const REMEMBERED: usize = 4096;
+/// Most names whose rules are remembered between units, and most sets of rules that look at units.
+const REMEMBERED: usize = 8192;
 const SETS: usize = 32;
 
 /// What a name calls for.
@@ -277,21 +277,23 @@ impl RuleSet {
 
     /// Keeps what a unit asked for, for those that follow.
     pub(crate) fn remember(&self, active: &[u64], fresh: NameMemory) {
-        if fresh.is_empty() || self.remembered(active).len() >= REMEMBERED {
+        if fresh.is_empty() {
+            return;
+        }
+        let kept = |memory: &HashMap<Box<[u64]>, Arc<NameMemory>, Keyed>| {
+            let names: usize = memory.values().map(|names| names.len()).sum();
+            let full = names >= REMEMBERED || memory.len() >= SETS && !memory.contains_key(active);
+            if full { None } else { Some(names) }
+        };
+        // Most often nothing more is kept, and nobody need wait for that.
+        if kept(&self.memory.read().unwrap_or_else(PoisonError::into_inner)).is_none() {
             return;
         }
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        if memory.len() >= SETS && !memory.contains_key(active) {
-            return;
-        }
+        let Some(names) = kept(&memory) else { return };
         let memory = memory.entry(active.into()).or_default();
         let mut grown = NameMemory::clone(memory);
-        for (name, rules) in fresh {
-            if grown.len() >= REMEMBERED {
-                break;
-            }
-            grown.insert(name, rules);
-        }
+        grown.extend(fresh.into_iter().take(REMEMBERED - names));
         *memory = Arc::new(grown);
     }
 
