@@ -28,7 +28,7 @@ use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
 use crate::engine::location::{Location, Root, Step};
 use crate::engine::rules::rule::{Part, Rule};
-use crate::engine::rules::ruleset::{Candidates, NameMemory, RuleSet};
+use crate::engine::rules::ruleset::{Called, Candidates, NameMemory, RuleSet};
 use crate::engine::visit::{Leaf, LeafKind, Place, Quoted, Segment, Target, Visitor};
 
 /// Names that one unit may add to what is remembered.
@@ -55,8 +55,8 @@ pub struct Inspector<'r> {
     active: Vec<u64>,
     /// Findings below are dropped.
     floor: f32,
-    memory: Arc<NameMemory>,
-    fresh: NameMemory,
+    memory: Called,
+    fresh: Called<NameMemory>,
     label: Label,
     /// The label names the leaf that was last seen.
     labelled: bool,
@@ -101,7 +101,7 @@ impl<'r> Inspector<'r> {
             memory: rules.remembered(&active),
             active,
             floor: DEFAULT_CONFIDENCE,
-            fresh: NameMemory::default(),
+            fresh: Called::default(),
             label: Label::default(),
             labelled: false,
             in_pair: false,
@@ -253,12 +253,22 @@ impl<'r> Inspector<'r> {
 
     /// Of the rules that look at the request: many call for a name like `text`, and hardly one of them for any client.
     fn candidates(&mut self, name: &str) -> Candidates {
-        if let Some(candidates) = self.memory.get(name).or_else(|| self.fresh.get(name)) {
+        if let Some(candidates) = self.memory.active.get(name).or_else(|| self.fresh.active.get(name)) {
             return candidates.clone();
         }
-        let candidates = self.rules.candidates(name, |number| self.is_active(number));
-        if self.fresh.len() < FRESH_NAMES && name.len() <= 64 {
-            self.fresh.insert(name.into(), candidates.clone());
+        let kept = self.fresh.active.len() < FRESH_NAMES && name.len() <= 64;
+        let known = self.memory.all.get(name).cloned();
+        let all = known.unwrap_or_else(|| {
+            let all = self.rules.candidates(name);
+            if kept {
+                self.fresh.all.insert(name.into(), all.clone());
+            }
+            all
+        });
+        let active = all.rules.iter().copied().filter(|&number| self.is_active(number));
+        let candidates = Candidates { rules: active.collect(), vague: all.vague };
+        if kept {
+            self.fresh.active.insert(name.into(), candidates.clone());
         }
         candidates
     }

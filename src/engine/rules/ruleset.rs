@@ -24,9 +24,10 @@ pub struct PackSource<'a> {
 
 include!(concat!(env!("OUT_DIR"), "/packs.rs"));
 
-/// Most names whose rules are remembered between units, and most sets of rules that look at units.
-const REMEMBERED: usize = 8192;
-const SETS: usize = 32;
+/// Most names whose rules are remembered between units, by themselves and for all sets of rules together, and most such sets.
+const REMEMBERED: usize = 4096;
+const REMEMBERED_BY_SET: usize = 8192;
+const SETS: usize = 64;
 
 /// What a name calls for.
 #[derive(Clone, Debug)]
@@ -37,6 +38,43 @@ pub(crate) struct Candidates {
 }
 
 pub(crate) type NameMemory = HashMap<Box<str>, Candidates, Keyed>;
+
+/// What names call for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Called<N = Arc<NameMemory>> {
+    /// Of all rules.
+    pub all: N,
+    /// Of those that look at the unit.
+    pub active: N,
+}
+
+/// The same for units of all sorts.
+#[derive(Debug, Default)]
+struct Asked {
+    all: Arc<NameMemory>,
+    /// By the rules that look at a unit, a bit for each.
+    active: HashMap<Box<[u64]>, Arc<NameMemory>, Keyed>,
+}
+
+/// Adds as many names of `fresh` as there is room for.
+fn extend(memory: &mut Arc<NameMemory>, fresh: NameMemory, room: usize) {
+    if fresh.is_empty() || room == 0 {
+        return;
+    }
+    let mut grown = NameMemory::clone(memory);
+    grown.extend(fresh.into_iter().take(room));
+    *memory = Arc::new(grown);
+}
+
+impl Asked {
+    /// How many more names may be kept: by themselves, and for the units that the rules of `active` look at.
+    fn room(&self, active: &[u64]) -> (usize, usize) {
+        let kept: usize = self.active.values().map(|names| names.len()).sum();
+        let known = self.active.len() < SETS || self.active.contains_key(active);
+        let by_set = if known { REMEMBERED_BY_SET.saturating_sub(kept) } else { 0 };
+        (REMEMBERED.saturating_sub(self.all.len()), by_set)
+    }
+}
 
 #[derive(Debug)]
 pub struct RuleSet {
@@ -57,8 +95,8 @@ pub struct RuleSet {
     labels: LabelTables,
     hosts: HostSet,
     telemetry: HostSet,
-    /// What names were asked for, by the rules that look at the request: real clients send the same few hundred again and again.
-    memory: RwLock<HashMap<Box<[u64]>, Arc<NameMemory>, Keyed>>,
+    /// What names were asked for: real clients send the same few hundred again and again.
+    memory: RwLock<Asked>,
     /// What requests call for.
     asked: Memory,
     /// A rule tells elements of a list apart.
@@ -271,36 +309,30 @@ impl RuleSet {
     }
 
     /// What names call for in units that the rules of `active` look at, a bit for each.
-    pub(crate) fn remembered(&self, active: &[u64]) -> Arc<NameMemory> {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner).get(active).cloned().unwrap_or_default()
+    pub(crate) fn remembered(&self, active: &[u64]) -> Called {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        Called { all: memory.all.clone(), active: memory.active.get(active).cloned().unwrap_or_default() }
     }
 
     /// Keeps what a unit asked for, for those that follow.
-    pub(crate) fn remember(&self, active: &[u64], fresh: NameMemory) {
-        if fresh.is_empty() {
+    pub(crate) fn remember(&self, active: &[u64], fresh: Called<NameMemory>) {
+        if fresh.active.is_empty() && fresh.all.is_empty() {
             return;
         }
-        let kept = |memory: &HashMap<Box<[u64]>, Arc<NameMemory>, Keyed>| {
-            let names: usize = memory.values().map(|names| names.len()).sum();
-            let full = names >= REMEMBERED || memory.len() >= SETS && !memory.contains_key(active);
-            if full { None } else { Some(names) }
-        };
-        // Most often nothing more is kept, and nobody need wait for that.
-        if kept(&self.memory.read().unwrap_or_else(PoisonError::into_inner)).is_none() {
+        // Once there is no room nobody waits for the others.
+        if self.memory.read().unwrap_or_else(PoisonError::into_inner).room(active) == (0, 0) {
             return;
         }
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(names) = kept(&memory) else { return };
-        let memory = memory.entry(active.into()).or_default();
-        let mut grown = NameMemory::clone(memory);
-        grown.extend(fresh.into_iter().take(REMEMBERED - names));
-        *memory = Arc::new(grown);
+        let (all, by_set) = memory.room(active);
+        extend(&mut memory.all, fresh.all, all);
+        if by_set > 0 {
+            extend(memory.active.entry(active.into()).or_default(), fresh.active, by_set);
+        }
     }
 
-    /// The rules of which `is_active` that `name` calls for.
-    pub(crate) fn candidates(&self, name: &str, is_active: impl Fn(u16) -> bool) -> Candidates {
-        let rules = self.names.candidates(name, &self.rules).into_iter().filter(|&number| is_active(number));
-        Candidates { rules: rules.collect(), vague: names::is_vague(name) }
+    pub(crate) fn candidates(&self, name: &str) -> Candidates {
+        Candidates { rules: self.names.candidates(name, &self.rules).into(), vague: names::is_vague(name) }
     }
 }
 
@@ -364,4 +396,26 @@ fn folder_of(name: &str) -> &str {
 
 fn is_pack_file(name: &str) -> bool {
     name.rsplit(['/', '\\']).next() == Some("pack.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kept_by_the_rules_that_look_and_only_so_many() {
+        let rules = RuleSet::builtin();
+        let names = |from: usize| -> NameMemory {
+            (from..from + 200).map(|number| (format!("name{number}").into(), rules.candidates("device_id"))).collect()
+        };
+        for set in 0..100u64 {
+            rules.remember(&[set], Called { all: names(set as usize * 200), active: names(0) });
+        }
+        let first = rules.remembered(&[0]);
+        assert!(first.active.contains_key("name0") && first.all.contains_key("name0"));
+        assert_eq!(first.all.len(), REMEMBERED);
+        let kept: usize = (0..100).map(|set| rules.remembered(&[set]).active.len()).sum();
+        assert_eq!(kept, REMEMBERED_BY_SET);
+        assert!(rules.remembered(&[99]).active.is_empty());
+    }
 }
