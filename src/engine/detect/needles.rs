@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! text -> folded (one case, one byte for all that joins words) -> every second four bytes
-//!      -> a byte for each hash (64 KiB, of which text uses a corner)     of prose one place in 25 is left
-//!      -> a bit for the five bytes from there, and from the byte before  one in 2,000
+//!      -> a byte for each hash (64 KiB, of which text uses a corner)     of prose few places are left
+//!      -> a bit for the five bytes from there, and from the byte before  hardly any
 //!      -> table -> compared with the text itself
 //! ```
 //!
