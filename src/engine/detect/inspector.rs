@@ -19,6 +19,7 @@ use super::label::Label;
 use super::named::LONGEST_VALUE;
 use super::prompt::Prompt;
 use super::region::{self, Region};
+use super::role::Role;
 use super::scanner::{Hits, Scanner};
 use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
@@ -26,8 +27,7 @@ use super::told::{Context, Excerpt, Key, Told, ToldRule, Whole};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
 use crate::engine::decode::{pairs, runs_of};
 use crate::engine::digest::Digest;
-use crate::engine::location::{Location, Root, Step};
-use crate::engine::rules::rule::{Part, Rule};
+use crate::engine::location::{Location, Step};
 use crate::engine::rules::ruleset::{Called, Candidates, NameMemory, RuleSet};
 use crate::engine::visit::{Leaf, LeafKind, Place, Quoted, Segment, Target, Visitor};
 
@@ -407,7 +407,7 @@ impl<'r> Inspector<'r> {
 
     /// Whether the message that was last read says that it is one.
     pub(crate) fn is_told_by_system(&self) -> bool {
-        self.role.region == Some(Region::System)
+        self.role.is_system()
     }
 
     /// By what the element `raw` and its place are known, if it has been there before, or may well come again: most never do.
@@ -592,52 +592,4 @@ enum Next {
     Unknown,
     New(Digest),
     Known(Arc<Scanned>),
-}
-
-/// Whether a leaf under `root` is in one of `parts`.
-pub(super) fn in_parts(rule: &Rule, kind: LeafKind, root: &Root) -> bool {
-    rule.select.parts.is_empty()
-        || rule.select.parts.iter().any(|part| match part {
-            Part::Head => kind == LeafKind::Method || matches!(root, Root::Head),
-            Part::Path => matches!(root, Root::Path(_)),
-            Part::Query => matches!(root, Root::Query),
-            Part::Header => matches!(root, Root::Header { .. } | Root::Trailer(_)),
-            Part::Body => matches!(root, Root::Body),
-            Part::Ws => matches!(root, Root::Message(_)),
-        })
-}
-
-/// The role of the message that is being read, where it stands before the content.
-#[derive(Default)]
-pub(super) struct Role {
-    index: u64,
-    region: Option<Region>,
-}
-
-impl Role {
-    pub(super) fn note(&mut self, leaf: &Leaf<'_>, place: &dyn Place) {
-        if leaf.name != "role" || leaf.kind != LeafKind::JsonString {
-            return;
-        }
-        let Some(index) = message_index(place.pointer()) else { return };
-        self.index = index;
-        self.region = match leaf.text {
-            b"system" | b"developer" => Some(Region::System),
-            // A model repeats what it has read.
-            b"tool" | b"function" | b"assistant" | b"model" => Some(Region::ToolResult),
-            _ => None,
-        };
-    }
-
-    pub(super) fn of(&self, pointer: &[Segment<'_>]) -> Option<Region> {
-        self.region.filter(|_| message_index(pointer) == Some(self.index))
-    }
-}
-
-fn message_index(pointer: &[Segment<'_>]) -> Option<u64> {
-    let at = pointer.iter().position(|segment| matches!(segment, Segment::Name("messages" | "input" | "contents")))?;
-    match pointer.get(at + 1) {
-        Some(Segment::Index(index)) => Some(*index),
-        _ => None,
-    }
 }

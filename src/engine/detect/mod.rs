@@ -24,6 +24,7 @@ mod needles;
 pub(super) mod places;
 mod prompt;
 mod region;
+mod role;
 mod scanner;
 mod scans;
 mod strangers;

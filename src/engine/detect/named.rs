@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::inspector::{Inspector, in_parts};
+use super::inspector::Inspector;
 use super::prompt::value_of;
 use super::region;
-use crate::engine::rules::rule::{JsonType, Matching};
+use crate::engine::location::Root;
+use crate::engine::rules::rule::{JsonType, Matching, Part, Rule};
 use crate::engine::visit::{Leaf, LeafKind, Place, Segment};
 
 /// Longer values are texts, not identifiers.
@@ -78,4 +79,17 @@ impl Matching {
             && self.unless.as_ref().is_none_or(|unless| !unless.is_match(value))
             && !value.is_empty()
     }
+}
+
+/// Whether a leaf under `root` is in one of `parts`.
+pub(super) fn in_parts(rule: &Rule, kind: LeafKind, root: &Root) -> bool {
+    rule.select.parts.is_empty()
+        || rule.select.parts.iter().any(|part| match part {
+            Part::Head => kind == LeafKind::Method || matches!(root, Root::Head),
+            Part::Path => matches!(root, Root::Path(_)),
+            Part::Query => matches!(root, Root::Query),
+            Part::Header => matches!(root, Root::Header { .. } | Root::Trailer(_)),
+            Part::Body => matches!(root, Root::Body),
+            Part::Ws => matches!(root, Root::Message(_)),
+        })
 }

@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use super::inspector::{Inspector, in_parts};
+use super::inspector::Inspector;
 use super::labelled;
+use super::named::in_parts;
 use super::region::{self, Region};
 use super::{RawFinding, examples};
 use crate::engine::location::{Location, Root};

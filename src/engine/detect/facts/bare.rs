@@ -6,7 +6,7 @@
 use super::Matcher;
 use super::digests;
 use super::forms::unhex;
-use super::tokens::may_unfold;
+use super::tokens::{coded_runs, may_unfold};
 use crate::engine::decode::{html, json_unescape, percent};
 
 /// Encodings on top of one another.
@@ -43,6 +43,15 @@ impl Matcher {
         let fits = (LEAST..=LONGEST_SHORT).contains(&token.len()) && may_unfold(token);
         let fits = fits && token.iter().all(u8::is_ascii_graphic);
         if fits { self.undone(token, 0).map(|bare| bare.fact) } else { None }
+    }
+
+    /// Whether a short text without runs of letters could stand for a fact, under some name at some place.
+    pub(in crate::engine) fn may_mean(&self, text: &[u8]) -> bool {
+        let trimmed = text.trim_ascii();
+        !self.short.get(trimmed).is_empty()
+            || coded_runs(text).next().is_some()
+            || self.bare(text).is_some()
+            || self.bare_short(trimmed).is_some()
     }
 
     fn undone(&self, text: &[u8], depth: usize) -> Option<Bare> {

@@ -184,15 +184,6 @@ impl Matcher {
         self.exact.get(text.to_lowercase().as_bytes()).copied()
     }
 
-    /// Whether a short text without runs of letters could stand for a fact, under some name at some place.
-    pub(in crate::engine) fn may_mean(&self, text: &[u8]) -> bool {
-        let trimmed = text.trim_ascii();
-        !self.short.get(trimmed).is_empty()
-            || coded_runs(text).next().is_some()
-            || self.bare(text).is_some()
-            || self.bare_short(trimmed).is_some()
-    }
-
     /// Adds to `findings` every fact that `leaf` holds.
     pub(in crate::engine) fn inspect(
         &self,
