@@ -134,6 +134,11 @@ fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
             "mine/test.toml:6: name \"testDevice\" is not in words",
         ),
         ("names = [\"test_device\"]", "text = true", "mine/test.toml:6: a text rule without match.near or match.label"),
+        (
+            "[[example]]\nname = \"found\"",
+            "[issuers]\n\"f\" = [\"*.example.com\"]\n[[example]]\nname = \"found\"",
+            "mine/test.toml:10: \"f\" would begin",
+        ),
         ("title = \"A device\"\n", "", "missing field `title`"),
         ("title = \"A device\"", "title = A device", "mine/test.toml:3: "),
         ("id = \"test.device\"", "id = \"test.device\" # fine", "taken"),
@@ -148,6 +153,17 @@ fn a_refused_rule_is_told_with_its_file_line_and_expected_form() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+fn auditing(rules: RuleSet) -> Arc<Engine> {
+    Arc::new(Engine::new(EngineParts {
+        rules,
+        facts: Facts::default(),
+        policy: Policy::preset("audit").expect("a preset"),
+        digest_key: [7; 32],
+        limits: DecodeLimits::default(),
+        on_error: OnError::Open,
+    }))
+}
+
 /// Patterns on which engines that try again take time that doubles with every character. Were one here that did, this
 /// would not end.
 #[test]
@@ -160,17 +176,29 @@ fn patterns_take_no_more_than_the_text_is_long() {
             "POST /v1 HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: application/json\r\n\r\n{{\"testDevice\":\"{value}!\"}}"
         );
         let (request, body) = examples::parse(&request).expect("a request");
-        let engine = Arc::new(Engine::new(EngineParts {
-            rules,
-            facts: Facts::default(),
-            policy: Policy::preset("audit").expect("a preset"),
-            digest_key: [7; 32],
-            limits: DecodeLimits::default(),
-            on_error: OnError::Open,
-        }));
+        let engine = auditing(rules);
         let audit = engine.open("1".into(), Arc::new(request)).audit(Part::Document(body));
         assert!(audit.unread.iter().all(|unread| unread.reason != "inspector"), "{pattern}");
     }
+}
+
+/// A key that says nothing of its issuer may begin with any two characters.
+#[test]
+fn no_random_key_is_taken_for_somebody_elses() {
+    let engine = auditing(RuleSet::builtin());
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut taken = Vec::new();
+    for start in alphabet.chars().flat_map(|first| alphabet.chars().map(move |second| [first, second])) {
+        let key: String = start.into_iter().chain("f2C90b17D8e4a6305B9c1d7E2f8a4630".chars()).collect();
+        let request = format!("POST /v1 HTTP/1.1\r\nhost: api2.cursor.sh\r\nx-blob-encryption-key: {key}\r\n\r\n");
+        let (request, body) = examples::parse(&request).expect("a request");
+        let mut flow = engine.open("1".into(), Arc::new(request));
+        let audit = flow.audit(Part::Document(body));
+        if !audit.findings.iter().any(|finding| &*finding.kind == "secret.api_key") {
+            taken.push(key);
+        }
+    }
+    assert!(taken.is_empty(), "{taken:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct RuleFile {
     pub matching: Option<Spanned<MatchFile>>,
     /// Beginnings of credentials and the hosts that those are for: `"sk-ant-" = ["*.anthropic.com"]`.
     #[serde(default)]
-    pub issuers: BTreeMap<String, Vec<Spanned<String>>>,
+    pub issuers: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
     #[serde(default, rename = "example")]
     pub examples: Vec<Spanned<ExampleFile>>,
 }

@@ -239,13 +239,20 @@ impl<'a> Compiler<'a> {
         };
         let mut issuers = Vec::with_capacity(file.issuers.len());
         for (prefix, hosts) in file.issuers {
+            let prefix_text = prefix.get_ref().as_str();
+            // Keys of others are random: what begins many of them says nothing.
+            let enough = if prefix_text.ends_with(|c: char| c.is_ascii_alphanumeric()) { 4 } else { 3 };
+            if prefix_text.chars().count() < enough {
+                let problem = format!("\"{prefix_text}\" would begin other issuers' credentials too");
+                return Err(self.error(&prefix, problem, "four characters, or three with a separator at the end"));
+            }
             for host in &hosts {
                 if host.get_ref().contains(['/', ':']) || !host.get_ref().contains('.') {
                     let problem = format!("host \"{}\" is no host name", host.get_ref());
                     return Err(self.error(host, problem, "\"api.example.com\" or \"*.example.com\""));
                 }
             }
-            issuers.push((prefix, hosts.into_iter().map(Spanned::into_inner).collect()));
+            issuers.push((prefix.into_inner(), hosts.into_iter().map(Spanned::into_inner).collect()));
         }
         let detector = match kind.split('.').next() {
             Some("integrity") => Detector::Integrity,
