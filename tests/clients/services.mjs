@@ -40,12 +40,19 @@ const pieces = () => [
 ];
 
 // Cursor's agent: the server's stream of one run, which asks for the environment and then answers. What the client
-// says comes as appended messages, since the server switches HTTP/2 off (whose connections pass by any proxy).
+// says comes as appended messages, since the server switches HTTP/2 off (whose connections pass by any proxy). They may
+// overtake the stream that they belong to, which comes over another connection.
 let stream;
+const early = [];
+const opened = (response) => {
+  stream = response;
+  for (const body of early.splice(0)) appended(body);
+};
 const appended = (body) => {
+  if (!stream) return early.push(body);
   const hex = /[0-9a-f]{20,}/.exec(body.toString("latin1"));
   const message = hex ? Buffer.from(hex[0], "hex") : Buffer.alloc(0);
-  if (!stream || message.length === 0) return;
+  if (message.length === 0) return;
   const [RUN, RESULT] = [(1 << 3) | 2, (2 << 3) | 2];
   if (message[0] === RUN) stream.write(envelope(field(2, Buffer.concat([field(1, 1), field(15, "e-1"), field(10, "")]))));
   else if (message[0] === RESULT) {
@@ -81,8 +88,7 @@ const server = http2.createSecureServer({ cert: fs.readFileSync(certificate), ke
     request.resume();
     response.writeHead(200, { "content-type": "application/connect+proto" });
     response.flushHeaders();
-    stream = response;
-    return;
+    return opened(response);
   }
   const parts = [];
   request.on("data", (part) => parts.push(part));
