@@ -4,7 +4,7 @@ mod words;
 
 use std::ops::Range;
 
-use self::words::{vocabulary, words_of};
+use self::words::{Words, vocabulary, words_of};
 use super::examples;
 use crate::engine::detect::prompt::start_of_line;
 
@@ -91,7 +91,8 @@ fn is_like(kind: &str, beside: &[u8]) -> bool {
 }
 
 /// Whether one of the words that `name` is made of (`userName`, `x-user`, `git_user.name`) is among `words`.
-fn tells(name: &str, words: &[&str]) -> bool {
+fn tells(name: &str, words: &Words) -> bool {
+    let mut words = words.spelled_by(name);
     // `hostname`, `cpuarch`: words of some length are known in a compound too.
     let holds = |piece: &str, word: &str| {
         let part = |piece: &str| piece.eq_ignore_ascii_case(word);
@@ -111,7 +112,7 @@ fn tells(name: &str, words: &[&str]) -> bool {
         word.bytes().all(|byte| letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(&byte)))
             && letters.next().is_none()
     };
-    pieces(name).any(|piece| words.iter().any(|word| holds(piece, word))) || words.iter().any(|word| joined(word))
+    words.any(|word| pieces(name).any(|piece| holds(piece, word)) || joined(word))
 }
 
 /// Words that say no more of a value than that it is one: with them the shortest word is known in a compound too, `tzabbr`.
@@ -164,7 +165,7 @@ fn pieces(name: &str) -> impl Iterator<Item = &str> {
 /// Bytes before a match in which a telling word may stand.
 const REACH: usize = 40;
 
-fn neighbour(kind: &str, words: &[&str], leaf: &Leaf<'_>, range: &Range<usize>) -> bool {
+fn neighbour(kind: &str, words: &Words, leaf: &Leaf<'_>, range: &Range<usize>) -> bool {
     let text = leaf.text;
     let before = &text[range.start.saturating_sub(REACH)..range.start];
     let after = &text[range.end..];
@@ -289,9 +290,9 @@ fn label_before(before: &[u8]) -> Option<String> {
     Some(label.get(start..).unwrap_or(&label).to_owned())
 }
 
-fn is_label(label: &str, words: &[&str]) -> bool {
+fn is_label(label: &str, words: &Words) -> bool {
     let label = label.trim_matches(|c: char| c.is_whitespace() || "-*#_`|•".contains(c));
-    label.len() <= REACH && (tells(label, words) || words.iter().any(|word| !word.is_ascii() && label.contains(word)))
+    label.len() <= REACH && (tells(label, words) || words.all().any(|word| !word.is_ascii() && label.contains(word)))
 }
 
 /// Whether the match is a label of a domain's name that is not its first: `dev` of `api.example.dev`.

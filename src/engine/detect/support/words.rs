@@ -1,5 +1,7 @@
 //! The words by which a name tells what its value is, and what else stands in lists of such values.
 
+use std::sync::LazyLock;
+
 /// The words by which a name tells of a kind, longest family first.
 const WORDS: &[(&str, &[&str])] = &[
     (
@@ -393,8 +395,51 @@ const WORDS: &[(&str, &[&str])] = &[
     ("api.", &["base", "url", "host", "endpoint", "key"]),
 ];
 
-pub(super) fn words_of(kind: &str) -> &'static [&'static str] {
-    WORDS.iter().find(|(family, _)| kind.starts_with(family)).map_or(&[], |(_, words)| words)
+/// The words of one family.
+pub(super) struct Words {
+    list: &'static [&'static str],
+    /// The letters of each.
+    letters: Box<[Letters]>,
+}
+
+impl Words {
+    pub fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.list.iter().copied()
+    }
+
+    /// Those whose letters are all in `name`: few, and often none.
+    pub fn spelled_by(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        let there = Letters::of(name);
+        self.list.iter().zip(&self.letters).filter(move |(_, letters)| letters.are_among(there)).map(|(word, _)| *word)
+    }
+}
+
+/// A bit for each letter that occurs, of either case, and one for all that is beyond ASCII.
+#[derive(Clone, Copy)]
+struct Letters(u32);
+
+impl Letters {
+    fn of(text: &str) -> Self {
+        let bit = |byte: u8| match byte.is_ascii() {
+            true => u32::from(byte.is_ascii_alphabetic()) << (byte & 0x1f),
+            false => 1,
+        };
+        Self(text.bytes().fold(0, |letters, byte| letters | bit(byte)))
+    }
+
+    fn are_among(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
+    }
+}
+
+pub(super) fn words_of(kind: &str) -> &'static Words {
+    static FAMILIES: LazyLock<Vec<Words>> = LazyLock::new(|| {
+        let none: &[&str] = &[];
+        let lists = WORDS.iter().map(|(_, words)| *words).chain([none]);
+        lists.map(|list| Words { list, letters: list.iter().map(|word| Letters::of(word)).collect() }).collect()
+    });
+    let family = WORDS.iter().position(|(family, _)| kind.starts_with(family)).unwrap_or(WORDS.len());
+    &FAMILIES[family]
 }
 
 /// What else stands in a list of values of a kind.
