@@ -1,13 +1,18 @@
 //! A peer's bytes on their way to the HTTP/2 library, with the frames counted off: what it would take and should not
 //! ends the stream or the connection, and a head of a client that has begun must end within its deadline.
+//!
+//! A connection that is served ends with GOAWAY (RFC 9113, section 5.4.1), which only the library can write: its reading
+//! stands still then, and whoever serves it asks for the reason.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -15,12 +20,23 @@ use super::super::stream::Wire;
 use crate::wire::Side;
 use crate::wire::frames::FrameWatch;
 
-/// The streams of one connection that hold what the library has dropped when it hands them on.
+/// The streams of one connection that hold what the library has dropped when it hands them on, and why it is refused itself.
 #[derive(Clone, Debug, Default)]
-pub struct Marks(Arc<Mutex<Marked>>);
+pub struct Marks(Arc<Marked>);
 
 #[derive(Debug, Default)]
 struct Marked {
+    streams: Mutex<Streams>,
+    /// One of the constants below, or a reason's code.
+    refused: AtomicU32,
+}
+
+/// Nobody asks whether the connection is refused: it fails.
+const UNWATCHED: u32 = 0;
+const WATCHED: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+struct Streams {
     /// Their `:path` held a fragment.
     fragments: Vec<u32>,
     /// They have pseudo-headers where none may be.
@@ -45,6 +61,23 @@ impl Marks {
         self.lock().malformed.remove(&stream)
     }
 
+    /// From now on somebody asks for [`refusal`](Self::refusal) whenever there was nothing to read.
+    pub fn watch(&self) {
+        _ = self.0.refused.compare_exchange(UNWATCHED, WATCHED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Why the connection must end, if it must.
+    pub fn refusal(&self) -> Option<Reason> {
+        let code = self.0.refused.load(Ordering::Relaxed);
+        (code != UNWATCHED && code != WATCHED).then(|| code.into())
+    }
+
+    /// Whether somebody will see to it.
+    fn refuse(&self, reason: Reason) -> bool {
+        _ = self.0.refused.compare_exchange(WATCHED, reason.into(), Ordering::Relaxed, Ordering::Relaxed);
+        self.refusal().is_some()
+    }
+
     fn note(&self, watch: &mut FrameWatch) {
         let fragments: Vec<u32> = watch.fragments().collect();
         let malformed: Vec<u32> = watch.malformed().collect();
@@ -59,8 +92,8 @@ impl Marks {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Marked> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,15 +139,23 @@ impl Guarded {
     }
 }
 
+impl Guarded {
+    /// Nothing is read any more.
+    fn refused(&self, reason: Reason, kind: io::ErrorKind, text: &'static str) -> Poll<io::Result<()>> {
+        if self.marks.refuse(reason) { Poll::Pending } else { Poll::Ready(Err(io::Error::new(kind, text))) }
+    }
+}
+
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Some(reason) = this.violated {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        if let Some(text) = this.violated {
+            return this.refused(Reason::PROTOCOL_ERROR, io::ErrorKind::InvalidData, text);
         }
         // Also where bytes keep coming: a head that drips does not push its deadline on.
         if this.poll_overdue(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a request head did not come in time")));
+            let text = "a request head did not come in time";
+            return this.refused(Reason::ENHANCE_YOUR_CALM, io::ErrorKind::TimedOut, text);
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
@@ -125,7 +166,7 @@ impl AsyncRead for Guarded {
             this.violated = Some(violation.reason);
             buf.set_filled(before + violation.passed);
             if violation.passed == 0 {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, violation.reason)));
+                return this.refused(Reason::PROTOCOL_ERROR, io::ErrorKind::InvalidData, violation.reason);
             }
         }
         Poll::Ready(Ok(()))

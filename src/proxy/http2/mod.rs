@@ -205,6 +205,7 @@ pub async fn serve(
     let Ok(Ok(mut connection)) = timeout(shared.deadlines.head, builder.handshake::<_, Bytes>(guarded)).await else {
         return;
     };
+    marks.watch();
     let link = Arc::new(Link {
         shared: shared.clone(),
         peer: peer.clone(),
@@ -222,21 +223,28 @@ pub async fn serve(
                 while let Poll::Ready(Some(_)) = streams.poll_join_next(cx) {
                     rested = Instant::now();
                 }
-                match connection.poll_accept(cx) {
-                    Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                    Poll::Pending if streams.is_empty() => {
+                match (connection.poll_accept(cx), marks.refusal()) {
+                    (Poll::Ready(accepted), _) => Poll::Ready(Ok(accepted)),
+                    (Poll::Pending, Some(reason)) => Poll::Ready(Err(reason)),
+                    (Poll::Pending, None) if streams.is_empty() => {
                         ready!(alarm.poll(cx, rested + shared.deadlines.idle, None));
-                        Poll::Ready(None)
+                        Poll::Ready(Err(Reason::NO_ERROR))
                     }
-                    Poll::Pending => Poll::Pending,
+                    (Poll::Pending, None) => Poll::Pending,
                 }
             })
         });
-        let Some(accepted) = accepted.await else {
-            // Nothing came for too long: ended in good order.
-            connection.graceful_shutdown();
-            let _ = timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
-            break;
+        let accepted = match accepted.await {
+            Ok(accepted) => accepted,
+            Err(reason) => {
+                match reason {
+                    // Nothing came for too long: ended in good order.
+                    Reason::NO_ERROR => connection.graceful_shutdown(),
+                    reason => connection.abrupt_shutdown(reason),
+                }
+                let _ = timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
+                break;
+            }
         };
         match accepted {
             None => break,
