@@ -202,6 +202,33 @@ fn no_random_key_is_taken_for_somebody_elses() {
 }
 
 #[test]
+fn a_name_is_read_however_it_is_written_and_in_other_languages() {
+    let engine = auditing(RuleSet::builtin());
+    let mut missed = Vec::new();
+    for (kind, member) in [
+        ("git.email", r#""gituseremail":"ann@acme.example""#),
+        ("os.version", r#""operatingsystemversion":"14.7.2""#),
+        ("tz.offset", r#""TZOFFSETMINUTES":-480"#),
+        ("id.account", r#""app.accountuuid":"8a810370-fba9-4200-8544-8a53c8bef64f""#),
+        ("net.mac", r#""MAC地址":"3c:c6:e9:39:f5:a4""#),
+        ("host.name", r#""ホスト名":"ann-thinkpad""#),
+        ("time.local", r#""heure_locale":"2026-12-13 07:41:00""#),
+        ("host.serial", r#""Numéro de série":"VK0V2GC4AB0N""#),
+        ("user.fullname", r#""Vollst\u00e4ndiger_Name":"Ann Example""#),
+        ("tz.iana", r#""Часовой пояс":"Europe/Moscow""#),
+    ] {
+        let text =
+            format!("POST /v1 HTTP/1.1\r\nhost: t.example.com\r\ncontent-type: application/json\r\n\r\n{{{member}}}");
+        let (request, body) = examples::parse(&text).expect("a request");
+        let found = engine.open("1".into(), Arc::new(request)).audit(Part::Document(body)).findings;
+        if !found.iter().any(|finding| &*finding.kind == kind) {
+            missed.push((kind, member));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
 fn a_rule_that_breaks_its_word_fails_with_a_sentence() {
     let text = rule_with("expect = [\"body!json:/testDevice\"]", "expect = [\"body!json:/device\"]");
     let rules = RuleSet::load_only(&[PackSource { name: "mine/test.toml", text: &text }]).unwrap();

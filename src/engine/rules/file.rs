@@ -127,6 +127,9 @@ pub struct PackFile {
     pub shared_telemetry: Vec<Spanned<String>>,
     #[serde(default)]
     pub client: Vec<Spanned<ClientFile>>,
+    /// Names in other languages, and what they are called in rules: `"主机名" = "host_name"`.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
     /// What numbers mean under a name: `[labels.acme_key]` with `82 = "os_name"`. They name the `value` beside them.
     #[serde(default)]
     pub labels: BTreeMap<String, BTreeMap<String, String>>,
@@ -231,7 +234,7 @@ impl RuleFile {
 impl PackFile {
     pub(crate) fn read(source: Source<'_>) -> Result<Self, RuleError> {
         toml::from_str(source.text).map_err(|error| {
-            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, labels, environment, wire, trust, opt_out, integrity, bypass, encrypted")
+            RuleError::of_toml(source, &error, "the keys id and title, and hosts, client, aliases, labels, environment, wire, trust, opt_out, integrity, bypass, encrypted")
         })
     }
 }

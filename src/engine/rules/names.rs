@@ -1,7 +1,7 @@
 //! Which rules a name calls for, whatever its spelling: `deviceId`, `Device-ID`, `x-device-id`,
-//! `app.device_id` all read `device id`.
+//! `app.device_id` all read `device id`, and so do `deviceid` and `设备ID`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use regex::RegexSet;
 
@@ -151,6 +151,11 @@ pub(crate) fn is_vague(name: &str) -> bool {
     Words::of(name).is_some_and(|words| VAGUE.contains(&words.as_str()))
 }
 
+/// A name without its case and its signs: `Geräte_ID` is `geräteid`.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric() || *c == '\u{30fc}').flat_map(char::to_lowercase).collect()
+}
+
 /// Names to rules. Asked once for every distinct name; the answers are kept.
 #[derive(Debug, Default)]
 pub(crate) struct NameIndex {
@@ -160,6 +165,10 @@ pub(crate) struct NameIndex {
     tail: HashMap<Box<str>, Vec<u16>>,
     /// As spelled.
     exact: HashMap<Box<str>, Vec<u16>>,
+    /// Every word that a rule's name is made of.
+    words: HashSet<Box<str>>,
+    /// Names in other languages, as [`plain`] has them, and what they are called in rules.
+    aliases: HashMap<Box<str>, Box<str>>,
     keys: Option<RegexSet>,
     key_rules: Vec<u16>,
     /// Rules that look at values under any name.
@@ -167,8 +176,12 @@ pub(crate) struct NameIndex {
 }
 
 impl NameIndex {
-    pub fn new(rules: &[Rule]) -> Self {
+    /// `aliases` are those of all packs: `"设备ID" = "device_id"`.
+    pub fn new<'p>(rules: &[Rule], aliases: impl IntoIterator<Item = &'p BTreeMap<String, String>>) -> Self {
         let mut index = Self::default();
+        for (alias, name) in aliases.into_iter().flatten() {
+            index.aliases.insert(plain(alias).into(), name.as_str().into());
+        }
         let mut keys = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
             let number = number as u16;
@@ -184,6 +197,7 @@ impl NameIndex {
                     None => (&mut index.whole, name.as_str()),
                 };
                 map.entry(name.into()).or_default().push(number);
+                index.words.extend(name.split('_').filter(|word| word.len() > 1).map(Box::from));
             }
             for header in &select.header {
                 named = true;
@@ -227,14 +241,70 @@ impl NameIndex {
             }
         }
         if let Some(words) = Words::of(name) {
-            found.extend(self.whole.get(words.as_str()).into_iter().flatten());
-            for tail in words.tails() {
-                found.extend(self.tail.get(tail).into_iter().flatten());
+            self.add_named(&words, &mut found);
+            if let Some(parted) = self.parted(words.as_str()).as_deref().and_then(Words::of) {
+                self.add_named(&parted, &mut found);
             }
+        }
+        if name.len() <= LONGEST
+            && let Some(words) = self.aliases.get(plain(name).as_str()).and_then(|alias| Words::of(alias))
+        {
+            self.add_named(&words, &mut found);
         }
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn add_named(&self, words: &Words, found: &mut Vec<u16>) {
+        found.extend(self.whole.get(words.as_str()).into_iter().flatten());
+        for tail in words.tails() {
+            found.extend(self.tail.get(tail).into_iter().flatten());
+        }
+    }
+
+    /// The words of a name that were written together, apart: `gituseremail` is `git_user_email`.
+    fn parted(&self, words: &str) -> Option<String> {
+        let mut found = false;
+        let parts: Vec<String> = words
+            .split('_')
+            .map(|word| {
+                let apart = if self.words.contains(word) { None } else { self.apart(word) };
+                found |= apart.is_some();
+                apart.unwrap_or_else(|| word.to_owned())
+            })
+            .collect();
+        found.then(|| parts.join("_"))
+    }
+
+    /// `run` as the fewest known words that it is made of.
+    fn apart(&self, run: &str) -> Option<String> {
+        const RUN: usize = 32;
+        const WORD: std::ops::RangeInclusive<usize> = 2..=14;
+        if !(5..=RUN).contains(&run.len()) || !run.is_ascii() {
+            return None;
+        }
+        // For each place: of how many words what stands before it is made, and where the last of them begins.
+        let mut best: [Option<(usize, usize)>; RUN + 1] = [None; RUN + 1];
+        best[0] = Some((0, 0));
+        for start in 0..run.len() {
+            let Some((count, _)) = best[start] else { continue };
+            for end in WORD.map(|length| start + length).take_while(|&end| end <= run.len()) {
+                let fewer = best[end].is_none_or(|(before, _)| count + 1 < before);
+                if fewer && self.words.contains(&run[start..end]) {
+                    best[end] = Some((count + 1, start));
+                }
+            }
+        }
+        let mut words = Vec::new();
+        let mut end = run.len();
+        while end > 0 {
+            let (_, start) = best[end]?;
+            words.push(&run[start..end]);
+            end = start;
+        }
+        words.reverse();
+        Some(words.join("_"))
     }
 }
 
@@ -263,6 +333,26 @@ mod tests {
             assert_eq!(Words::of(name).map(|words| words.as_str().to_owned()).as_deref(), Some(words), "{name}");
         }
         assert!(Words::of("/home/ann").is_none());
+    }
+
+    #[test]
+    fn words_that_were_written_together_are_read_apart() {
+        let words = ["git", "user", "email", "os", "version", "id", "device", "time", "zone", "to"];
+        let index = NameIndex { words: words.into_iter().map(Box::from).collect(), ..NameIndex::default() };
+        for (name, expected) in [
+            ("gituseremail", Some("git_user_email")),
+            ("app_osversion", Some("app_os_version")),
+            ("deviceid", Some("device_id")),
+            ("version", None),
+            ("versions", None),
+            ("osid", None),
+            ("customer", None),
+            ("device_id", None),
+        ] {
+            assert_eq!(index.parted(name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(plain("Geräte_ID"), "geräteid");
+        assert_eq!(plain("サーバー名"), "サーバー名");
     }
 
     #[test]

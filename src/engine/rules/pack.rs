@@ -22,6 +22,8 @@ pub struct Pack {
     /// Telemetry services that any program may use: known, but decrypted only when asked for by name.
     pub shared_telemetry: Vec<String>,
     pub clients: Vec<ClientSign>,
+    /// Names in other languages, and what they are called in rules.
+    pub aliases: BTreeMap<String, String>,
     /// By the name of a member, what its numbers mean.
     pub labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Variables that point the client at another base URL.
@@ -80,6 +82,7 @@ impl Pack {
             telemetry: Vec::new(),
             shared_telemetry: Vec::new(),
             clients: Vec::new(),
+            aliases: BTreeMap::new(),
             labels: BTreeMap::new(),
             base_url: Vec::new(),
             environment: BTreeMap::new(),
@@ -123,6 +126,7 @@ impl Pack {
             let value = compiler.pattern(&sign.value)?;
             pack.clients.push(ClientSign { header: sign.header.into_inner().to_ascii_lowercase(), value });
         }
+        pack.aliases = file.aliases;
         pack.labels = file.labels;
         pack.base_url = file.environment.base_url;
         pack.environment = file.environment.set;

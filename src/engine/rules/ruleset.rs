@@ -208,7 +208,7 @@ impl RuleSet {
         Self {
             numbered,
             issuers,
-            names: NameIndex::new(&rules),
+            names: NameIndex::new(&rules, packs.iter().map(|pack| &pack.aliases)),
             literals: Literals::new(&rules),
             scanner: OnceLock::new(),
             labels: LabelTables::new(packs.iter().map(|pack| &pack.labels)),
