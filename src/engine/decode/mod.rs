@@ -40,6 +40,7 @@ pub(crate) mod http;
 mod inflate;
 pub(crate) mod json;
 mod layer;
+pub(crate) mod lines;
 pub(crate) mod msgpack;
 mod multipart;
 pub(crate) mod pairs;

@@ -25,7 +25,7 @@ use super::scans::{Scanned, Scans};
 use super::strangers::Strange;
 use super::told::{Context, Excerpt, Key, Told, ToldRule, Whole};
 use super::{DEFAULT_CONFIDENCE, RawFinding};
-use crate::engine::decode::{pairs, runs_of};
+use crate::engine::decode::{lines, pairs, runs_of};
 use crate::engine::digest::Digest;
 use crate::engine::location::{Location, Step};
 use crate::engine::rules::ruleset::{Called, Candidates, NameMemory, RuleSet};
@@ -563,6 +563,11 @@ impl Visitor for Inspector<'_> {
         self.try_text(leaf, place);
         for (name, range) in pairs::of(leaf) {
             self.try_pair(name, range, leaf, place);
+        }
+        if leaf.kind == LeafKind::Text && place.location().steps.is_empty() {
+            for (name, range) in lines::of(leaf.text) {
+                self.try_pair(name, range, leaf, place);
+            }
         }
     }
 

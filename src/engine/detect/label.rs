@@ -167,7 +167,7 @@ impl Label {
     /// The text may be the key of a map, in which case the value that follows it is called so.
     fn note_key(&mut self, text: &[u8]) {
         self.key.clear();
-        if Self::names(text) {
+        if Self::names(text, false) {
             self.key.push_str(std::str::from_utf8(text).unwrap_or_default());
         }
     }
@@ -196,7 +196,7 @@ impl Label {
         } else if self.inner != Some(around) {
             self.inner = None;
         }
-        self.set = Self::names(text);
+        self.set = Self::names(text, field.is_none());
         self.key.clear();
         self.text.clear();
         if self.inner.is_some() {
@@ -208,11 +208,15 @@ impl Label {
         self.field = field;
     }
 
-    fn names(text: &[u8]) -> bool {
+    /// `blanks`: a label may be of several words, `Device Id`, where it is called one.
+    fn names(text: &[u8], blanks: bool) -> bool {
         // Letters of any script.
         let letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
         (2..=Self::LONGEST).contains(&text.len())
-            && text.iter().all(|byte| letter(byte) || byte.is_ascii_digit() || b"._-:".contains(byte))
+            && text
+                .iter()
+                .all(|byte| letter(byte) || byte.is_ascii_digit() || b"._-:".contains(byte) || blanks && *byte == b' ')
+            && text.split(|&byte| byte == b' ').count() <= 4
             && text.iter().any(letter)
             && (text.is_ascii() || std::str::from_utf8(text).is_ok())
     }
@@ -275,7 +279,7 @@ mod tests {
     fn pairs_of_json_name_their_values() {
         let body = br#"{"resource":{"attributes":[
             {"key":"host.name","value":{"stringValue":"ws17"}},
-            {"key":"not a name","value":{"stringValue":"x"}},
+            {"key":"not a name, a sentence","value":{"stringValue":"x"}},
             {"key":"process.command_args","value":{"arrayValue":{"values":[{"stringValue":"acme"},{"stringValue":"-p"}]}}},
             {"key":"os","value":{"kvlistValue":{"values":[
                 {"key":"type","value":{"stringValue":"linux"}},{"key":"version","value":{"stringValue":"6.8"}}]}}},
