@@ -83,7 +83,7 @@ pub fn run(args: Args) -> ExitCode {
         Ok(rules) => rules,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
-    let mut report = model::Builder::default();
+    let mut report = model::builder::Builder::default();
     let mut bill = bill::Builder::default();
     let wants_bill = args.format == Format::Bill;
     let read = for_each_line(&args.file, EXPECTED, |line| {
