@@ -17,7 +17,7 @@ use crate::engine::{Finding, FlowSummary, Severity};
 use crate::gateway::spool::SpoolWriter;
 use crate::metrics::Metrics;
 use crate::recording::SessionTape;
-use crate::report::text::Tally;
+use crate::report::tally::Tally;
 use crate::session::files::SentFile;
 
 /// Batches that wait for the writer before further ones are dropped.

@@ -36,7 +36,8 @@ use crate::index::Query;
 use crate::inventory::Inventory;
 use crate::record;
 use crate::report::compare::Look;
-use crate::report::text::{Style, Tally};
+use crate::report::tally::Tally;
+use crate::report::text::Style;
 use crate::session::audit::{Audited, audit};
 use crate::session::files::SentFile;
 

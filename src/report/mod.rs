@@ -21,4 +21,5 @@ pub mod place;
 pub mod probe;
 pub mod sarif;
 pub mod summary;
+pub mod tally;
 pub mod text;
