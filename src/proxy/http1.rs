@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::error::{UpstreamError, error_body};
-use super::exchange::{Broken, End, Exchange, RequestState, collect};
+use super::exchange::upload::{RequestState, collect};
+use super::exchange::{Broken, End, Exchange};
 use super::half::Half;
 use super::intake::{Intake, Release};
 use super::stream::Wire;
