@@ -287,7 +287,7 @@ fn announce(
 
 /// The hosts of the rule packs that the settings name.
 fn packs(options: &Options) -> Result<Vec<String>, Failure> {
-    Ok(start::rules(options)?.hosts().map(str::to_owned).collect())
+    Ok(start::engine::rules(options)?.hosts().map(str::to_owned).collect())
 }
 
 fn open_or_create(state: &Path, options: &Options, scope: ScopeOption) -> Result<Authority, Failure> {

@@ -130,7 +130,7 @@ fn compared(args: &Args) -> Result<(String, bool), Problem> {
     }
     let finder = match args.reveal {
         true => None,
-        false => Some(finder(start::rules_of(&args.rules).map_err(Problem::Start)?)),
+        false => Some(finder(start::engine::rules_of(&args.rules).map_err(Problem::Start)?)),
     };
     let finder = finder.as_ref();
     let comparison = match sorts {

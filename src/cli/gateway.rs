@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpListener;
 
-use super::start::{self, KeptPseudonyms, StartError, enforces, policy_of, random, read};
+use super::start::engine::{KeptPseudonyms, enforces, policy_of};
+use super::start::{self, StartError, random, read};
 use crate::access::{Access, AccessParts, JwtParts, Rates, Tokens, Users};
 use crate::config::{GatewayOptions, Intercept, Options, SettingsError, address, ranges};
 use crate::engine::Engine;
@@ -173,9 +174,9 @@ pub fn groups(
                 None => {
                     let parsed = policy_of(policy).map_err(in_group)?;
                     let own = Options { policy: Some(policy.clone()), ..options.clone() };
-                    let facts = start::facts(options)?;
-                    let engine =
-                        start::engine_of(&own, parsed, shared.gate.digest_key, facts, kept).map_err(in_group)?;
+                    let facts = start::engine::facts(options)?;
+                    let engine = start::engine::engine_of(&own, parsed, shared.gate.digest_key, facts, kept)
+                        .map_err(in_group)?;
                     let engine = Arc::new(engine.with_templates(current.templates(), true));
                     engines.insert(policy.clone(), engine.clone());
                     engine
@@ -206,7 +207,7 @@ pub fn sinks(options: &Options) -> Result<Vec<SinkAddress>, StartError> {
 /// What sinks need to reach their places: TLS as to upstreams, with `--upstream-ca`.
 pub fn sink_parts(options: &Options) -> Result<SinkParts, StartError> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(start::roots(options)?);
+    roots.add_parsable_certificates(start::upstreams::roots(options)?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -25,7 +25,8 @@ use self::rearrange::By;
 use self::source::{Source, sources_with};
 use self::workers::in_order;
 use super::rules::table;
-use super::start::{self, KeptPseudonyms, StartError};
+use super::start::engine::{KeptPseudonyms, engine_with};
+use super::start::{self, StartError};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::Options;
 use crate::engine::{
@@ -218,7 +219,7 @@ impl Inspection {
         };
         let digest_key = start::digest_key(&options.state_dir()?);
         let mut kept = KeptPseudonyms::default();
-        let engine = start::engine_with(options, digest_key, facts, &mut kept)?;
+        let engine = engine_with(options, digest_key, facts, &mut kept)?;
         let (emit, explain) = (args.emit.clone(), args.explain.clone());
         let files = sources_with(&args.files, args.key_log.as_deref())?;
         let (masked, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(|source| source.kept().is_some());

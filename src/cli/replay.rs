@@ -16,7 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::inspect::session::Session;
 use super::inspect::source::{self, Loaded, Source, sources};
 use super::rules::table;
-use super::start::{self, KeptPseudonyms, Plan, StartError, Started};
+use super::start::engine::{KeptPseudonyms, engine_with};
+use super::start::upstreams::dialer;
+use super::start::{self, Plan, StartError, Started};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, printable, start_log};
 use crate::config::{DialPolicy, Intercept, Options};
 use crate::engine::facts::Facts;
@@ -143,11 +145,11 @@ async fn send(args: &Args, options: &Options, list: &[Source], to: Option<Origin
                 None => Facts::default(),
             };
             let digest_key = start::digest_key(&options.state_dir()?);
-            Some(Arc::new(start::engine_with(options, digest_key, facts, &mut kept)?))
+            Some(Arc::new(engine_with(options, digest_key, facts, &mut kept)?))
         }
     };
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let dialer = start::dialer(options, own, DialPolicy::parse(options, own)?, None)?;
+    let dialer = dialer(options, own, DialPolicy::parse(options, own)?, None)?;
     let rate = match args.rate {
         Some(rate) if rate > 0.0 && rate <= 100_000.0 => Some(Duration::from_secs_f64(1.0 / rate)),
         Some(rate) => return Err(StartError::Wrong(format!("--rate: {rate} is not a number of requests a second"))),

@@ -79,7 +79,7 @@ pub fn run(args: Args) -> ExitCode {
     if args.file.is_file() && is_probe(&args.file) {
         return probe(&args);
     }
-    let rules = match start::rules_of(&args.rules) {
+    let rules = match start::engine::rules_of(&args.rules) {
         Ok(rules) => rules,
         Err(error) => return fail(WRONG_USAGE, &error),
     };

@@ -59,7 +59,7 @@ enum Command {
 const FAILED: u8 = 1;
 
 pub fn run(args: Args) -> ExitCode {
-    let rules = match start::rules_of(&args.folders) {
+    let rules = match start::engine::rules_of(&args.folders) {
         Ok(rules) => rules,
         Err(error) => return fail(WRONG_USAGE, &error),
     };
@@ -83,7 +83,7 @@ pub fn run(args: Args) -> ExitCode {
 fn check(policies: &[String]) -> ExitCode {
     let mut status = ExitCode::SUCCESS;
     for name in policies {
-        match start::policy_of(name) {
+        match start::engine::policy_of(name) {
             Ok(policy) => {
                 for warning in policy.warnings() {
                     eprintln!("divulge: warning: {}", printable(&warning));

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::gateway::Picture;
-use super::start::{self, KeptPseudonyms, Plan, StartError, Started};
+use super::start::engine::KeptPseudonyms;
+use super::start::{self, Plan, StartError, Started};
 use super::{ConfigFile, INCOMPLETE, WRONG_USAGE, fail, gateway, start_log};
 use crate::access::Access;
 use crate::ca::{Authority, Scope};
@@ -228,7 +229,7 @@ pub(super) fn authority(options: &Options, state: &Path) -> Result<Authority, Bo
     if let (Some(certificate), Some(key)) = (&options.ca_cert, &options.ca_key) {
         return Ok(Authority::from_files(certificate, key)?);
     }
-    let packs = start::rules(options)?.hosts().map(str::to_owned).collect::<Vec<_>>();
+    let packs = start::engine::rules(options)?.hosts().map(str::to_owned).collect::<Vec<_>>();
     let asked = options.ca_scope.as_deref().map(|text| Scope::parse(text, &packs)).transpose()?;
     Ok(Authority::open_or_create(state, asked.as_ref(), &Scope::Packs(packs))?)
 }
@@ -316,13 +317,13 @@ struct Fresh {
 impl Fresh {
     fn read(args: &Args, shared: &Shared, digest_key: [u8; 32], kept: &mut KeptPseudonyms) -> Result<Self, StartError> {
         let options = args.options()?;
-        let engine = start::engine(&options, digest_key, kept)?;
+        let engine = start::engine::engine(&options, digest_key, kept)?;
         let engine = Arc::new(engine.with_templates(shared.engine.load().templates(), true));
         Ok(Self {
             groups: gateway::groups(&options, shared, &engine, kept)?,
             access: gateway::access(&options.gateway)?,
             tls: gateway::tls(&options.gateway)?,
-            crls: start::crls(&options)?,
+            crls: start::upstreams::crls(&options)?,
             authority: fresh_authority(&options, shared)?,
             engine,
         })

@@ -1,34 +1,28 @@
 //! From settings to a proxy that is ready to accept: what `run` and `serve` have in common.
 
+pub(super) mod engine;
+pub(super) mod upstreams;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpListener;
 
+use self::engine::{KeptPseudonyms, enforces, engine};
+use self::upstreams::{dialer_with, verifier};
 use super::gateway::{self, Doors};
 use crate::ca::Authority;
-use crate::config::{
-    DialPolicy, GatewayOptions, Groups, Intercept, Options, RecordBodies, SettingsError, UpstreamProxy,
-};
-use crate::engine::Vault;
-use crate::engine::facts::{Fact, Facts};
-use crate::engine::policy::{Mode, PRESETS, Policy};
-use crate::engine::pseudonym::{Alias, parse_aliases};
-use crate::engine::rules::{PackSource, RuleSet};
-use crate::engine::{DecodeLimits, Engine, EngineParts};
+use crate::config::{DialPolicy, GatewayOptions, Groups, Intercept, Options, RecordBodies, SettingsError};
+use crate::engine::Engine;
+use crate::engine::policy::PRESETS;
 use crate::gateway::sinks::SinkAddress;
 use crate::gateway::spool::{self, Spool};
 use crate::gateway::systemd;
 use crate::inventory::Inventory;
 use crate::learning;
-use crate::proxy::upstream::{Dialer, DialerParts};
-use crate::proxy::verify::{Crl, TrustParts, UpstreamVerifier};
 use crate::proxy::{Shared, SharedParts, listener};
-use crate::pseudonyms::{KeepError, Kept, secret_file};
 use crate::record::{self, RecordKeeper, RecorderParts};
 use crate::recording::{self, Bodies, SessionTape};
 use crate::replay::Recorded;
@@ -80,207 +74,6 @@ pub struct Plan {
     pub recorded: Option<Arc<Recorded>>,
     /// The tree whose files are looked for in what is sent.
     pub inventory: Option<PathBuf>,
-}
-
-/// The pseudonyms of the state folder, from when a policy first asks for some.
-#[derive(Default)]
-pub struct KeptPseudonyms(Option<Kept>);
-
-impl KeptPseudonyms {
-    /// The vault that `policy` needs, with the pairs of `--aliases`; none for a policy without pseudonyms.
-    pub fn vault(
-        &mut self,
-        options: &Options,
-        policy: &Policy,
-        aliases: &Aliases,
-    ) -> Result<Option<Arc<Vault>>, StartError> {
-        if !policy.may_restore() {
-            return Ok(None);
-        }
-        if self.0.is_none() {
-            let state = options.state_dir()?;
-            let wrong = |error: KeepError| StartError::Wrong(format!("pseudonyms: {}", said(&error)));
-            let secret = secret_file(&state).map_err(wrong)?;
-            let secret = kept_key(&state, &secret).map_err(|source| {
-                let what = format!("pseudonyms: {} can be neither read nor made: {source}", secret.display());
-                StartError::Wrong(what)
-            })?;
-            self.0 = Some(Kept::open(&state, secret).map_err(wrong)?);
-        }
-        let Some(kept) = &self.0 else { return Ok(None) };
-        kept.vault().pin(&aliases.file, &aliases.list).map_err(|e| StartError::Wrong(e.to_string()))?;
-        Ok(Some(kept.vault().clone()))
-    }
-
-    /// Saves what was added.
-    pub fn finish(&self) {
-        if let Some(kept) = &self.0 {
-            kept.finish();
-        }
-    }
-
-    /// What became of pseudonyms in answers, for a summary; none where there was nothing to do.
-    pub fn note(&self) -> Option<String> {
-        let (restored, unrestored, withheld) = self.0.as_ref()?.vault().counted();
-        let mut note = format!("pseudonyms: {restored} put back in answers, {unrestored} seen by the assistant");
-        if withheld > 0 {
-            note.push_str(&format!(" ({withheld} of them kept out of tool calls to other hosts)"));
-        }
-        (restored + unrestored > 0).then_some(note)
-    }
-}
-
-/// An error with what caused it.
-fn said(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
-/// What `--aliases` says.
-#[derive(Default)]
-pub struct Aliases {
-    file: String,
-    list: Vec<Alias>,
-}
-
-impl Aliases {
-    pub fn read(options: &Options) -> Result<Self, StartError> {
-        let Some(path) = &options.aliases else { return Ok(Self::default()) };
-        let file = path.display().to_string();
-        let list = parse_aliases(&file, &read(path)?).map_err(|e| StartError::Wrong(e.to_string()))?;
-        Ok(Self { file, list })
-    }
-
-    /// Their real values are looked for like those of the machine.
-    pub fn among(&self, facts: Facts) -> Facts {
-        if self.list.is_empty() {
-            return facts;
-        }
-        let own = self.list.iter().map(|alias| Fact::new(&alias.kind, &alias.real));
-        Facts::new(facts.list().iter().cloned().chain(own).collect())
-    }
-}
-
-/// Everything that a snapshot of the engine is made of, read from the files that the settings name.
-pub fn engine(options: &Options, digest_key: [u8; 32], kept: &mut KeptPseudonyms) -> Result<Engine, StartError> {
-    engine_with(options, digest_key, facts(options)?, kept)
-}
-
-/// Those of `--facts`, else of this machine.
-pub(super) fn facts(options: &Options) -> Result<Facts, StartError> {
-    match &options.facts {
-        Some(path) => {
-            let text = read(path)?;
-            Facts::parse(&path.display().to_string(), &text).map_err(|e| StartError::Wrong(e.to_string()))
-        }
-        None => {
-            let own = crate::facts::collect().into_iter().map(|(kind, value)| Fact::new(&kind, &value));
-            let credentials = crate::facts::credentials().into_iter().map(|credential| Fact {
-                host: Some(credential.host.as_str().into()),
-                ..Fact::new("secret.api_key", &credential.value)
-            });
-            Ok(Facts::new(own.chain(credentials).collect()))
-        }
-    }
-}
-
-/// The same with facts from elsewhere.
-pub fn engine_with(
-    options: &Options,
-    digest_key: [u8; 32],
-    facts: Facts,
-    kept: &mut KeptPseudonyms,
-) -> Result<Engine, StartError> {
-    let policy = policy(options)?;
-    engine_of(options, policy, digest_key, facts, kept)
-}
-
-/// The same with another policy than the settings' own.
-pub(super) fn engine_of(
-    options: &Options,
-    policy: Policy,
-    digest_key: [u8; 32],
-    facts: Facts,
-    kept: &mut KeptPseudonyms,
-) -> Result<Engine, StartError> {
-    for warning in policy.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let aliases = Aliases::read(options)?;
-    let vault = kept.vault(options, &policy, &aliases)?;
-    let engine = Engine::new(EngineParts {
-        rules: rules(options)?,
-        facts: aliases.among(facts),
-        on_error: options.on_error(enforces(&policy)),
-        policy,
-        digest_key,
-        limits: DecodeLimits::default(),
-    });
-    Ok(match vault {
-        Some(vault) => engine.with_vault(vault),
-        None => engine,
-    })
-}
-
-/// Whether the policy is one that `--on-error` closes by default: any but `audit`, and any that only reports.
-pub(super) fn enforces(policy: &Policy) -> bool {
-    policy.mode() == Mode::Enforce && policy.name() != "audit"
-}
-
-pub fn policy(options: &Options) -> Result<Policy, StartError> {
-    policy_of(options.policy.as_deref().unwrap_or("audit"))
-}
-
-/// A preset by its name, or a file.
-pub(super) fn policy_of(name: &str) -> Result<Policy, StartError> {
-    if let Some(preset) = Policy::preset(name) {
-        return Ok(preset);
-    }
-    let path = Path::new(name);
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let hint = if name.contains(['/', '.']) { "" } else { "; the built-in ones are audit, balanced and strict" };
-        StartError::Wrong(format!("--policy: {name} cannot be read: {error}{hint}"))
-    })?;
-    Policy::parse(name, &text).map_err(|e| StartError::Wrong(e.to_string()))
-}
-
-pub fn rules(options: &Options) -> Result<RuleSet, StartError> {
-    rules_of(&options.rules)
-}
-
-/// The built-in packs, and those in `folders` beside them.
-pub fn rules_of(folders: &[PathBuf]) -> Result<RuleSet, StartError> {
-    if folders.is_empty() {
-        return Ok(RuleSet::builtin());
-    }
-    let files = rule_files(folders)?;
-    let sources: Vec<PackSource<'_>> = files.iter().map(|(name, text)| PackSource { name, text }).collect();
-    RuleSet::load(&sources).map_err(|e| StartError::Wrong(e.to_string()))
-}
-
-/// The TOML files of the folders, each with its path, in a fixed order.
-fn rule_files(folders: &[PathBuf]) -> Result<Vec<(String, String)>, StartError> {
-    let mut files = Vec::new();
-    let mut open: Vec<PathBuf> = folders.to_vec();
-    while let Some(folder) = open.pop() {
-        let wrong = |e: io::Error| StartError::Wrong(format!("--rules: {}: cannot be read: {e}", folder.display()));
-        for entry in std::fs::read_dir(&folder).map_err(wrong)? {
-            let path = entry.map_err(wrong)?.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "toml") {
-                files.push((path.display().to_string(), read(&path)?));
-            }
-        }
-    }
-    if files.is_empty() {
-        let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        return Err(StartError::Wrong(format!("--rules: {}: no rule files (*.toml) there", list.join(", "))));
-    }
-    files.sort();
-    Ok(files)
 }
 
 pub(super) fn read(path: &Path) -> Result<String, StartError> {
@@ -380,73 +173,6 @@ pub fn start(options: &Options, plan: Plan, authority: impl Into<Arc<Authority>>
     Ok(Started { shared, listener, doors, sinks, spool, address, keeper, policy, digest_key, kept })
 }
 
-/// What connects to upstreams, for commands that are no proxy.
-pub fn dialer(
-    options: &Options,
-    own: SocketAddr,
-    addresses: DialPolicy,
-    recorded: Option<Arc<Recorded>>,
-) -> Result<Dialer, StartError> {
-    dialer_with(options, vec![own], addresses, verifier(options, None)?, recorded)
-}
-
-fn dialer_with(
-    options: &Options,
-    own: Vec<SocketAddr>,
-    addresses: DialPolicy,
-    verifier: UpstreamVerifier,
-    recorded: Option<Arc<Recorded>>,
-) -> Result<Dialer, StartError> {
-    let exceptions = options.allow_untrusted()?;
-    for exception in &exceptions {
-        tracing::warn!(host = %exception.host, until = %exception.until, "certificates of this host are not believed and used all the same");
-    }
-    Dialer::new(DialerParts {
-        verifier,
-        exceptions,
-        connect_to: options.connect_to()?,
-        parent: options.upstream_proxy.as_deref().map(str::parse::<UpstreamProxy>).transpose()?,
-        addresses,
-        own,
-        deadline: options.deadlines()?.connect,
-        offline: options.offline,
-        recorded,
-    })
-    .map_err(|e| StartError::Wrong(format!("TLS: {e}")))
-}
-
-/// Whom upstreams are trusted by: the platform's roots and those of `--upstream-ca`, less what lists revoke, and
-/// never a CA whose key is ours.
-fn verifier(options: &Options, authority: Option<&Authority>) -> Result<UpstreamVerifier, StartError> {
-    let mut own: Vec<_> =
-        authority.and_then(|authority| authority.certificates().first().cloned()).into_iter().collect();
-    // `run` has a CA of its own in memory, but its user may have installed that of `serve`. One that cannot be read is
-    // shown to no client either.
-    if let Ok(Some((certificate, _))) = Authority::certificate_in(&options.state_dir()?) {
-        own.push(certificate);
-    }
-    if let Ok(Some(next)) = Authority::next(&options.state_dir()?) {
-        own.push(next.certificate);
-    }
-    Ok(UpstreamVerifier::new(TrustParts { roots: roots(options)?, own, crls: crls(options)? }))
-}
-
-/// The revocation lists of `--crl`. One that has expired is told of; what it revokes stays revoked.
-pub fn crls(options: &Options) -> Result<Vec<Crl>, StartError> {
-    let mut lists = Vec::new();
-    for path in &options.crl {
-        let read = Crl::load(path);
-        lists.extend(read.map_err(|e| StartError::Wrong(format!("--crl: {}: {e}", path.display())))?);
-    }
-    for list in lists.iter().filter(|list| list.is_expired(UnixTime::now())) {
-        tracing::warn!(
-            file = list.file(),
-            "the revocation list has expired: certificates of its issuer are refused until there is a newer one"
-        );
-    }
-    Ok(lists)
-}
-
 /// What `--inventory` asks for.
 pub fn inventory(tree: Option<&Path>, key: &[u8; 32]) -> Result<Option<Inventory>, StartError> {
     let begun = tree.map(|tree| {
@@ -523,49 +249,6 @@ fn tape(
     };
     let limit = options.body_limit()?.0;
     recording::start(plan, limit).map(Some).map_err(|e| StartError::Wrong(e.to_string()))
-}
-
-/// The platform's roots and those of `--upstream-ca`.
-pub(super) fn roots(options: &Options) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let mut roots = Vec::new();
-    if !options.offline || !options.connect_to.is_empty() {
-        let native = rustls_native_certs::load_native_certs();
-        for error in &native.errors {
-            tracing::debug!(%error, "a platform root could not be read");
-        }
-        // Another divulge's CA on this machine speaks for clients; whoever chains two of them says so by
-        // `--upstream-ca`.
-        roots.extend(native.certs.into_iter().filter(|root| !crate::ca::is_one_of_ours(root)));
-        if roots.is_empty() && options.upstream_ca.is_none() && !options.offline {
-            tracing::warn!(
-                "this system has no root certificates: install them (Debian: ca-certificates) or name some with --upstream-ca"
-            );
-        }
-    }
-    if let Some(path) = &options.upstream_ca {
-        for certificate in certificates(path)? {
-            webpki::anchor_from_trusted_cert(&certificate).map_err(|e| {
-                StartError::Wrong(format!(
-                    "--upstream-ca: {}: a certificate cannot be used as root: {e}",
-                    path.display()
-                ))
-            })?;
-            roots.push(certificate);
-        }
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let wrong =
-        |why: String| StartError::Wrong(format!("--upstream-ca: {}: {why}; expected PEM certificates", path.display()));
-    let pem = std::fs::read(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
-    let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match list {
-        Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err(wrong("holds no certificate".into())),
-        Err(error) => Err(wrong(format!("{error}"))),
-    }
 }
 
 /// The key of `value_hmac`, one per state folder. Where it cannot be kept, values are comparable within this

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::session::Session;
 use super::source::{self, Source};
-use crate::cli::start::{self, KeptPseudonyms, StartError};
+use crate::cli::start::engine::{self, Aliases, KeptPseudonyms};
+use crate::cli::start::{self, StartError};
 use crate::cli::{INCOMPLETE, WRONG_USAGE, fail, printable};
 use crate::config::Options;
 use crate::engine::facts::{Fact, Facts};
@@ -118,13 +119,13 @@ fn certificates(options: &Options, session: &Arc<Session>) -> Result<Option<Told
         None => Facts::new(crate::facts::collect().into_iter().map(|(kind, value)| Fact::new(&kind, &value)).collect()),
     };
     let mut kept = KeptPseudonyms::default();
-    let aliases = start::Aliases::read(options)?;
+    let aliases = Aliases::read(options)?;
     let vault = kept.vault(options, &policy, &aliases)?;
     let digest_key = start::digest_key(&options.state_dir()?);
     let engine = Engine::new(EngineParts {
-        rules: start::rules(options)?,
+        rules: engine::rules(options)?,
         facts: aliases.among(facts),
-        on_error: options.on_error(start::enforces(&policy)),
+        on_error: options.on_error(engine::enforces(&policy)),
         policy,
         digest_key,
         limits: DecodeLimits::default(),
