@@ -1,18 +1,19 @@
 //! Requests side by side, leaf by leaf. Several of one side are repeats: what varies among them is noise.
 
-use std::collections::BTreeMap;
+mod matched;
+mod render;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Serialize;
 
+use self::matched::{Repeated, aligned, by_endpoint};
+use super::What;
 use super::noise::{self, Learned, Noise};
 use super::tree::{self, Leaf, Node};
-use super::words::{self, CodePoints, Op, Piece};
-use super::{Look, What};
+use super::words::{self, CodePoints, Piece};
 use crate::engine::visit::{LeafKind, Place, Visitor};
 use crate::engine::{DecodeLimits, Evidence, Part, Unit, visit, walk};
 use crate::report::place::path_template;
-use crate::report::text::{plural, visible};
 use crate::session::raw::Captured;
 
 /// One request of a side.
@@ -98,106 +99,6 @@ impl Comparison {
         let fresh = |change: &Change| change.what == What::New && change.noise.is_none();
         self.requests.iter().any(|pair| pair.a.is_none() || pair.changes.iter().any(fresh))
     }
-
-    /// With a line end after each line.
-    pub fn render(&self, look: Look) -> String {
-        let mut out = String::new();
-        let (same, other): (Vec<&Pair>, Vec<&Pair>) = self.requests.iter().partition(|pair| pair.is_same());
-        // A single pair is shown whatever it is; of many, those that differ.
-        let shown = if self.requests.len() == 1 { self.requests.iter().collect() } else { other };
-        for pair in &shown {
-            if !out.is_empty() {
-                out.push('\n');
-            }
-            pair.render(look, &mut out);
-        }
-        if self.requests.len() > 1 && !same.is_empty() {
-            let text = format!("{} the same, noise aside", plural(same.len() as u64, "request"));
-            out.push_str(&format!("\n{}\n", look.grey(&text)));
-        }
-        out
-    }
-}
-
-/// The requests of one side, each with those of the other captures that repeat it.
-struct Repeated<'a> {
-    first: &'a [Request],
-    others: Vec<Vec<&'a Request>>,
-}
-
-impl<'a> Repeated<'a> {
-    fn of(side: &'a [Vec<Request>]) -> Self {
-        let (first, rest) = match side.split_first() {
-            Some((first, rest)) => (first.as_slice(), rest),
-            None => (&[] as &[Request], &[] as &[Vec<Request>]),
-        };
-        let mut others = vec![Vec::new(); first.len()];
-        for other in rest {
-            for (one, repeat) in aligned(first, other) {
-                if let (Some(at), Some(repeat)) = (one.and_then(|one| place(first, one)), repeat) {
-                    others[at].push(repeat);
-                }
-            }
-        }
-        Self { first, others }
-    }
-
-    fn repeats(&self, request: Option<&'a Request>) -> Vec<&'a Request> {
-        let Some(request) = request else { return Vec::new() };
-        let others = place(self.first, request).map(|at| self.others[at].as_slice()).unwrap_or_default();
-        std::iter::once(request).chain(others.iter().copied()).collect()
-    }
-}
-
-fn place(list: &[Request], request: &Request) -> Option<usize> {
-    list.iter().position(|known| std::ptr::eq(known, request))
-}
-
-/// Which request of one capture is which of the other.
-fn aligned<'a>(a: &'a [Request], b: &'a [Request]) -> Vec<(Option<&'a Request>, Option<&'a Request>)> {
-    let mut out = Vec::new();
-    for (left, right) in by_endpoint(a, b) {
-        let samples = |side: &[&Request]| side.iter().map(|request| request.tree().sample()).collect::<Vec<_>>();
-        let pairs = match left.len() * right.len() <= MOST_WEIGHED {
-            true => tree::alike(&samples(&left), &samples(&right)),
-            false => (0..left.len().min(right.len())).map(|at| (at, at)).collect(),
-        };
-        let (mut i, mut j) = (0, 0);
-        for (x, y) in pairs.into_iter().chain([(left.len(), right.len())]) {
-            out.extend(left[i..x].iter().map(|&gone| (Some(gone), None)));
-            out.extend(right[j..y].iter().map(|&new| (None, Some(new))));
-            if let (Some(&x), Some(&y)) = (left.get(x), right.get(y)) {
-                out.push((Some(x), Some(y)));
-            }
-            (i, j) = (x + 1, y + 1);
-        }
-    }
-    out
-}
-
-/// Requests to one endpoint between which likeness is weighed, pair by pair.
-const MOST_WEIGHED: usize = 1_000_000;
-
-type Sides<'a> = (Vec<&'a Request>, Vec<&'a Request>);
-
-fn by_endpoint<'a>(a: &'a [Request], b: &'a [Request]) -> Vec<Sides<'a>> {
-    let mut pairs: BTreeMap<String, Sides<'a>> = BTreeMap::new();
-    for request in a {
-        pairs.entry(request.endpoint()).or_default().0.push(request);
-    }
-    for request in b {
-        pairs.entry(request.endpoint()).or_default().1.push(request);
-    }
-    let mut pairs: Vec<Sides<'a>> = pairs.into_values().collect();
-    // Repeats of one request that went to another host, or by another path, are still that request.
-    if let [one, other] = pairs.as_mut_slice()
-        && (one.1.is_empty() && other.0.is_empty() || one.0.is_empty() && other.1.is_empty())
-    {
-        let (left, right) = if one.1.is_empty() { (&mut one.0, &mut other.1) } else { (&mut other.0, &mut one.1) };
-        return vec![(std::mem::take(left), std::mem::take(right))];
-    }
-    pairs.sort_by_key(|(a, b)| (a.is_empty(), b.is_empty()));
-    pairs
 }
 
 impl Request {
@@ -387,11 +288,6 @@ fn change(a: Option<&Leaf>, b: Option<&Leaf>, a_knows: &Learned, b_knows: &Learn
     Some(change)
 }
 
-/// Columns of a value that is shown whole.
-const SHOWN_VALUE: usize = 160;
-/// Characters of what is the same, on each side of a difference.
-const SHOWN_SAME: usize = 24;
-
 impl Pair {
     /// Whether nothing differs but what varies by itself.
     fn is_same(&self) -> bool {
@@ -407,108 +303,12 @@ impl Pair {
         }
         self
     }
-
-    fn render(&self, look: Look, out: &mut String) {
-        let count = |what| self.changes.iter().filter(|change| change.what == what && change.noise.is_none()).count();
-        let noise = self.changes.iter().filter(|change| change.noise.is_some()).count();
-        let mut about = vec![
-            format!("{} new", count(What::New)),
-            format!("{} gone", count(What::Gone)),
-            format!("{} changed", count(What::Changed)),
-            format!("{noise} noise"),
-            format!("{} the same", self.same),
-        ];
-        if self.repeats.0 > 1 || self.repeats.1 > 1 {
-            about.push(format!("{} and {} repeats", self.repeats.0, self.repeats.1));
-        }
-        let endpoint = look.paint("1", &visible(&self.endpoint));
-        match (&self.a, &self.b) {
-            (Some(_), None) => about = vec![look.what(What::Gone, "gone"), plural(self.repeats.0 as u64, "request")],
-            (None, Some(_)) => about = vec![look.what(What::New, "new"), plural(self.repeats.1 as u64, "request")],
-            _ => {}
-        }
-        out.push_str(&format!("{endpoint}  {}\n", about.join(" · ")));
-        let mut changes: Vec<&Change> = self.changes.iter().collect();
-        changes.sort_by_key(|change| (change.noise.is_some(), change.what));
-        changes.iter().for_each(|change| change.render(look, out));
-        if self.spelling {
-            out.push_str(
-                "  the bodies differ in bytes that no value holds: white space, order of members or spelling\n",
-            );
-        }
-    }
-}
-
-impl Change {
-    fn render(&self, look: Look, out: &mut String) {
-        let mut place = visible(&self.location);
-        if let Some(from) = &self.from {
-            place.push_str(&format!(" (was {})", visible(from)));
-        }
-        if let Some(noise) = self.noise {
-            let value =
-                |value: &Option<String>| value.as_deref().map_or("nothing".to_owned(), |value| short(value, 40));
-            let text = format!("  {:<9}{place}  {} -> {}", noise.name(), value(&self.a), value(&self.b));
-            out.push_str(&look.grey(&text));
-            out.push('\n');
-            return;
-        }
-        let what = look.what(self.what, &format!("{:<9}", self.what.name()));
-        let value = match self.what {
-            What::Changed => self.pieces(look),
-            What::New => look.what(What::New, &short(self.b.as_deref().unwrap_or(""), SHOWN_VALUE)),
-            What::Gone => look.what(What::Gone, &short(self.a.as_deref().unwrap_or(""), SHOWN_VALUE)),
-        };
-        out.push_str(&format!("  {what}{place}  {value}\n"));
-        for points in &self.code_points {
-            let list = |points: &[String]| if points.is_empty() { "nothing".to_owned() } else { points.join(" ") };
-            out.push_str(&format!("  {:<9}{} -> {}\n", "", list(&points.a), list(&points.b)));
-        }
-    }
-
-    fn pieces(&self, look: Look) -> String {
-        if self.words.iter().all(|piece| piece.op == Op::Same) {
-            return "another value, masked alike".to_owned();
-        }
-        let last = self.words.len().saturating_sub(1);
-        let piece = |(at, piece): (usize, &Piece)| {
-            let text = visible(&piece.text);
-            match piece.op {
-                Op::Same => around(&text, at > 0, at < last),
-                _ if piece.noise => {
-                    look.grey(&if piece.op == Op::Gone { format!("[~{text}~]") } else { String::new() })
-                }
-                Op::Gone => look.what(What::Gone, &format!("[-{}-]", short(&text, SHOWN_VALUE))),
-                Op::New => look.what(What::New, &format!("{{+{}+}}", short(&text, SHOWN_VALUE))),
-            }
-        };
-        self.words.iter().enumerate().map(piece).collect()
-    }
-}
-
-fn short(text: &str, most: usize) -> String {
-    let text = visible(text);
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
-        None => text,
-    }
-}
-
-/// What is the same, cut to what stands beside a difference.
-fn around(text: &str, before: bool, after: bool) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let (start, end) = (if before { SHOWN_SAME } else { 0 }, if after { SHOWN_SAME } else { 0 });
-    if chars.len() <= start + end + 3 {
-        return text.to_owned();
-    }
-    let first: String = chars[..start].iter().collect();
-    let last: String = chars[chars.len() - end..].iter().collect();
-    format!("{first} … {last}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::compare::Look;
 
     fn request(body: &str) -> Request {
         with_head("", body)
