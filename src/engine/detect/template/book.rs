@@ -7,12 +7,15 @@
 //! Holds digests of places, spellings (punctuation, white space, odd letters), names of members and counts, never
 //! text. Lessons may be learned in any order: the result is the same.
 
-use std::borrow::Cow;
+mod kept;
+mod spellings;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use self::spellings::{SPELLINGS, Spellings, Usual};
 use super::text::mix;
 
 /// Most places of one page: of more, those are kept whose digests begin with so many zero bits that they fit, whatever order
@@ -24,17 +27,12 @@ const LEVELS: u32 = 63;
 const PAGES: usize = 192;
 /// Places of all pages: some 50 MB.
 const ALL_PLACES: usize = 1_200_000;
-/// Spellings of one place; one with more has none that it should have.
-const SPELLINGS: usize = 6;
 /// Texts of spellings, for all pages.
 const TEXTS: usize = 8192;
 /// Observations of one request.
 const OBSERVED: usize = 1 << 18;
 /// Among so many the same one is looked for.
 const NEAR: usize = 32;
-/// The version of the file.
-const FORMAT: u32 = 2;
-
 /// A snapshot of what was learned. Cheap to clone: pages are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
@@ -79,32 +77,6 @@ impl Hasher for AsItIs {
     fn write_u64(&mut self, digest: u64) {
         self.0 = digest;
     }
-}
-
-/// How often one place was seen, and how it was spelled. Nearly all places have one spelling, and there are many.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Spellings {
-    One { spelling: u32, requests: u32 },
-    Several(Box<Several>),
-}
-
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Several {
-    requests: u32,
-    /// Requests that spell it in several ways.
-    mixed: u32,
-    /// Empty where there are too many.
-    counts: Vec<(u32, u32)>,
-    free: bool,
-}
-
-/// What others agree on, where a request differs.
-pub(super) struct Usual {
-    pub spelling: u32,
-    /// Requests that spell it so.
-    pub agree: u32,
-    /// Other requests that do not.
-    pub others: u32,
 }
 
 /// What one request would teach.
@@ -332,67 +304,6 @@ impl Templates {
     pub(super) fn own(&self) -> u32 {
         u32::from(self.own)
     }
-
-    /// As it is kept: the same knowledge gives the same text.
-    pub fn to_json(&self) -> String {
-        let mut pages: Vec<KeptPage> = self
-            .pages
-            .iter()
-            .map(|(&digest, page)| {
-                let mut places: Vec<_> = page
-                    .places
-                    .iter()
-                    .map(|(&place, known)| {
-                        let counts = if known.is_free() { None } else { Some(known.counts().into_owned()) };
-                        KeptPlace(place, known.requests(), known.mixed(), counts)
-                    })
-                    .collect();
-                places.sort_unstable_by_key(|place| place.0);
-                KeptPage { digest, requests: page.requests, day: page.day, places }
-            })
-            .collect();
-        pages.sort_unstable_by_key(|page| page.digest);
-        let kept = Kept { format: FORMAT, pages, spellings: (*self.texts).clone() };
-        serde_json::to_string(&kept).expect("numbers and strings can be written")
-    }
-
-    /// Reads what [`Templates::to_json`] wrote.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        let kept: Kept = serde_json::from_str(text)?;
-        if kept.format != FORMAT {
-            let message = format!("format {} is not known, expected {FORMAT}", kept.format);
-            return Err(serde::de::Error::custom(message));
-        }
-        let page = |kept: KeptPage| {
-            let places = kept.places.into_iter().take(PLACES).map(|KeptPlace(place, requests, mixed, counts)| {
-                let free = counts.as_ref().is_none_or(|counts| counts.len() > SPELLINGS);
-                let mut counts = counts.filter(|_| !free).unwrap_or_default();
-                counts.sort_unstable();
-                (place, Spellings::Several(Box::new(Several { requests, mixed, counts, free })).tidied())
-            });
-            let places: Places = places.collect();
-            let revision = places.iter().fold(u64::from(kept.requests), |sum, (&place, known)| {
-                // In any order, as the places come in any.
-                sum.wrapping_add(known.counts().iter().fold(mix(place, u64::from(known.requests())), |hash, count| {
-                    mix(mix(hash, u64::from(count.0)), u64::from(count.1) << 8 | u64::from(known.mixed().min(255)))
-                }))
-            });
-            let level = level_of(&places);
-            (kept.digest, Arc::new(Page { requests: kept.requests, day: kept.day, places, level, revision }))
-        };
-        let texts: BTreeMap<u32, Box<str>> = kept.spellings.into_iter().take(TEXTS).collect();
-        let revision = texts.keys().fold(1, |hash, &digest| mix(hash, u64::from(digest)));
-        let pages = kept.pages.into_iter().take(PAGES).map(page).collect();
-        Ok(Self { pages, texts: Arc::new(texts), revision, own: false })
-    }
-}
-
-/// The level at which a page holds `places`. One that is not half full has never held more.
-fn level_of(places: &Places) -> u32 {
-    match places.keys().max() {
-        Some(last) if places.len() > PLACES / 2 => last.leading_zeros().min(LEVELS),
-        _ => 0,
-    }
 }
 
 impl Page {
@@ -460,131 +371,6 @@ impl Page {
     }
 }
 
-impl Spellings {
-    /// One request's spellings of a place that was not known.
-    fn of(seen: &[(u64, u32)]) -> Self {
-        match seen {
-            [(_, spelling)] => Self::One { spelling: *spelling, requests: 1 },
-            _ => {
-                let mut several = Self::Several(Box::default());
-                several.add(seen);
-                several
-            }
-        }
-    }
-
-    /// One request's spellings of the place.
-    fn add(&mut self, seen: &[(u64, u32)]) {
-        if let Self::One { spelling, requests } = self {
-            if let [(_, same)] = seen
-                && same == spelling
-            {
-                *requests = requests.saturating_add(1);
-                return;
-            }
-            let several = Several { requests: *requests, counts: vec![(*spelling, *requests)], ..Several::default() };
-            *self = Self::Several(Box::new(several));
-        }
-        let Self::Several(several) = self else { return };
-        several.requests = several.requests.saturating_add(1);
-        several.mixed = several.mixed.saturating_add(u32::from(seen.len() > 1));
-        if several.free {
-            return;
-        }
-        for &(_, spelling) in seen {
-            match several.counts.binary_search_by_key(&spelling, |&(known, _)| known) {
-                Ok(at) => several.counts[at].1 = several.counts[at].1.saturating_add(1),
-                Err(at) => {
-                    several.counts.reserve_exact(1);
-                    several.counts.insert(at, (spelling, 1));
-                }
-            }
-        }
-        if several.counts.len() > SPELLINGS {
-            several.free = true;
-            several.counts = Vec::new();
-        }
-    }
-
-    /// In the shortest form.
-    fn tidied(self) -> Self {
-        match &self {
-            Self::Several(several) if several.mixed == 0 && !several.free => match several.counts[..] {
-                [(spelling, count)] if count == several.requests => Self::One { spelling, requests: count },
-                _ => self,
-            },
-            _ => self,
-        }
-    }
-
-    fn requests(&self) -> u32 {
-        match self {
-            Self::One { requests, .. } => *requests,
-            Self::Several(several) => several.requests,
-        }
-    }
-
-    fn mixed(&self) -> u32 {
-        match self {
-            Self::One { .. } => 0,
-            Self::Several(several) => several.mixed,
-        }
-    }
-
-    fn is_free(&self) -> bool {
-        matches!(self, Self::Several(several) if several.free)
-    }
-
-    fn counts(&self) -> Cow<'_, [(u32, u32)]> {
-        match self {
-            Self::One { spelling, requests } => vec![(*spelling, *requests)].into(),
-            Self::Several(several) => several.counts.as_slice().into(),
-        }
-    }
-
-    fn count(&self, spelling: u32) -> Option<u32> {
-        match self {
-            Self::One { spelling: known, requests } => (*known == spelling).then_some(*requests),
-            Self::Several(several) => {
-                several.counts.iter().find(|(known, _)| *known == spelling).map(|(_, count)| *count)
-            }
-        }
-    }
-
-    fn unlike(&self, spelling: u32, own: u32) -> Option<Usual> {
-        let (usual, agree, others, loose) = match self {
-            Self::One { spelling, requests } => (*spelling, *requests, 0, false),
-            Self::Several(several) => {
-                let &(usual, agree) =
-                    several.counts.iter().max_by_key(|(digest, count)| (*count, std::cmp::Reverse(*digest)))?;
-                let all: u32 = several.counts.iter().map(|(_, count)| count).sum();
-                (usual, agree, all.saturating_sub(agree), several.is_loose(own))
-            }
-        };
-        if usual == spelling || agree < 2 || agree < others + (1 - own.min(1)) + 1 || loose {
-            return None;
-        }
-        Some(Usual { spelling: usual, agree, others: others.saturating_sub(own) })
-    }
-
-    fn variants(&self, spelling: u32) -> Option<Usual> {
-        const LEAST: u32 = 3;
-        let Self::Several(several) = self else { return None };
-        let [a, b] = several.counts[..] else { return None };
-        let (usual, other) = if (a.1, b.0) >= (b.1, a.0) { (a, b) } else { (b, a) };
-        let common = other.1 >= LEAST && other.1.saturating_mul(3) >= usual.1 && several.mixed == 0;
-        let here = spelling == a.0 || spelling == b.0;
-        (common && here).then_some(Usual { spelling: usual.0, agree: usual.1, others: other.1 })
-    }
-}
-
-impl Several {
-    /// Spelled this way and that within single requests: it is nobody's template.
-    fn is_loose(&self, own: u32) -> bool {
-        self.mixed > own && self.mixed.saturating_mul(4) > self.requests
-    }
-}
-
 fn revised(revision: u64, seen: &[(u64, u32)]) -> u64 {
     seen.iter()
         .fold(mix(revision, seen.len() as u64), |hash, &(place, spelling)| mix(mix(hash, place), u64::from(spelling)))
@@ -597,25 +383,6 @@ const SPACE: u32 = (0x811c_9dc5 ^ 0x20_u32).wrapping_mul(0x0100_0193);
 fn digest_of(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
-
-#[derive(serde::Deserialize, serde::Serialize)]
-struct Kept {
-    format: u32,
-    pages: Vec<KeptPage>,
-    spellings: BTreeMap<u32, Box<str>>,
-}
-
-#[derive(serde::Deserialize, serde::Serialize)]
-struct KeptPage {
-    digest: u64,
-    requests: u32,
-    day: u32,
-    places: Vec<KeptPlace>,
-}
-
-/// Place, requests, mixed requests, and how often each spelling was seen; null where they vary freely.
-#[derive(serde::Deserialize, serde::Serialize)]
-struct KeptPlace(u64, u32, u32, Option<Vec<(u32, u32)>>);
 
 #[cfg(test)]
 mod tests {
