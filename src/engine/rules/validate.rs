@@ -40,7 +40,7 @@ enum Range {
 /// What a rule may write.
 pub const NAMES: &str = "iana_zone, windows_zone, utc_offset, offset_minutes, zone_abbr, offset_time, local_time, bcp47, \
     posix_locale, country, accept_language, ip, ip:private, ip:public, ip:v4, ip:v6, mac, uuid, uuid:N, hex:N, hex:N-M, \
-    digits:N, digits:N-M, token, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
+    digits:N, digits:N-M, token, password, machine_id, home_path, path, url, email, host, version, os_name, arch, shell, user_agent, \
     base64, login, full_name, word, date_time, size, cores, remote, checked_token, \
     jwt, basic, bech32";
 
@@ -150,6 +150,7 @@ fn plain(name: &str) -> Option<fn(&str) -> bool> {
         "accept_language" => places::is_accept_language,
         "mac" => is_mac,
         "token" => is_token,
+        "password" => is_password,
         "machine_id" => {
             |value| is_uuid(value, None) || (is_hex(value) && matches!(value.len(), 32 | 40 | 64) && varied(value))
         }
@@ -269,6 +270,40 @@ fn is_token(value: &str) -> bool {
         && !machine::is_version(value)
         && !value.starts_with('/')
         && !value.contains("://")
+}
+
+/// What somebody or a generator made up so that nobody guesses it: no word, name, number, path or expression.
+fn is_password(value: &str) -> bool {
+    #[derive(Clone, Copy, Eq, PartialEq)]
+    enum Class {
+        Lower,
+        Upper,
+        Digit,
+        Sign,
+    }
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"()[]{}<>".contains(&byte);
+    if !(8..=256).contains(&value.len()) || !value.bytes().all(fits) || !varied(value) || value.starts_with(['+', '-'])
+    {
+        return false;
+    }
+    let folder = value.split_once('/').is_some_and(|(first, _)| first.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let classes: Vec<Class> = value
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' => Class::Lower,
+            b'A'..=b'Z' => Class::Upper,
+            b'0'..=b'9' => Class::Digit,
+            _ => Class::Sign,
+        })
+        .collect();
+    let count = |class: Class| classes.iter().filter(|of| **of == class).count();
+    let letters = count(Class::Lower) + count(Class::Upper);
+    // Signs that join words and numbers say nothing.
+    let signs = value.bytes().filter(|byte| byte.is_ascii_punctuation() && !b"-_.:/=".contains(byte)).count();
+    // `hmacSha256` has three, what is drawn by chance about one for two letters.
+    let turns = classes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    let mixed = if signs > 0 { count(Class::Digit) >= 2 || turns >= 5 } else { count(Class::Digit) >= 2 && turns >= 5 };
+    letters >= 2 && mixed && !folder && !machine::is_version(value) && !value.contains("://") && !value.contains("::")
 }
 
 /// `+08:00`, `-0330`, `+8`, `UTC+8`, `GMT-05:00`. `Z` and zero give no place away.

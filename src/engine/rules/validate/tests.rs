@@ -70,6 +70,25 @@ fn each_validator_takes_what_it_names_and_leaves_what_looks_alike() {
             &["user-8f3a2c9d", "01HV5Z8Q4B7X"],
             &["short", "1.2.3-beta", "aaaaaaaa", "plainword", "https://a.example/1"],
         ),
+        (
+            "password",
+            &[
+                "3F2xsSO8RcPa!a!",
+                "67343801a2008c98b4e7b71fe7d2f410",
+                "Island5943@jasper",
+                "kPjOanyM6IT/Mug5z+3XgLIekCNnzqy+3aCUO1qy",
+            ],
+            &[
+                "password1",
+                "hmacSha256",
+                "get_token2()",
+                "user.password2",
+                "20260101",
+                "prod/api-fZ3Mt4",
+                "1.2.3-beta",
+                "https://a1.example/b2",
+            ],
+        ),
         ("host", &["ann-laptop", "ws17.corp.example"], &["localhost", "10.0.0.1", "a b", "1"]),
     ];
     let mut wrong = Vec::new();
