@@ -282,11 +282,18 @@ fn is_password(value: &str) -> bool {
         Sign,
     }
     let fits = |byte: u8| byte.is_ascii_graphic() && !b"()[]{}<>".contains(&byte);
-    if !(8..=256).contains(&value.len()) || !value.bytes().all(fits) || !varied(value) || value.starts_with(['+', '-'])
+    if !(8..=256).contains(&value.len())
+        || !value.bytes().all(fits)
+        || !varied(value)
+        || value.starts_with(['+', '-', '&'])
     {
         return false;
     }
     let folder = value.split_once('/').is_some_and(|(first, _)| first.bytes().all(|byte| byte.is_ascii_lowercase()));
+    // `base64.b16encode`
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let member = value.len() < 32
+        && value.split_once('.').is_some_and(|(of, name)| of.len() > 2 && of.bytes().chain(name.bytes()).all(word));
     let classes: Vec<Class> = value
         .bytes()
         .map(|byte| match byte {
@@ -303,7 +310,13 @@ fn is_password(value: &str) -> bool {
     // `hmacSha256` has three, what is drawn by chance about one for two letters.
     let turns = classes.windows(2).filter(|pair| pair[0] != pair[1]).count();
     let mixed = if signs > 0 { count(Class::Digit) >= 2 || turns >= 5 } else { count(Class::Digit) >= 2 && turns >= 5 };
-    letters >= 2 && mixed && !folder && !machine::is_version(value) && !value.contains("://") && !value.contains("::")
+    letters >= 2
+        && mixed
+        && !folder
+        && !member
+        && !machine::is_version(value)
+        && !value.contains("://")
+        && !value.contains("::")
 }
 
 /// `+08:00`, `-0330`, `+8`, `UTC+8`, `GMT-05:00`. `Z` and zero give no place away.

@@ -82,6 +82,8 @@ fn each_validator_takes_what_it_names_and_leaves_what_looks_alike() {
                 "password1",
                 "hmacSha256",
                 "get_token2()",
+                "base64.b16encode",
+                "&HpkeKey2aB3c",
                 "user.password2",
                 "20260101",
                 "prod/api-fZ3Mt4",
