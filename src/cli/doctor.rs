@@ -99,6 +99,8 @@ fn shown(check: Check) -> Check {
 
 /// A proxy that answers itself, and what it saw.
 struct Proxy {
+    /// Connections under way.
+    open: tokio::sync::watch::Sender<usize>,
     address: SocketAddr,
     environment: ChildEnvironment,
     lines: tokio::sync::mpsc::Receiver<Arc<str>>,
@@ -163,12 +165,16 @@ impl Proxy {
         drop(engine);
         let watch = Arc::new(Mutex::new(Watch::default()));
         let asked = Asked::default();
-        tokio::spawn(accepted(shared.clone(), listener, address, watch.clone(), asked.clone()));
-        Ok(Self { address, environment, lines, keeper, watch, asked, shared, room, trust })
+        let open = tokio::sync::watch::Sender::new(0);
+        tokio::spawn(accepted(shared.clone(), listener, address, watch.clone(), asked.clone(), open.clone()));
+        Ok(Self { open, address, environment, lines, keeper, watch, asked, shared, room, trust })
     }
 
-    /// By host: whether requests were read, and why a handshake failed.
-    fn seen(&mut self) -> BTreeMap<String, Host> {
+    /// By host: whether requests were read, and why a handshake failed. A program may have ended before its connections have
+    /// here: what they carried is told when they end.
+    async fn seen(&mut self) -> BTreeMap<String, Host> {
+        let ended = async { _ = self.open.subscribe().wait_for(|open| *open == 0).await };
+        let _ = tokio::time::timeout(LINGER, ended).await;
         self.keeper.finish();
         let asked = locked(&self.asked).clone();
         let mut hosts: BTreeMap<String, Host> = asked.into_iter().map(|host| (host, Host::default())).collect();
@@ -194,6 +200,9 @@ impl Proxy {
     }
 }
 
+/// How long connections of programs that have ended are waited for.
+const LINGER: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 struct Host {
     flows: usize,
@@ -209,19 +218,22 @@ async fn accepted(
     proxy: SocketAddr,
     watch: Arc<Mutex<Watch>>,
     asked: Asked,
+    open: tokio::sync::watch::Sender<usize>,
 ) {
     loop {
         let Ok((tcp, address)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (shared, watch, asked) = (shared.clone(), watch.clone(), asked.clone());
+        let (shared, watch, asked, open) = (shared.clone(), watch.clone(), asked.clone(), open.clone());
+        open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
             let host = host_asked(&tcp).await;
             locked(&asked).insert(host.clone());
             let note = move || locked(&watch).proxied(address, proxy, &host);
             let _ = tokio::task::spawn_blocking(note).await;
             entry::accept(shared, tcp, Peer::at(address, Way::Asked)).await;
+            open.send_modify(|open| *open -= 1);
         });
     }
 }
@@ -283,7 +295,7 @@ async fn runtimes(proxy: &mut Proxy) -> Vec<Check> {
             }
         }
     }
-    let hosts = proxy.seen();
+    let hosts = proxy.seen().await;
     let mut checks: Vec<Check> =
         ran.into_iter().map(|one| one.map_or_else(|check| check, |ran| judged(&ran, &hosts))).collect();
     if !missing.is_empty() {

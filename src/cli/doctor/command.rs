@@ -28,7 +28,7 @@ pub(super) async fn watched(proxy: &mut Proxy, args: &Args) -> Result<Vec<Check>
             .with_fix("give it a prompt that ends, or a longer --limit"),
     }];
     checks.extend(proxy.room.iter().flat_map(Sealed::notes).map(|note| Check::note(AREA, "room", note)));
-    let hosts = proxy.seen();
+    let hosts = proxy.seen().await;
     checks.extend(processes(&locked(&proxy.watch), &hosts));
     if hosts.is_empty() {
         let what = "nothing of it reached the proxy";
