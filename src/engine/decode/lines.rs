@@ -154,7 +154,19 @@ fn value(text: &[u8], range: Range<usize>) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::of;
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_apart_within_its_bounds(text in r#"[ -~]{0,80}|[<>/="' \t\n:,a\\é]{0,80}"#) {
+            for (name, range) in of(text.as_bytes()) {
+                prop_assert!(!name.is_empty() && text.contains(name));
+                prop_assert!(!range.is_empty() && text.as_bytes().get(range).is_some());
+            }
+        }
+    }
 
     #[test]
     fn values_are_found_under_their_own_names() {
