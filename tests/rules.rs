@@ -216,6 +216,8 @@ fn a_name_is_read_however_it_is_written_and_in_other_languages() {
         ("host.serial", r#""Numéro de série":"VK0V2GC4AB0N""#),
         ("user.fullname", r#""Vollst\u00e4ndiger_Name":"Ann Example""#),
         ("tz.iana", r#""Часовой пояс":"Europe/Moscow""#),
+        ("geo.city", r#""tools":[{"type":"web_search_20250305","user_location":{"city":"Hangzhou"}}]"#),
+        ("tz.iana", r#""tools":[{"type":"web_search","user_location":{"timezone":"Asia/Shanghai"}}]"#),
     ] {
         let text =
             format!("POST /v1 HTTP/1.1\r\nhost: t.example.com\r\ncontent-type: application/json\r\n\r\n{{{member}}}");

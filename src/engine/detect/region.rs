@@ -50,7 +50,11 @@ impl Region {
                 }
                 "tools" | "functions" | "tool_choice" | "toolConfig" | "response_format" | "input_schema"
                 | "inputSchema" => {
-                    return Self::Tools;
+                    // What a search is told of the place of whoever asks (Anthropic, OpenAI; Gemini's `toolConfig`).
+                    let placed = |step: &&str| matches!(*step, "user_location" | "userLocation" | "retrievalConfig");
+                    let declared = |step: &&str| matches!(*step, "properties" | "input_schema" | "inputSchema");
+                    let first = steps.find(|step| placed(step) || declared(step));
+                    return if first.is_some_and(|step| placed(&step)) { Self::Client } else { Self::Tools };
                 }
                 "messages" | "contents" | "conversation" | "history" | "turns" | "documents" | "snippets" | "input"
                 | "prompt" | "prefix" | "suffix" | "files"
@@ -151,6 +155,9 @@ mod tests {
             ("/input/4/output", Region::ToolResult),
             ("/contents/3/parts/0/functionResponse/response/output", Region::ToolResult),
             ("/tools/3/input_schema/properties/timezone/default", Region::Tools),
+            ("/tools/0/user_location/timezone", Region::Client),
+            ("/tools/1/input_schema/properties/user_location/default", Region::Tools),
+            ("/toolConfig/retrievalConfig/latLng/latitude", Region::Client),
             ("/events/0/event_data/env/platform", Region::Client),
             ("/metadata/user_id", Region::Client),
         ] {
